@@ -1,0 +1,47 @@
+# serve, test, lint, train: each sets up what it needs in .venv; nothing else on the machine is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME ?= cpu
+
+.PHONY: serve test lint format train lock clean
+.DELETE_ON_ERROR:
+
+serve: $(VENV)/.service ## serve the bundled model on 127.0.0.1:8000 (OVATION_HOST, OVATION_PORT)
+	@exec $(BIN)/python -m service serve
+
+test: lint ## format check, lint, types and all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+train: $(VENV)/.dev ## train the preset `base` on the Large Movie Review Dataset (DATA=path to its archive)
+	$(BIN)/python -m training run --preset base $(if $(DATA),--data $(DATA)) --out $(or $(OUT),runs/imdb-bilstm)
+
+lock:
+	requirements/lock.sh
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "Ovation needs Python 3.11 or newer; '$(PYTHON)' was not found (make PYTHON=/path/to/python3)." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Ovation needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1) (make PYTHON=/path/to/python3.11)." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) lacks the venv module: install it (Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.service: requirements/$(RUNTIME).txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/$(RUNTIME).txt
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.service
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --disable-pip-version-check --index-url $(TORCH_INDEX) "$$(grep ^torch== requirements/dev.txt)")
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Renews the locked requirements from pyproject.toml (needs uv); the service's carry hashes, none carries an index address.
+set -eu
+cd "$(dirname "$0")/.."
+lock="uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --no-header --no-annotate"
+$lock pyproject.toml --extra cpu --generate-hashes --output-file requirements/cpu.txt
+$lock pyproject.toml --extra cuda --generate-hashes --output-file requirements/cuda.txt
+$lock pyproject.toml --extra cpu --extra training -c requirements/cpu.txt --output-file requirements/training.txt
+$lock pyproject.toml requirements/dev.in --extra cpu --extra training -c requirements/training.txt \
+    --output-file requirements/dev.txt
+# torch's wheels name the CUDA packages they need, and its CPU wheels need none: pinned here, both would pull gigabytes.
+for file in requirements/training.txt requirements/dev.txt; do
+    grep -vE '^(nvidia-|cuda-|triton==)' "$file" >"$file.new" && mv "$file.new" "$file"
+done

@@ -1,0 +1,86 @@
+"""The LSTM in plain NumPy, gate by gate: what the graph computes, readable; the oracle of the tests.
+
+Equations of Hochreiter and Schmidhuber (1997) with the forget gate of Gers, Schmidhuber and Cummins (2000), in the
+gate order and parameter layout of ONNX's LSTM operator: i, o, f, c stacked in `weights`, `recurrence` and `bias`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One direction's parameters."""
+
+    weights: Array  # [4 * hidden, embedding]
+    recurrence: Array  # [4 * hidden, hidden]
+    bias: Array  # [4 * hidden], the input's and the recurrence's biases added
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One direction's gates and states along a text; every array is [time, hidden], row t belongs to token t."""
+
+    input_gate: Array
+    output_gate: Array
+    forget_gate: Array
+    candidate: Array
+    cell: Array
+    hidden: Array
+
+
+@dataclass(frozen=True)
+class Network:
+    """The whole network of a bundle, as arrays."""
+
+    embedding: Array  # [vocabulary, embedding]
+    forward: Direction
+    backward: Direction
+    head: dict[str, Array]  # pooled: kernel [4 * hidden, label], bias [label]; last states: see `logits`
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), without overflow."""
+    return np.exp(-np.logaddexp(0, -x))  # type: ignore[no-any-return]
+
+
+def run(inputs: Array, direction: Direction, reverse: bool = False) -> Trace:
+    """Runs one direction over `inputs` [time, embedding]; with `reverse` from the last token to the first."""
+    time, hidden_size = len(inputs), direction.recurrence.shape[1]
+    trace = Trace(*(np.zeros((time, hidden_size), inputs.dtype) for _ in range(6)))
+    hidden = cell = np.zeros(hidden_size, inputs.dtype)
+    for t in reversed(range(time)) if reverse else range(time):
+        gates = direction.weights @ inputs[t] + direction.recurrence @ hidden + direction.bias  # [4 * hidden]
+        i, o, f, c = np.split(gates, 4)
+        trace.input_gate[t], trace.output_gate[t], trace.forget_gate[t] = sigmoid(i), sigmoid(o), sigmoid(f)
+        trace.candidate[t] = np.tanh(c)
+        # What is kept of the old memory, and what is written into it.
+        cell = trace.forget_gate[t] * cell + trace.input_gate[t] * trace.candidate[t]
+        hidden = trace.output_gate[t] * np.tanh(cell)
+        trace.cell[t], trace.hidden[t] = cell, hidden
+    return trace
+
+
+def traces(token_ids: NDArray[np.int32], network: Network) -> tuple[Trace, Trace]:
+    """Both directions over one text's `token_ids` [time]."""
+    inputs = network.embedding[token_ids]  # [time, embedding]
+    return run(inputs, network.forward), run(inputs, network.backward, reverse=True)
+
+
+def logits(token_ids: NDArray[np.int32], network: Network) -> tuple[Array, Array | None]:
+    """One text's logits [label] and evidence [time, label]; None where the head gives no evidence."""
+    forward, backward = traces(token_ids, network)
+    head = network.head
+    if "hidden_kernel" in head:  # the last states through a hidden layer
+        last = np.concatenate([forward.hidden[-1], backward.hidden[0]])  # [2 * hidden]
+        dense = np.maximum(last @ head["hidden_kernel"] + head["hidden_bias"], 0)  # [dense]
+        return dense @ head["kernel"] + head["bias"], None
+    states = np.concatenate([forward.hidden, backward.hidden], axis=1)  # [time, 2 * hidden]
+    won = states.argmax(axis=0) == np.arange(len(states))[:, None]  # [time, 2 * hidden] the step that won each unit
+    shares = np.concatenate([np.where(won, states, 0), states / len(states)], axis=1)  # [time, 4 * hidden]
+    evidence = shares @ head["kernel"]  # [time, label]
+    return evidence.sum(axis=0) + head["bias"], evidence

@@ -1,0 +1,1 @@
+"""Turns labelled reviews into a bundle."""

@@ -1,0 +1,210 @@
+"""Weights -> ONNX graph, and the proof that three implementations agree: torch, onnxruntime, plain NumPy."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from service.cell import Array, Direction, Network, logits
+from service.tokenizer import Batch
+from training.model import BiLSTM
+
+OPSET = 21
+# float32 sums of a few hundred terms, over a few hundred steps; measured about 1e-6.
+PARITY_TOLERANCE = 1e-4
+
+
+class ParityError(Exception):
+    """The exported graph does not answer as the network does."""
+
+
+def arrays(model: BiLSTM, temperature: float = 1.0) -> Network:
+    """The network's weights in ONNX's layout, `temperature` folded into the last layer (Guo et al. 2017)."""
+    weights = {name: tensor.detach().float().cpu().numpy() for name, tensor in model.state_dict().items()}
+    kernel, bias = weights["output.weight"].T / temperature, weights["output.bias"] / temperature
+    head: dict[str, Array] = {}
+    if model.head == "last":
+        head = {"hidden_kernel": weights["hidden.weight"].T, "hidden_bias": weights["hidden.bias"]}
+        if model.labels == 2:  # the single unit's logit stands against 0
+            kernel, bias = np.hstack([np.zeros_like(kernel), kernel]), np.concatenate([[0.0], bias])
+    head |= {"kernel": kernel, "bias": bias}
+    return Network(
+        weights["embedding.weight"],
+        _direction(weights, "forward_lstm"),
+        _direction(weights, "backward_lstm"),
+        {name: np.ascontiguousarray(array, np.float32) for name, array in head.items()},
+    )
+
+
+def _direction(weights: dict[str, NDArray[Any]], layer: str) -> Direction:
+    return Direction(
+        _reorder(weights[f"{layer}.weight_ih_l0"]),
+        _reorder(weights[f"{layer}.weight_hh_l0"]),
+        _reorder(weights[f"{layer}.bias_ih_l0"] + weights[f"{layer}.bias_hh_l0"]),
+    )
+
+
+def _reorder(stacked: Array, order: Sequence[int] = (0, 3, 1, 2)) -> Array:
+    """torch stacks the gates i, f, g, o, ONNX i, o, f, c (its c is torch's g)."""
+    gates = np.split(stacked, 4)
+    return np.concatenate([gates[index] for index in order])
+
+
+def load_arrays(model: BiLSTM, network: Network) -> None:
+    """The reverse of `arrays`: fills `model` with the weights of a bundle, for a warm start."""
+    state = {"embedding.weight": network.embedding}
+    for layer, direction in (("forward_lstm", network.forward), ("backward_lstm", network.backward)):
+        back = (0, 2, 3, 1)
+        state[f"{layer}.weight_ih_l0"] = _reorder(direction.weights, back)
+        state[f"{layer}.weight_hh_l0"] = _reorder(direction.recurrence, back)
+        state[f"{layer}.bias_ih_l0"] = _reorder(direction.bias, back)
+        state[f"{layer}.bias_hh_l0"] = np.zeros_like(direction.bias)
+    units = len(model.output.bias)
+    state |= {"output.weight": network.head["kernel"][:, -units:].T, "output.bias": network.head["bias"][-units:]}
+    if model.head == "last":
+        state |= {"hidden.weight": network.head["hidden_kernel"].T, "hidden.bias": network.head["hidden_bias"]}
+    model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
+
+
+def graph(network: Network) -> bytes:
+    """The ONNX model: token_ids int32 [batch, time], lengths int32 [batch] -> logits, evidence (design: README)."""
+    hidden_size = network.forward.recurrence.shape[1]
+    directions = (network.forward, network.backward)
+    constants: dict[str, NDArray[Any]] = {
+        "embedding": network.embedding,
+        "W": np.stack([d.weights for d in directions]),  # [2, 4 * hidden, embedding]
+        "R": np.stack([d.recurrence for d in directions]),  # [2, 4 * hidden, hidden]
+        "B": np.stack([np.concatenate([d.bias, np.zeros_like(d.bias)]) for d in directions]),  # [2, 8 * hidden]
+        **network.head,
+    }
+    nodes = [
+        helper.make_node("Transpose", ["token_ids"], ["ids"], perm=[1, 0]),  # [time, batch]
+        helper.make_node("Gather", ["embedding", "ids"], ["inputs"]),  # [time, batch, embedding]
+        helper.make_node(
+            "LSTM",
+            ["inputs", "W", "R", "B", "lengths"],
+            ["states", "last"],  # [time, 2, batch, hidden], [2, batch, hidden]
+            hidden_size=hidden_size,
+            direction="bidirectional",
+        ),
+    ]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "label"])]
+    if "hidden_kernel" in network.head:
+        nodes += _last_nodes(constants, hidden_size)
+    else:
+        nodes += _pooled_nodes(constants, hidden_size)
+        outputs.append(helper.make_tensor_value_info("evidence", TensorProto.FLOAT, ["batch", "time", "label"]))
+    inputs = [
+        helper.make_tensor_value_info("token_ids", TensorProto.INT32, ["batch", "time"]),
+        helper.make_tensor_value_info("lengths", TensorProto.INT32, ["batch"]),
+    ]
+    initializers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    made = helper.make_graph(nodes, "bilstm", inputs, outputs, initializers)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()  # type: ignore[no-any-return]
+
+
+def _last_nodes(constants: dict[str, NDArray[Any]], hidden_size: int) -> list[onnx.NodeProto]:
+    constants["flat"] = np.array([0, 2 * hidden_size])
+    return [
+        helper.make_node("Transpose", ["last"], ["last_by_text"], perm=[1, 0, 2]),  # [batch, 2, hidden]
+        helper.make_node("Reshape", ["last_by_text", "flat"], ["last_flat"]),  # [batch, 2 * hidden]
+        helper.make_node("Gemm", ["last_flat", "hidden_kernel", "hidden_bias"], ["dense"]),
+        helper.make_node("Relu", ["dense"], ["dense_relu"]),
+        helper.make_node("Gemm", ["dense_relu", "kernel", "bias"], ["logits"]),
+    ]
+
+
+def _pooled_nodes(constants: dict[str, NDArray[Any]], hidden_size: int) -> list[onnx.NodeProto]:
+    """Pooling in the LSTM's own layout: reduced over axis 0, one text's answer is bit-identical in any batch."""
+    constants |= {
+        "zero": np.array(0),
+        "one": np.array(1),
+        "time_axis": np.array([0]),
+        "last_three": np.array([1, 2, 3]),
+        "of_text": np.array([1, 1, -1, 1]),
+        "masked": np.array(-2.0, np.float32),
+        "nothing": np.array(0.0, np.float32),
+        "flat": np.array([0, 4 * hidden_size]),
+        "flat_steps": np.array([0, 0, 4 * hidden_size]),
+    }
+    pooling = [
+        helper.make_node("Shape", ["token_ids"], ["time_shape"], start=1, end=2),  # [1]
+        helper.make_node("Squeeze", ["time_shape"], ["time"]),
+        helper.make_node("Range", ["zero", "time", "one"], ["range"]),
+        helper.make_node("Unsqueeze", ["range", "last_three"], ["steps"]),  # [time, 1, 1, 1]
+        helper.make_node("Cast", ["lengths"], ["lengths_int64"], to=TensorProto.INT64),
+        helper.make_node("Reshape", ["lengths_int64", "of_text"], ["lengths_by_text"]),  # [1, 1, batch, 1]
+        helper.make_node("Less", ["steps", "lengths_by_text"], ["real"]),  # [time, 1, batch, 1]
+        helper.make_node("Where", ["real", "states", "masked"], ["states_to_win"]),
+        helper.make_node("Where", ["real", "states", "nothing"], ["states_to_sum"]),
+        helper.make_node("ReduceMax", ["states_to_win", "time_axis"], ["highest"], keepdims=1),
+        helper.make_node("ReduceSum", ["states_to_sum", "time_axis"], ["sum"], keepdims=1),
+        helper.make_node("Cast", ["lengths_by_text"], ["divisor"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["sum", "divisor"], ["mean"]),  # [1, 2, batch, hidden]
+        helper.make_node("Concat", ["highest", "mean"], ["pooled"], axis=1),  # [1, 4, batch, hidden]
+        helper.make_node("Squeeze", ["pooled", "time_axis"], ["pooled_once"]),
+        helper.make_node("Transpose", ["pooled_once"], ["pooled_by_text"], perm=[1, 0, 2]),  # [batch, 4, hidden]
+        helper.make_node("Reshape", ["pooled_by_text", "flat"], ["features"]),  # [batch, 4 * hidden]
+        helper.make_node("Gemm", ["features", "kernel", "bias"], ["logits"]),
+    ]
+    evidence = [
+        helper.make_node("ArgMax", ["states_to_win"], ["winner"], axis=0, keepdims=1),  # the first of equals
+        helper.make_node("Equal", ["steps", "winner"], ["won"]),  # [time, 2, batch, hidden]
+        helper.make_node("Where", ["won", "states", "nothing"], ["highest_shares"]),
+        helper.make_node("Div", ["states_to_sum", "divisor"], ["mean_shares"]),
+        helper.make_node("Concat", ["highest_shares", "mean_shares"], ["shares"], axis=1),  # [time, 4, batch, hidden]
+        helper.make_node("Transpose", ["shares"], ["shares_by_text"], perm=[2, 0, 1, 3]),  # [batch, time, 4, hidden]
+        helper.make_node("Reshape", ["shares_by_text", "flat_steps"], ["step_features"]),  # [batch, time, 4 * hidden]
+        helper.make_node("MatMul", ["step_features", "kernel"], ["evidence"]),
+    ]
+    return pooling + evidence
+
+
+def network(model: bytes) -> Network:
+    """Reads the weights back out of a graph that `graph` wrote."""
+    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(model).graph.initializer}
+    gates = found["B"].shape[1] // 2
+    forward, backward = (Direction(found["W"][d], found["R"][d], found["B"][d][:gates]) for d in (0, 1))
+    head = {name: found[name] for name in ("hidden_kernel", "hidden_bias", "kernel", "bias") if name in found}
+    return Network(found["embedding"], forward, backward, head)
+
+
+def prove_parity(model: BiLSTM, onnx_model: bytes, temperature: float, max_tokens: int) -> float:
+    """The largest difference in any logit or evidence sum between torch, NumPy and onnxruntime.
+
+    Compared over several shapes with ragged lengths and rubbish in the padding. Raises ParityError over
+    PARITY_TOLERANCE.
+    """
+    generator = np.random.default_rng(0)
+    session = onnxruntime.InferenceSession(onnx_model, providers=["CPUExecutionProvider"])
+    weights = arrays(model, temperature)
+    worst = 0.0
+    for rows, time in [(1, 1), (1, 17), (2, max_tokens), (3, 40), (8, 33), (5, 2)]:
+        lengths = generator.integers(1, time + 1, rows).astype(np.int32)
+        lengths[0] = time
+        batch = Batch(generator.integers(0, len(weights.embedding), (rows, time)).astype(np.int32), lengths)
+        outputs = session.run(None, {"token_ids": batch.token_ids, "lengths": batch.lengths})
+        with torch.inference_mode():
+            model.eval()
+            expected = model(torch.from_numpy(batch.token_ids), torch.from_numpy(lengths)).numpy() / temperature
+        for row in range(rows):
+            by_hand, shares = logits(batch.token_ids[row, : lengths[row]], weights)
+            differences = [outputs[0][row] - expected[row], outputs[0][row] - by_hand]
+            if shares is not None:
+                found = outputs[1][row, : lengths[row]]
+                differences += [found - shares, found.sum(axis=0) + weights.head["bias"] - outputs[0][row]]
+            # NaN must fail too, hence no plain max().
+            worst = float(np.max([worst, *(np.abs(difference).max() for difference in differences)]))
+            if not worst <= PARITY_TOLERANCE:
+                raise ParityError(
+                    f"expected torch, NumPy and onnxruntime to agree within {PARITY_TOLERANCE}, found {worst} "
+                    f"for a text of {lengths[row]} tokens in a batch of {rows} x {time}; no bundle was written"
+                )
+    return worst
