@@ -118,7 +118,10 @@ def read(path: Path) -> Bundle:
         data = _read_file(path / name, min(entry.bytes, MAX_FILE_BYTES))
         digest = hashlib.sha256(data).hexdigest()
         if (digest, len(data)) != (entry.sha256, entry.bytes):
-            expected, found = f"{entry.bytes} bytes, sha256 {entry.sha256}", f"{len(data)} bytes, sha256 {digest}"
+            expected, found = (
+                f"{entry.bytes} bytes, sha256 {entry.sha256}",
+                f"{len(data)} bytes, sha256 {digest}",
+            )
             raise BundleError(path / name, expected, found)
         contents[name] = data
     tokenizer = _tokenizer(path / VOCABULARY, contents[VOCABULARY], manifest)

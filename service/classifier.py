@@ -104,9 +104,7 @@ class Classifier:
         logits, shares = self._session.run(["logits", "evidence"], feed, self._with_evidence)
         return logits, shares
 
-    def _prediction(
-        self, text: Encoded, logits: list[float], evidence: NDArray[np.float32] | None
-    ) -> Prediction:
+    def _prediction(self, text: Encoded, logits: list[float], evidence: NDArray[np.float32] | None) -> Prediction:
         # Python floats: exact whatever the batch, and for a handful of labels faster than arrays.
         largest = max(logits)
         powers = [math.exp(logit - largest) for logit in logits]
@@ -127,7 +125,8 @@ class Classifier:
 
     def _evidence(self, text: Encoded, shares: NDArray[np.float32], winner: int) -> Evidence:
         """`shares` is [time, label], padding included."""
-        assert text.spans is not None and self.manifest.bias is not None
+        assert text.spans is not None
+        assert self.manifest.bias is not None
         margin = np.full(len(self._labels), -1.0 / (len(self._labels) - 1))
         margin[winner] = 1.0
         # Row by row in double precision, so that no neighbour in the batch can move a bit.

@@ -55,8 +55,8 @@ def _reorder(stacked: Array, order: Sequence[int] = (0, 3, 1, 2)) -> Array:
     return np.concatenate([gates[index] for index in order])
 
 
-def load_arrays(model: BiLSTM, network: Network) -> None:
-    """The reverse of `arrays`: fills `model` with the weights of a bundle, for a warm start."""
+def load_arrays(model: BiLSTM, network: Network, with_output: bool = True) -> None:
+    """The reverse of `arrays`, for a warm start; without `with_output` the last layer stays as it is."""
     state = {"embedding.weight": network.embedding}
     for layer, direction in (("forward_lstm", network.forward), ("backward_lstm", network.backward)):
         back = (0, 2, 3, 1)
@@ -64,11 +64,13 @@ def load_arrays(model: BiLSTM, network: Network) -> None:
         state[f"{layer}.weight_hh_l0"] = _reorder(direction.recurrence, back)
         state[f"{layer}.bias_ih_l0"] = _reorder(direction.bias, back)
         state[f"{layer}.bias_hh_l0"] = np.zeros_like(direction.bias)
-    units = len(model.output.bias)
-    state |= {"output.weight": network.head["kernel"][:, -units:].T, "output.bias": network.head["bias"][-units:]}
     if model.head == "last":
         state |= {"hidden.weight": network.head["hidden_kernel"].T, "hidden.bias": network.head["hidden_bias"]}
-    model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
+    if with_output:
+        units = len(model.output.bias)
+        state |= {"output.weight": network.head["kernel"][:, -units:].T, "output.bias": network.head["bias"][-units:]}
+    tensors = {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
+    model.load_state_dict(model.state_dict() | tensors)
 
 
 def graph(network: Network) -> bytes:

@@ -1,0 +1,151 @@
+"""The command line: `python -m training run | evaluate | inspect`."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from service import bundle
+from service.bundle import BundleError
+from service.classifier import Classifier
+from training.export import ParityError
+from training.preset import PRESETS
+from training.reviews import DataError, Source
+from training.run import Options, RunError, run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+def main() -> None:
+    """Turns labelled reviews into a bundle that `python -m service serve` serves."""
+
+
+def _existing(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
+    return Path(value) if value else None
+
+
+_columns = (
+    click.option("--text-column", default="text", help="Column of a table that holds the text."),
+    click.option("--label-column", default="label", help="Column of a table that holds the label."),
+)
+
+
+@main.command("run")
+@click.option("--data", callback=_existing, help="aclImdb archive or folder, or a CSV, TSV, JSON-lines or Parquet "
+              "file; without it the archive is downloaded.")  # fmt: skip
+@click.option("--preset", type=click.Choice(sorted(PRESETS)), default="base")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the bundle, e.g. models/mine.")
+@click.option("--validation", callback=_existing, help="Table to choose by; else 10 % of --data.")
+@click.option("--test", callback=_existing, help="Table to judge by; else 10 % of --data.")
+@click.option("--test-share", type=click.FloatRange(0, 0.5), default=0.1, help="Share of a table kept for the test.")
+@click.option("--unlabelled", callback=_existing, help="Table of texts without labels, for the teacher to label.")
+@_columns[0]
+@_columns[1]
+@click.option("--group-column", help="Column whose equal values stay in one split.")
+@click.option("--from", "warm_start", callback=_existing, help="Bundle whose weights and vocabulary to start from.")
+@click.option("--epochs", type=click.IntRange(1), help="Instead of the preset's.")
+@click.option("--seed", type=int, default=1)
+@click.option(
+    "--sample", type=click.FloatRange(0.001, 1), default=1.0, help="Share of the reviews to use, for a trial."
+)
+@click.option("--skip-test", is_flag=True, help="Leave the test split unread, while you choose between runs.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same options.")
+@click.option("--force", is_flag=True, help="Replace the bundle, and any unfinished run, at --out.")
+@click.option("--device", type=click.Choice(["auto", "cpu"]), default="auto", help="auto: CUDA where there is one.")
+def run_command(
+    data: Path | None,
+    preset: str,
+    out: Path,
+    validation: Path | None,
+    test: Path | None,
+    test_share: float,
+    unlabelled: Path | None,
+    text_column: str,
+    label_column: str,
+    group_column: str | None,
+    warm_start: Path | None,
+    epochs: int | None,
+    **others: bool | int | float | str,
+) -> None:
+    """Trains, exports, proves and measures; the last line printed is the command that serves the result."""
+    console = Console()
+    if data is None:
+        from training.download import archive
+
+        data = archive(console=console)
+    columns = {"text_column": text_column, "label_column": label_column, "group_column": group_column}
+    sources = [(Source(data, **columns), "data")]
+    sources += [(Source(path, **columns), role) for path, role in ((validation, "validation"), (test, "test")) if path]
+    if unlabelled:
+        sources.append((Source(unlabelled, text_column, label_column=None), "unlabelled"))
+    recipe = PRESETS[preset]
+    if warm_start:
+        # The weights are good already: smaller steps keep what they know.
+        plan = dataclasses.replace(recipe.plan, learning_rate=recipe.plan.learning_rate / 3)
+        recipe = dataclasses.replace(recipe, plan=plan)
+    if epochs:
+        recipe = dataclasses.replace(recipe, plan=dataclasses.replace(recipe.plan, epochs=epochs))
+    made = run(
+        Options(preset, recipe, tuple(sources), out, test_share=test_share, warm_start=warm_start, **others),  # type: ignore[arg-type]
+        console,
+    )
+    print(f"OVATION_MODEL={made} python -m service serve")
+
+
+@main.command("evaluate")
+@click.option("--bundle", "folder", type=click.Path(path_type=Path), required=True)
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Like --data of run.")
+@click.option("--split", type=click.Choice(["test", "train"]), default="test", help="Of an aclImdb source.")
+@_columns[0]
+@_columns[1]
+def evaluate_command(folder: Path, data: Path, split: str, text_column: str, label_column: str) -> None:
+    """Prints the report of the model card as JSON; a reading of a test split is logged in the card."""
+    from training import card, evaluate
+
+    found = bundle.read(folder)
+    source = Source(data, text_column, label_column)
+    names = found.manifest.labels
+    reviews = [review for review in source if review.label is not None and review.split in (None, split)]
+    if not reviews:
+        raise DataError(f"{data}: expected labelled reviews to evaluate on, found none")
+    if strange := {review.label for review in reviews} - set(names):
+        raise DataError(
+            f"{data}: expected the labels {', '.join(names)}, found also {', '.join(sorted(map(str, strange)))}"
+        )
+    answers = evaluate.ask(
+        Classifier(found, "cpu"), ((review.text, names.index(str(review.label)), review.rating) for review in reviews)
+    )
+    report = evaluate.report(answers, found.manifest.temperature)
+    if source.is_imdb and split == "test":
+        card.append_reading(folder, card.reading(report, f"`training evaluate` on {data.name}"))
+    print(json.dumps({"bundle": found.name, "bad_rows": dict(source.bad.counts), **report}, indent=1))
+
+
+@main.command("inspect")
+@click.option("--bundle", "folder", type=click.Path(path_type=Path), default="models/imdb-bilstm")
+@click.option("--out", type=click.Path(path_type=Path), default="cell.png", help="The PNG to write.")
+@click.argument("text")
+def inspect_command(folder: Path, out: Path, text: str) -> None:
+    """Draws the LSTM at work along TEXT: its gates and its memory, in both directions."""
+    from service import cell
+    from training import export, figures
+
+    found = bundle.read(folder)
+    encoded = found.tokenizer.encode(text, spans=True)
+    forward, backward = cell.traces(encoded.token_ids, export.network(found.model))
+    assert encoded.spans is not None
+    tokens = [text[start:end] for start, end in encoded.spans]
+    [prediction] = Classifier(found, "cpu")([text])
+    title = f"{found.name}: {prediction.label} {prediction.score:.1%}"
+    out.write_bytes(figures.cell(tokens, forward, backward, title))
+    print(f"{out}: {title}")
+
+
+if __name__ == "__main__":
+    try:
+        main(standalone_mode=True)
+    except (BundleError, DataError, ParityError, RunError) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        sys.exit(1)

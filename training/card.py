@@ -1,0 +1,148 @@
+"""The model card: what a bundle is for, what it is worth, and every reading of its test split."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from service.bundle import Manifest
+
+_READINGS = "## Readings of the test split"
+
+_IMDB = """\
+The [Large Movie Review Dataset](https://ai.stanford.edu/~amaas/data/sentiment/) (Maas et al., *Learning Word Vectors
+for Sentiment Analysis*, ACL 2011): 50,000 labelled and 50,000 unlabelled English film reviews from IMDB, at most 30 of
+one film, labels from the stars given (1 to 4 negative, 7 to 10 positive; 5 and 6 are not in it). It is published for
+research, without a licence of its own; the reviews belong to their authors. No review is part of this bundle; the
+weights and the word list were derived from them."""
+
+_WEAKNESSES = """\
+- Made for one kind of text, whole reviews in one language; other kinds (tweets, support tickets, news) want training on
+  your own. Watch `unknown_share` and `uncertain`.
+- Neutral texts have no label of their own: they come out near the middle and are flagged `uncertain`.
+- Irony, comparisons ("better than the first one, which was dreadful") and praise of one thing amid blame of another
+  are often judged by their loudest words.
+- Long texts are cut to the tokens named above; `truncated` says so.
+- Evidence is exact bookkeeping of the network's own sum over time steps. It is not the effect of removing a word: each
+  state holds its context.
+- Learned from what people wrote: names, countries and groups may carry weight that they should not. Do not judge
+  people by it."""
+
+
+def render(manifest: Manifest, readings: list[str]) -> str:
+    """The card in Markdown; `readings` are the lines of the log."""
+    training, recipe = manifest.training, manifest.training["recipe"]
+    imdb = training["data"][0]["file"].startswith("aclImdb")
+    data = _IMDB if imdb else "\n".join(f"- `{entry['file']}` ({entry['role']})" for entry in training["data"])
+    splits = " and on ".join(f"{found['reviews']:,} {name} reviews" for name, found in manifest.metrics.items())
+    lines = [
+        f"# {manifest.name} {manifest.version}",
+        "",
+        f"Judges a text as one of: {', '.join(manifest.labels)}. A bidirectional LSTM "
+        f"({recipe['hidden_size']} units a direction, embeddings of {recipe['embedding_size']}, "
+        f"{'max and mean pooling and one linear layer' if manifest.evidence else 'last states and a hidden layer'}), "
+        f"float32, {'with' if manifest.evidence else 'without'} evidence. Reads at most {manifest.max_tokens} tokens "
+        f"({manifest.truncation}, {manifest.rules}).",
+        "",
+        f"**Language**: {'English' if imdb else 'that of the training data'}. "
+        f"**Intended use**: sorting and summarising {'film and similar' if imdb else 'such'} reviews, and learning how "
+        "an LSTM works; not decisions about people.",
+        "",
+        "## Data",
+        "",
+        data,
+        "",
+        *[f"- {name}: {count:,}" for name, count in training["reviews"].items()],
+        "",
+        "Validation is cut out of train in blocks of file ids, because reviews of one film stand together; a copy of a "
+        "test or validation text leaves train and unlabelled.",
+        "",
+        f"## Figures, on {splits}",
+        "",
+        "Measured through `service.classifier` on the CPU in float32, each text alone, by the run below; again by",
+        "`python -m training evaluate --bundle BUNDLE --data SOURCE --split validation`.",
+        "",
+        *_metrics_table(manifest.metrics),
+        "",
+        "![curves](figures/curves.png)",
+        *(["", "![reliability](figures/reliability.png)"] if "test" in manifest.metrics else []),
+        "",
+        f"An answer is flagged `uncertain` below a score of {manifest.uncertain_below:.3f}: above it, answers were "
+        "right 95 % of the time on validation. Probabilities are calibrated by one temperature "
+        f"({manifest.temperature:.3f}), folded into the last weights.",
+        "",
+        "## Training",
+        "",
+        *_training(training),
+        "",
+        "## Known weaknesses",
+        "",
+        _WEAKNESSES,
+        "",
+        _READINGS,
+        "",
+        *(readings or ["None: there were no test reviews."]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _metrics_table(metrics: Mapping[str, Any]) -> list[str]:
+    rows = [["", *metrics], ["---", *["---:"] * len(metrics)]]
+    reports = list(metrics.values())
+    rows.append(["accuracy (95 % interval)", *map(_accuracy, reports)])
+    for key, name in (
+        ("auroc", "AUROC"),
+        ("f1_macro", "F1, macro"),
+        ("brier", "Brier score"),
+        ("negative_log_likelihood", "negative log-likelihood"),
+        ("expected_calibration_error", "calibration error, 15 bins of equal mass"),
+        ("expected_calibration_error_before_temperature", "the same before temperature"),
+    ):
+        rows.append([name, *("-" if found[key] is None else f"{found[key]:.4f}" for found in reports)])
+    for key, prefix in (("by_length", "accuracy, "), ("by_rating", "accuracy, stars: ")):
+        for bucket in dict.fromkeys(bucket for found in reports for bucket in found[key]):
+            rows.append([prefix + bucket, *(_bucket(found[key].get(bucket, {"reviews": 0})) for found in reports)])
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def _accuracy(found: Mapping[str, Any]) -> str:
+    low, high = found["accuracy_interval_95"]
+    return f"{found['accuracy']:.2%} ({low:.2%} to {high:.2%})"
+
+
+def _bucket(found: Mapping[str, Any]) -> str:
+    return f"{found['accuracy']:.2%} of {found['reviews']:,}" if found["reviews"] else "-"
+
+
+def _training(training: Mapping[str, Any]) -> list[str]:
+    files = ", ".join(f"`{entry['file']}` (SHA-256 {entry['sha256'][:16]}…)" for entry in training["data"])
+    return [
+        f"`python -m training run --preset {training['preset']} --seed {training['seed']}` on {files}: "
+        f"{training['epochs']} epochs, {training['wall_seconds'] / 60:.0f} minutes on {training['threads']} threads of "
+        f"a {training['device']} in {training['precision']}, source {training['source_revision'] or 'unknown'}. "
+        f"torch, NumPy and onnxruntime agree within {training['parity']:.1g}. Every flag and library version stands in "
+        "`manifest.json`."
+    ]
+
+
+def reading(found: Mapping[str, Any], why: str) -> str:
+    """One line of the log of readings."""
+    return (
+        f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: accuracy {_accuracy(found)} on {found['reviews']:,} reviews; {why}."
+    )
+
+
+def readings(folder: Path) -> list[str]:
+    """The log of the bundle in `folder`, or of the one it replaces; empty where there is none."""
+    path = folder / "README.md"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [line for line in text.partition(_READINGS)[2].splitlines() if line.startswith("- ")]
+
+
+def append_reading(folder: Path, line: str) -> None:
+    """Adds a line to the log of the bundle in `folder`."""
+    path = folder / "README.md"
+    head, _, _ = path.read_text(encoding="utf-8").partition(_READINGS)
+    log = "\n".join([*readings(folder), line])
+    path.write_text(f"{head}{_READINGS}\n\n{log}\n", encoding="utf-8")

@@ -1,0 +1,149 @@
+"""What a bundle is worth on labelled reviews, measured through the classifier that serves it."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from sklearn.metrics import brier_score_loss, f1_score, log_loss, roc_auc_score
+
+from service.bundle import Histogram, Reference
+from service.classifier import Classifier
+
+Floats = NDArray[np.float64]
+
+ECE_BINS = 15
+LENGTH_BUCKETS = (100, 200, 400)  # tokens
+# Answers that are not flagged as uncertain were right at least this often on validation.
+STATED_RATE = 0.95
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A classifier's answers to labelled reviews; every array has one row a review."""
+
+    probabilities: Floats  # [review, label]
+    labels: NDArray[np.int64]  # [review]
+    ratings: NDArray[np.int64]  # [review] stars, 0 where there are none
+    tokens: NDArray[np.int64]  # [review]
+    unknown_share: Floats  # [review]
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """[review] whether the likeliest label is the true one."""
+        return self.probabilities.argmax(axis=1) == self.labels
+
+    @property
+    def score(self) -> Floats:
+        """[review] probability of the likeliest label."""
+        return self.probabilities.max(axis=1)
+
+
+def ask(classifier: Classifier, reviews: Iterable[tuple[str, int, int]]) -> Answers:
+    """Answers each (text, label, rating) as the service would: alone, from its raw text."""
+    rows = []
+    for text, label, rating in reviews:
+        [prediction] = classifier([text])
+        probabilities = [prediction.probabilities[name] for name in classifier.manifest.labels]
+        rows.append((probabilities, label, rating, prediction.tokens, prediction.unknown_share))
+    probabilities, labels, ratings, tokens, unknown = zip(*rows, strict=True)
+    integers = [np.array(column, np.int64) for column in (labels, ratings, tokens)]
+    return Answers(np.array(probabilities), integers[0], integers[1], integers[2], np.array(unknown))
+
+
+def report(answers: Answers, temperature: float) -> dict[str, Any]:
+    """Every figure of the model card. `temperature` is what the bundle has folded in, to tell how it was before."""
+    labels, probabilities = answers.labels, answers.probabilities
+    names = np.arange(probabilities.shape[1])
+    right = int(answers.right.sum())
+    before = softmax(np.log(np.maximum(probabilities, 1e-300)) * temperature, axis=1)
+    scores = probabilities[:, 1] if len(names) == 2 else probabilities
+    every_label = len(np.unique(labels)) == len(names)
+    return {
+        "reviews": len(labels),
+        "accuracy": right / len(labels),
+        "accuracy_interval_95": wilson_interval(right, len(labels)),
+        # Undefined where a label has no review.
+        "auroc": float(roc_auc_score(labels, scores, multi_class="ovr")) if every_label else None,
+        "f1_macro": float(f1_score(labels, probabilities.argmax(axis=1), average="macro", labels=names)),
+        "brier": float(brier_score_loss(labels, _proper(scores), labels=names)),
+        "negative_log_likelihood": float(log_loss(labels, _proper(probabilities), labels=names)),
+        "expected_calibration_error": calibration_error(answers.score, answers.right),
+        "expected_calibration_error_before_temperature": calibration_error(before.max(axis=1), answers.right),
+        "by_length": _by_length(answers),
+        "by_rating": {
+            str(rating): share(answers.right[answers.ratings == rating])
+            for rating in np.unique(answers.ratings[answers.ratings > 0])
+        },
+    }
+
+
+def _proper(probabilities: Floats) -> Floats:
+    """Rows that sum to 1 to the last bit that scikit-learn checks."""
+    return probabilities if probabilities.ndim == 1 else probabilities / probabilities.sum(axis=1, keepdims=True)
+
+
+def _by_length(answers: Answers) -> dict[str, dict[str, float]]:
+    found = {}
+    for low, high in zip((0, *LENGTH_BUCKETS), (*LENGTH_BUCKETS, None), strict=True):
+        chosen = (answers.tokens > low) & (answers.tokens <= (high or np.inf))
+        name = f"{low + 1} to {high} tokens" if high else f"over {low} tokens"
+        found[name] = share(answers.right[chosen])
+    return found
+
+
+def share(right: NDArray[np.bool_]) -> dict[str, float]:
+    """How many reviews there are, and the accuracy on them where there are any."""
+    return {"reviews": len(right), "accuracy": float(right.mean())} if len(right) else {"reviews": 0}
+
+
+def wilson_interval(right: int, count: int) -> tuple[float, float]:
+    """95 % interval of a proportion (Wilson 1927)."""
+    z, p = 1.959964, right / count
+    centre = (p + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
+    return centre - half, centre + half
+
+
+def calibration_error(scores: Floats, right: NDArray[np.bool_], bins: int = ECE_BINS) -> float:
+    """Expected calibration error over bins of equal mass (Naeini et al. 2015); `scores` and `right` are [review]."""
+    order = np.argsort(scores, kind="stable")
+    gaps = [abs(float(scores[p].mean() - right[p].mean())) * len(p) for p in np.array_split(order, bins) if len(p)]
+    return sum(gaps) / len(scores)
+
+
+def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
+    """The temperature that makes `logits` [review, label] likeliest (Guo et al. 2017), between 0.05 and 20."""
+
+    def loss(log_temperature: float) -> float:
+        log_probabilities = log_softmax(logits / math.exp(log_temperature), axis=1)
+        return -float(log_probabilities[np.arange(len(labels)), labels].mean())
+
+    return math.exp(minimize_scalar(loss, bounds=(math.log(0.05), math.log(20)), method="bounded").x)
+
+
+def uncertain_below(answers: Answers, rate: float = STATED_RATE) -> float:
+    """The lowest score from which answers were right at `rate`; over every score where none was."""
+    order = np.argsort(-answers.score, kind="stable")
+    scores = answers.score[order]
+    right = np.cumsum(answers.right[order]) / np.arange(1, len(order) + 1)
+    good = np.flatnonzero(right >= rate)
+    return float(scores[good[-1]]) if len(good) else 1.0
+
+
+def reference(answers: Answers) -> Reference:
+    """How these reviews look through the model, for the service to compare its own against."""
+    return Reference(
+        score=_histogram(answers.score, np.linspace(0, 1, 21)),
+        tokens=_histogram(answers.tokens, np.array([1, *(2**power for power in range(2, 17))])),
+        unknown_share=_histogram(answers.unknown_share, np.array([0, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1])),
+    )
+
+
+def _histogram(values: NDArray[Any], edges: NDArray[Any]) -> Histogram:
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+    return Histogram(edges=tuple(map(float, edges)), counts=tuple(map(int, counts)))

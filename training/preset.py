@@ -1,0 +1,67 @@
+"""The two recipes: `base`, the network that ships, and `article`, the one it grew from."""
+
+from dataclasses import dataclass
+
+from service.tokenizer import Rules, Truncation
+from training.fit import Plan
+from training.model import Head
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything a run decides but its data and its seed."""
+
+    vocabulary_size: int
+    rules: Rules
+    max_tokens: int
+    truncation: Truncation
+    embedding_size: int
+    hidden_size: int
+    head: Head
+    validation_share: float
+    teacher: bool  # learn from the linear model's probabilities, and so from unlabelled reviews too
+    plan: Plan
+    dense_size: int = 64
+    word_dropout: float = 0.0
+    embedding_dropout: float = 0.0
+    head_dropout: float = 0.0
+
+
+PRESETS = {
+    "base": Preset(
+        vocabulary_size=30_000,
+        rules="words-and-marks",
+        max_tokens=400,
+        truncation="head-and-tail",
+        embedding_size=64,
+        hidden_size=64,
+        head="pooled",
+        validation_share=0.1,
+        teacher=True,
+        word_dropout=0.1,
+        embedding_dropout=0.3,
+        head_dropout=0.2,
+        plan=Plan(
+            epochs=8,
+            batch_size=64,
+            learning_rate=3e-3,
+            one_cycle=True,
+            weight_decay=0.01,
+            clip=1.0,
+            average_decay=0.999,
+            patience=3,
+        ),
+    ),
+    "article": Preset(
+        vocabulary_size=10_000,
+        rules="words",
+        max_tokens=200,
+        truncation="tail",
+        embedding_size=64,
+        hidden_size=64,
+        head="last",
+        validation_share=0.2,
+        teacher=False,
+        plan=Plan(epochs=10, batch_size=32, learning_rate=1e-3, keep="last"),
+    ),
+}
