@@ -45,7 +45,7 @@ class Network:
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), without overflow."""
-    return np.exp(-np.logaddexp(0, -x))  # type: ignore[no-any-return]
+    return np.exp(-np.logaddexp(0, -x))
 
 
 def run(inputs: Array, direction: Direction, reverse: bool = False) -> Trace:

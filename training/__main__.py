@@ -75,9 +75,8 @@ def run_command(
         from training.download import archive
 
         data = archive(console=console)
-    columns = {"text_column": text_column, "label_column": label_column, "group_column": group_column}
-    sources = [(Source(data, **columns), "data")]
-    sources += [(Source(path, **columns), role) for path, role in ((validation, "validation"), (test, "test")) if path]
+    given = ((data, "data"), (validation, "validation"), (test, "test"))
+    sources = [(Source(path, text_column, label_column, group_column), role) for path, role in given if path]
     if unlabelled:
         sources.append((Source(unlabelled, text_column, label_column=None), "unlabelled"))
     recipe = PRESETS[preset]

@@ -35,12 +35,14 @@ class Answers:
     @property
     def right(self) -> NDArray[np.bool_]:
         """[review] whether the likeliest label is the true one."""
-        return self.probabilities.argmax(axis=1) == self.labels
+        right: NDArray[np.bool_] = self.probabilities.argmax(axis=1) == self.labels
+        return right
 
     @property
     def score(self) -> Floats:
         """[review] probability of the likeliest label."""
-        return self.probabilities.max(axis=1)
+        score: Floats = self.probabilities.max(axis=1)
+        return score
 
 
 def ask(classifier: Classifier, reviews: Iterable[tuple[str, int, int]]) -> Answers:
@@ -50,9 +52,8 @@ def ask(classifier: Classifier, reviews: Iterable[tuple[str, int, int]]) -> Answ
         [prediction] = classifier([text])
         probabilities = [prediction.probabilities[name] for name in classifier.manifest.labels]
         rows.append((probabilities, label, rating, prediction.tokens, prediction.unknown_share))
-    probabilities, labels, ratings, tokens, unknown = zip(*rows, strict=True)
-    integers = [np.array(column, np.int64) for column in (labels, ratings, tokens)]
-    return Answers(np.array(probabilities), integers[0], integers[1], integers[2], np.array(unknown))
+    columns = [np.array(column) for column in zip(*rows, strict=True)]
+    return Answers(*columns)
 
 
 def report(answers: Answers, temperature: float) -> dict[str, Any]:

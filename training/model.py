@@ -53,13 +53,13 @@ class BiLSTM(nn.Module):
         """Keras' and Jozefowicz et al.'s (2015) start: orthogonal recurrence, forget gate open."""
         nn.init.uniform_(self.embedding.weight, -0.05, 0.05)
         for lstm in (self.forward_lstm, self.backward_lstm):
-            nn.init.xavier_uniform_(lstm.weight_ih_l0)
-            nn.init.orthogonal_(lstm.weight_hh_l0)
-            nn.init.zeros_(lstm.bias_ih_l0)
-            nn.init.zeros_(lstm.bias_hh_l0)
-            hidden_size = lstm.hidden_size
-            with torch.no_grad():
-                lstm.bias_ih_l0[hidden_size : 2 * hidden_size] = 1.0
+            parameters = dict(lstm.named_parameters())
+            nn.init.xavier_uniform_(parameters["weight_ih_l0"])
+            nn.init.orthogonal_(parameters["weight_hh_l0"])
+            nn.init.zeros_(parameters["bias_ih_l0"])
+            nn.init.zeros_(parameters["bias_hh_l0"])
+            forget_gate = slice(lstm.hidden_size, 2 * lstm.hidden_size)
+            nn.init.ones_(parameters["bias_ih_l0"][forget_gate])
         for layer in (self.hidden, self.output) if self.head == "last" else (self.output,):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)

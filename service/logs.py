@@ -1,0 +1,50 @@
+"""structlog, in one shape for our lines and uvicorn's: JSON, or columns for a person."""
+
+import logging
+import logging.config
+import sys
+from typing import Any
+
+import structlog
+
+
+def configure(log_format: str, log_level: str) -> None:
+    """Sets up logging for the process: `log_format` is "auto", "json" or "console"."""
+    console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: list[Any] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    if console:
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+    formatter = {
+        "()": structlog.stdlib.ProcessorFormatter,
+        "foreign_pre_chain": shared,
+        "processors": [_drop_noise, *last],
+    }
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"structured": formatter},
+            "handlers": {
+                "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "structured"}
+            },
+            "root": {"handlers": ["stdout"], "level": log_level.upper()},
+        }
+    )
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def _drop_noise(logger: object, name: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Leaves out what structlog adds for its own use, and uvicorn's second, coloured copy of each message."""
+    for key in ("_record", "_from_structlog", "color_message"):
+        line.pop(key, None)
+    return line

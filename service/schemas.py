@@ -1,0 +1,135 @@
+"""The native wire: what is sent to `/predict` and what comes back."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+TEXT_EXAMPLE = "An absolute joy from start to finish."
+_EXAMPLE: dict[str, Any] = {
+    "label": "positive",
+    "score": 0.97,
+    "probabilities": {"negative": 0.03, "positive": 0.97},
+    "uncertain": False,
+    "tokens": 8,
+    "truncated": False,
+    "unknown_share": 0.0,
+}
+_MODEL_EXAMPLE = "imdb-bilstm@1a2b3c4d"
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class EvidenceToken(_Wire):
+    """A token and what it contributed."""
+
+    start: int = Field(description="offset of its first character in the text as sent, in Unicode code points")
+    end: int = Field(description="offset after its last character")
+    weight: float = Field(description="its share of the winning label's logit minus the mean of the others'")
+
+
+class Evidence(_Wire):
+    """How the logit came about: `bias` and the weights of all tokens add up to it."""
+
+    bias: float
+    tokens: list[EvidenceToken]
+
+
+class Judgement(_Wire):
+    """What the model says of one text."""
+
+    label: str = Field(description="the likeliest label")
+    score: float = Field(ge=0, le=1, description="calibrated probability of `label`")
+    probabilities: dict[str, float] = Field(description="calibrated probability of every label")
+    uncertain: bool = Field(description="the score is too low to rely on, or no word of the text is known")
+    tokens: int = Field(ge=1, description="tokens of the whole text")
+    truncated: bool = Field(description="the text is longer than the model reads")
+    unknown_share: float = Field(ge=0, le=1, description="share of unknown tokens among those read")
+    evidence: Evidence | None = Field(None, description="present when it was asked for")
+
+
+class Prediction(Judgement):
+    """The answer to `POST /predict`."""
+
+    model: str = Field(description="name of the bundle, @, the first 8 hex digits of its manifest's SHA-256")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {**_EXAMPLE, "model": _MODEL_EXAMPLE}})
+
+
+class Predictions(_Wire):
+    """The answer to `POST /predict/batch`, in the order of the texts."""
+
+    model: str
+    predictions: list[Judgement]
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"model": _MODEL_EXAMPLE, "predictions": [_EXAMPLE]}}
+    )
+
+
+class ProblemDetails(_Wire):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    error: str = Field(description="the same as `detail`")
+    error_type: str
+    request_id: str
+
+
+class Health(_Wire):
+    """A probe's good answer."""
+
+    status: str = Field(examples=["ready"])
+
+
+class Limits(_Wire):
+    """What a request may ask for."""
+
+    max_characters: int
+    max_texts: int
+    max_body_bytes: int
+    max_waiting_texts: int
+    timeout_seconds: float
+
+
+class Model(_Wire):
+    """The bundle being served."""
+
+    model: str
+    name: str
+    version: str
+    created: str
+    labels: list[str]
+    max_tokens: int
+    truncation: str
+    rules: str
+    evidence: bool
+    uncertain_below: float
+    precision: str
+    provider: str = Field(description="what really runs: cpu or cuda")
+    provider_fallback: str | None = Field(description="why `auto` did not choose CUDA")
+    exactness: str = Field(description="what holds for one text alone and in any batch")
+    limits: Limits
+    metrics: dict[str, Any]
+
+
+def requests(max_characters: int, max_texts: int) -> tuple[type[BaseModel], type[BaseModel]]:
+    """The bodies of `/predict` and `/predict/batch` under these limits, so that OpenAPI tells what is checked."""
+    text = Annotated[str, Field(min_length=1, max_length=max_characters, description="not blank")]
+    evidence = Annotated[bool, Field(strict=True, description="tell what each token contributed")]
+    one = create_model(
+        "PredictRequest",
+        __config__=ConfigDict(extra="forbid", json_schema_extra={"example": {"text": TEXT_EXAMPLE}}),
+        text=(text, ...),
+        evidence=(evidence, False),
+    )
+    many = create_model(
+        "PredictBatchRequest",
+        __config__=ConfigDict(extra="forbid", json_schema_extra={"example": {"texts": [TEXT_EXAMPLE, "Dull."]}}),
+        texts=(Annotated[list[text], Field(min_length=1, max_length=max_texts)], ...),
+        evidence=(evidence, False),
+    )
+    return one, many

@@ -1,0 +1,46 @@
+"""Every environment variable of the service, its unit and its default."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read from the environment as `OVATION_` plus the field's name; unsafe values are refused."""
+
+    model_config = SettingsConfigDict(env_prefix="OVATION_", frozen=True)
+
+    model: Annotated[Path, Field(description="folder of the bundle to serve")] = Path("models/imdb-bilstm")
+    provider: Annotated[
+        Literal["auto", "cpu", "cuda"],
+        Field(description="`auto` takes CUDA where it is to be had; `cuda` insists on it"),
+    ] = "auto"
+    host: Annotated[str, Field(description="address to listen on; `0.0.0.0` for all")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 for a free one")] = 8000
+    max_characters: Annotated[int, Field(ge=1, description="characters a text")] = 100_000
+    max_texts: Annotated[int, Field(ge=1, description="texts a batch request")] = 256
+    max_body_bytes: Annotated[int, Field(ge=1, description="bytes a request body")] = 4 * 2**20
+    max_waiting_texts: Annotated[
+        int, Field(ge=1, description="texts waiting to be judged; more are refused with 429")
+    ] = 1024
+    timeout_seconds: Annotated[
+        float, Field(gt=0, description="seconds a request may take before it is answered 504")
+    ] = 10.0
+    grace_seconds: Annotated[int, Field(ge=0, description="seconds that open requests get to finish at shutdown")] = 20
+    log_format: Annotated[
+        Literal["auto", "json", "console"], Field(description="`auto` is `console` on a terminal, else `json`")
+    ] = "auto"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="least severe lines to write")
+    ] = "info"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.max_texts > self.max_waiting_texts:
+            raise ValueError(
+                f"expected OVATION_MAX_TEXTS <= OVATION_MAX_WAITING_TEXTS (a larger batch could never be admitted), "
+                f"found {self.max_texts} > {self.max_waiting_texts}"
+            )
+        return self
