@@ -78,7 +78,7 @@ class Batcher(Generic[Item, Result]):
         if len(self._waiting) + len(items) > self._max_waiting:
             raise Overloaded(len(self._waiting), len(items), self._max_waiting)
         loop, now = asyncio.get_running_loop(), perf_counter()
-        waiters = [_Waiter[Item, Result](item, loop.create_future(), now) for item in items]
+        waiters: list[_Waiter[Item, Result]] = [_Waiter(item, loop.create_future(), now) for item in items]
         self._waiting.extend(waiters)
         if self._drain_task is None or self._drain_task.done():
             self._drain_task = loop.create_task(self._drain())

@@ -84,7 +84,7 @@ async def test_a_long_text_is_the_same_in_slices(client: httpx.AsyncClient, tiny
     response = await client.post("/predict", json={"text": text, "evidence": True})
     [expected] = tiny_classifier([text], evidence=True)
     assert response.json()["score"] == expected.score
-    assert response.json()["tokens"] == expected.tokens == 9000
+    assert response.json()["tokens"] == expected.tokens == 10_500
     assert response.json()["truncated"] is True
     assert expected.evidence is not None
     spans = [(token["start"], token["end"]) for token in response.json()["evidence"]["tokens"]]
@@ -161,7 +161,7 @@ async def test_a_chunked_body_is_counted(client: httpx.AsyncClient) -> None:
 
 
 async def test_unknown_paths_and_methods(client: httpx.AsyncClient) -> None:
-    check_problem(await client.get("/sekret"), 404, "not_found")
+    check_problem(await client.get("/nowhere"), 404, "not_found")
     response = await client.get("/predict")
     check_problem(response, 405, "method_not_allowed")
     assert response.headers["allow"] == "POST"

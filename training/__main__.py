@@ -9,12 +9,16 @@ import click
 from rich.console import Console
 
 from service import bundle
-from service.bundle import BundleError
+from service.bundle import Bundle, BundleError
 from service.classifier import Classifier
+from training.checkpoint import RunError
+from training.corpus import build, held_out
 from training.export import ParityError
+from training.options import Options
 from training.preset import PRESETS
 from training.reviews import DataError, Source
-from training.run import Options, RunError, run
+from training.run import run
+from training.split import NAMES
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -22,9 +26,7 @@ def main() -> None:
     """Turns labelled reviews into a bundle that `python -m service serve` serves."""
 
 
-def _existing(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
-    return Path(value) if value else None
-
+_PATH = click.Path(path_type=Path)
 
 _columns = (
     click.option("--text-column", default="text", help="Column of a table that holds the text."),
@@ -33,18 +35,18 @@ _columns = (
 
 
 @main.command("run")
-@click.option("--data", callback=_existing, help="aclImdb archive or folder, or a CSV, TSV, JSON-lines or Parquet "
+@click.option("--data", type=_PATH, help="aclImdb archive or folder, or a CSV, TSV, JSON-lines or Parquet "
               "file; without it the archive is downloaded.")  # fmt: skip
 @click.option("--preset", type=click.Choice(sorted(PRESETS)), default="base")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the bundle, e.g. models/mine.")
-@click.option("--validation", callback=_existing, help="Table to choose by; else 10 % of --data.")
-@click.option("--test", callback=_existing, help="Table to judge by; else 10 % of --data.")
+@click.option("--out", type=_PATH, required=True, help="Folder of the bundle, e.g. models/mine.")
+@click.option("--validation", type=_PATH, help="Table to choose by; else 10 % of --data.")
+@click.option("--test", type=_PATH, help="Table to judge by; else 10 % of --data.")
 @click.option("--test-share", type=click.FloatRange(0, 0.5), default=0.1, help="Share of a table kept for the test.")
-@click.option("--unlabelled", callback=_existing, help="Table of texts without labels, for the teacher to label.")
+@click.option("--unlabelled", type=_PATH, help="Table of texts without labels, for the teacher to label.")
 @_columns[0]
 @_columns[1]
 @click.option("--group-column", help="Column whose equal values stay in one split.")
-@click.option("--from", "warm_start", callback=_existing, help="Bundle whose weights and vocabulary to start from.")
+@click.option("--from", "warm_start", type=_PATH, help="Bundle whose weights and vocabulary to start from.")
 @click.option("--epochs", type=click.IntRange(1), help="Instead of the preset's.")
 @click.option("--seed", type=int, default=1)
 @click.option(
@@ -94,37 +96,57 @@ def run_command(
 
 
 @main.command("evaluate")
-@click.option("--bundle", "folder", type=click.Path(path_type=Path), required=True)
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Like --data of run.")
-@click.option("--split", type=click.Choice(["test", "train"]), default="test", help="Of an aclImdb source.")
+@click.option("--bundle", "folder", type=_PATH, required=True)
+@click.option("--data", type=_PATH, required=True, help="Like --data of run.")
+@click.option(
+    "--split",
+    type=click.Choice(["all", "train", "validation", "test"]),
+    help="Drawn as the bundle's own run drew it.  [default: test for aclImdb, all for a table]",
+)
 @_columns[0]
 @_columns[1]
-def evaluate_command(folder: Path, data: Path, split: str, text_column: str, label_column: str) -> None:
+@click.option("--group-column", help="The one the run was given, to draw the same split.")
+def evaluate_command(
+    folder: Path, data: Path, split: str | None, text_column: str, label_column: str, group_column: str | None
+) -> None:
     """Prints the report of the model card as JSON; a reading of a test split is logged in the card."""
     from training import card, evaluate
 
     found = bundle.read(folder)
-    source = Source(data, text_column, label_column)
-    names = found.manifest.labels
-    reviews = [review for review in source if review.label is not None and review.split in (None, split)]
-    if not reviews:
-        raise DataError(f"{data}: expected labelled reviews to evaluate on, found none")
-    if strange := {review.label for review in reviews} - set(names):
-        raise DataError(
-            f"{data}: expected the labels {', '.join(names)}, found also {', '.join(sorted(map(str, strange)))}"
-        )
-    answers = evaluate.ask(
-        Classifier(found, "cpu"), ((review.text, names.index(str(review.label)), review.rating) for review in reviews)
-    )
+    source = Source(data, text_column, label_column, group_column)
+    split = split or ("test" if source.is_imdb else "all")
+    reviews = _reviews(found, source, split)
+    answers = evaluate.ask(Classifier(found, "cpu"), reviews)
     report = evaluate.report(answers, found.manifest.temperature)
-    if source.is_imdb and split == "test":
+    if split == "test":
         card.append_reading(folder, card.reading(report, f"`training evaluate` on {data.name}"))
-    print(json.dumps({"bundle": found.name, "bad_rows": dict(source.bad.counts), **report}, indent=1))
+    counts = {"bundle": found.name, "split": split, "bad_rows": dict(source.bad.counts)}
+    print(json.dumps({**counts, **report}, indent=1))
+
+
+def _reviews(found: Bundle, source: Source, split: str) -> list[tuple[str, int, int]]:
+    """The (text, label, rating) of a split, drawn as the bundle's run drew it. Raises DataError."""
+    names, training = found.manifest.labels, found.manifest.training
+    if split == "all":
+        labelled = [review for review in source if review.label is not None]
+        if strange := {str(review.label) for review in labelled} - set(names):
+            raise DataError(f"{source.path}: expected the labels {names}, found also {sorted(strange)}")
+        reviews = [(review.text, names.index(str(review.label)), review.rating) for review in labelled]
+    else:
+        sources = [(source, "data")]
+        shares = (training["recipe"]["validation_share"], training["test_share"])
+        corpus = build(sources, found.manifest.rules, *shares)
+        if corpus.label_names != names:
+            raise DataError(f"{source.path}: expected the labels {names}, found {corpus.label_names}")
+        reviews = list(held_out(sources, corpus, NAMES.index(split)))
+    if not reviews:
+        raise DataError(f"{source.path}: expected labelled reviews in the split {split!r}, found none")
+    return reviews
 
 
 @main.command("inspect")
-@click.option("--bundle", "folder", type=click.Path(path_type=Path), default="models/imdb-bilstm")
-@click.option("--out", type=click.Path(path_type=Path), default="cell.png", help="The PNG to write.")
+@click.option("--bundle", "folder", type=_PATH, default="models/imdb-bilstm")
+@click.option("--out", type=_PATH, default="cell.png", help="The PNG to write.")
 @click.argument("text")
 def inspect_command(folder: Path, out: Path, text: str) -> None:
     """Draws the LSTM at work along TEXT: its gates and its memory, in both directions."""
