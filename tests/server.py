@@ -22,6 +22,7 @@ class Held:
 
     def __init__(self, real: Classifier) -> None:
         self._real = real
+        self.manifest = real.manifest
         self.gate, self.entered = threading.Event(), threading.Semaphore(0)
         self.judged: list[int] = []  # tokens of each text, in the order they were run
         self.error: Exception | None = None

@@ -70,7 +70,9 @@ def report(answers: Answers, temperature: float) -> dict[str, Any]:
         "accuracy_interval_95": wilson_interval(right, len(labels)),
         # Undefined where a label has no review.
         "auroc": float(roc_auc_score(labels, scores, multi_class="ovr")) if every_label else None,
-        "f1_macro": float(f1_score(labels, probabilities.argmax(axis=1), average="macro", labels=names)),
+        "f1_macro": float(
+            f1_score(labels, probabilities.argmax(axis=1), average="macro", labels=names, zero_division=0)
+        ),
         "brier": float(brier_score_loss(labels, _proper(scores), labels=names)),
         "negative_log_likelihood": float(log_loss(labels, _proper(probabilities), labels=names)),
         "expected_calibration_error": calibration_error(answers.score, answers.right),

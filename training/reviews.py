@@ -75,12 +75,12 @@ class Source:
 
     def digest(self) -> str:
         """SHA-256 of the file's bytes, or of a folder's names and contents in sorted order."""
+        if self.path.is_file():
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
         found = hashlib.sha256()
-        for path in sorted(self.path.rglob("*.txt")) if self.path.is_dir() else [self.path]:
-            if self.path.is_dir():
-                found.update(path.relative_to(self.path).as_posix().encode() + b"\0")
-            with path.open("rb") as file:
-                found.update(hashlib.file_digest(file, "sha256").digest())
+        for path in sorted(self.path.rglob("*.txt")):
+            found.update(path.relative_to(self.path).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
         return found.hexdigest()
 
     def _imdb(self) -> Iterator[Review]:

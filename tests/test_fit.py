@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training import teacher
+from training.fit import (
+    Epoch,
+    Examples,
+    Plan,
+    Precision,
+    State,
+    choose_precision,
+    epoch_batches,
+    evaluate,
+    fit,
+    learning_rate,
+)
+from training.model import BiLSTM, Head
+
+CPU = torch.device("cpu")
+
+
+def examples(count: int, seed: int = 0) -> Examples:
+    """Texts of random words whose label tells which of two words they hold."""
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(3, 30, count)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    token_ids = generator.integers(4, 50, offsets[-1]).astype(np.int32)
+    labels = generator.integers(0, 2, count)
+    token_ids[offsets[:-1] + 1] = 2 + labels
+    return Examples(token_ids, offsets, np.arange(count), np.eye(2, dtype=np.float32)[labels])
+
+
+def network(head: Head = "pooled", dropout: float = 0.2) -> BiLSTM:
+    torch.manual_seed(3)
+    return BiLSTM(50, 8, 8, 2, head, 8, dropout, dropout, dropout)
+
+
+PLAN = Plan(epochs=3, batch_size=8, learning_rate=0.02, one_cycle=True, clip=1.0, average_decay=0.9, patience=5)
+
+
+def end(state: State, plan: Plan, train: Examples, precision: Precision = "fp32") -> list[Epoch]:
+    for _ in fit(state, plan, train, examples(20, 1), seed=7, precision=precision):
+        pass
+    return state.history
+
+
+@pytest.mark.parametrize("head", ["pooled", "last"])
+def test_it_learns_what_can_be_learned(head: Head) -> None:
+    state = State.start(network(head, dropout=0.0), Plan(12, 8, 0.02))
+    history = end(state, Plan(12, 8, 0.02), examples(80))
+    assert evaluate(state.model, examples(80), "fp32")[1] == 1.0
+    assert history[-1].train_loss < history[0].train_loss / 4
+
+
+@pytest.mark.parametrize("precision", sorted({"fp32", choose_precision(CPU)}))
+@pytest.mark.parametrize("stop", [1, 9, 10, 11, 17])
+def test_a_run_broken_off_anywhere_ends_the_same(stop: int, precision: Precision) -> None:
+    train = examples(80)  # ten batches an epoch
+    whole = State.start(network(), PLAN)
+    expected = end(whole, PLAN, train, precision)
+
+    broken = State.start(network(), PLAN)
+    for done, _ in enumerate(fit(broken, PLAN, train, examples(20, 1), seed=7, precision=precision), 1):
+        if done == stop:
+            break
+    snapshot = broken.snapshot()
+    torch.manual_seed(99)  # another process knows nothing of the generator
+    again = State.start(network(), PLAN)
+    again.restore(snapshot)
+    assert end(again, PLAN, train, precision) == expected
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[name]), name
+
+
+def test_patience_ends_a_run_and_the_best_is_kept() -> None:
+    plan = Plan(epochs=50, batch_size=8, learning_rate=0.3, patience=2)
+    state = State.start(network(), plan)
+    history = end(state, plan, examples(40))
+    losses = [line.validation_loss for line in history]
+    best = losses.index(min(losses))
+    assert len(history) == best + 1 + 2 < 50
+    assert evaluate(state.model, examples(20, 1), "fp32")[0] == pytest.approx(losses[best], rel=1e-5)
+
+
+def test_progress_tells_where_it_stands() -> None:
+    state = State.start(network(), PLAN)
+    steps = list(fit(state, PLAN, examples(20), examples(20, 1), seed=7, precision="fp32"))
+    assert [(step.epoch, step.step, step.steps) for step in steps] == [(e, s, 3) for e in (1, 2, 3) for s in (1, 2, 3)]
+    assert [step.finished is not None for step in steps] == [False, False, True] * 3
+    assert sum(step.tokens for step in steps[:3]) == examples(20).lengths().sum()
+    assert steps[2].improved
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=300), st.integers(1, 40), st.integers(0, 3))
+def test_every_example_once_an_epoch(lengths: list[int], batch_size: int, epoch: int) -> None:
+    batches = epoch_batches(np.array(lengths), batch_size, 1, epoch)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+    assert max(len(batch) for batch in batches) <= batch_size
+    again = epoch_batches(np.array(lengths), batch_size, 1, epoch)
+    assert [batch.tolist() for batch in batches] == [batch.tolist() for batch in again]
+
+
+def test_the_cycle_goes_up_and_down() -> None:
+    rates = [learning_rate(PLAN, step, 100) for step in range(100)]
+    assert rates.index(max(rates)) in (9, 10)
+    assert max(rates) == PLAN.learning_rate
+    assert rates[-1] < PLAN.learning_rate / 100
+    assert learning_rate(Plan(1, 1, 0.5), 3, 100) == 0.5
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=6), st.sampled_from(["pooled", "last"]))
+def test_padding_changes_nothing(lengths: list[int], head: Head) -> None:
+    model = network(head).eval()
+    generator = np.random.default_rng(sum(lengths))
+    token_ids = torch.from_numpy(generator.integers(1, 50, (len(lengths), 25)))  # rubbish after each text's end
+    with torch.inference_mode():
+        together = model(token_ids, torch.tensor(lengths))
+        for row, length in enumerate(lengths):
+            alone = model(token_ids[row : row + 1, :length], torch.tensor([length]))
+            torch.testing.assert_close(together[row : row + 1], alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_the_teacher_judges_what_it_has_not_seen(labels: int) -> None:
+    words = ["good", "bad", "odd"][:labels]
+    documents = [[words[i % labels], "film", str(i % 7)] for i in range(30 * labels)]
+    given_labels = np.arange(30 * labels, dtype=np.int32) % labels
+    rows = np.arange(len(documents))
+    soft, rest = teacher.soft_labels(
+        lambda chosen: (documents[row] for row in chosen), rows, given_labels, rows[:labels]
+    )
+    assert soft.shape == (30 * labels, labels)
+    assert (soft.argmax(axis=1) == given_labels).all()
+    assert rest.argmax(axis=1).tolist() == list(range(labels))
+    np.testing.assert_allclose(soft.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_teacher_cannot_repeat_labels_it_was_not_shown() -> None:
+    # Labels without any reason: out of fold, a model that had seen them would still get them right.
+    generator = np.random.default_rng(0)
+    documents = [[f"only-here-{row}", "film"] for row in range(400)]
+    given_labels = generator.integers(0, 2, 400).astype(np.int32)
+    rows = np.arange(400)
+    soft, _ = teacher.soft_labels(lambda chosen: (documents[row] for row in chosen), rows, given_labels, rows[:1])
+    assert 0.35 < (soft.argmax(axis=1) == given_labels).mean() < 0.65
+
+
+def test_ngrams() -> None:
+    assert teacher.ngrams(["a", "b", "c"]) == ["a", "b", "c", "a b", "b c", "a b c"]
+    assert teacher.ngrams(["a"]) == ["a"]

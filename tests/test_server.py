@@ -1,0 +1,139 @@
+"""A real server, real sockets: concurrency, clients that leave, shutdown, and the command line."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.classifier import Classifier
+from tests.server import Held, make_app, serving
+
+
+def test_concurrent_answers_equal_the_classifier(tiny_classifier: Classifier) -> None:
+    texts = [f"The film was {'wonderful ' * (index % 7)}and dull {index}." for index in range(60)]
+
+    async def ask(url: str) -> list[httpx.Response]:
+        limits = httpx.Limits(max_connections=60)
+        async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client:
+            return await asyncio.gather(*(client.post("/predict", json={"text": text}) for text in texts))
+
+    with serving(make_app(tiny_classifier)) as url:
+        answers = asyncio.run(ask(url))
+    expected = [tiny_classifier([text])[0].probabilities for text in texts]
+    assert [answer.json()["probabilities"] for answer in answers] == expected
+
+
+def test_a_client_that_leaves_hurts_nobody(tiny_classifier: Classifier) -> None:
+    held = Held(tiny_classifier)
+    with serving(make_app(held)) as url:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{url}/predict", json={"text": "leaves"}, timeout=0.2)
+        held.gate.set()
+        answer = httpx.post(f"{url}/predict", json={"text": "stays here"}, timeout=30)
+        assert answer.status_code == 200
+        assert httpx.get(f"{url}/health", timeout=30).status_code == 200
+
+
+def test_shutdown_answers_what_was_accepted(tiny_classifier: Classifier) -> None:
+    held = Held(tiny_classifier)
+    answers: list[int] = []
+
+    def ask(url: str) -> None:
+        answers.append(httpx.post(f"{url}/predict", json={"text": "good"}, timeout=60).status_code)
+
+    with serving(make_app(held)) as url:
+        clients = [threading.Thread(target=ask, args=(url,)) for _ in range(3)]
+        for client in clients:
+            client.start()
+        held.entered.acquire(timeout=30)
+        while "ovation_waiting_texts 2.0" not in httpx.get(f"{url}/metrics").text:
+            pass
+        threading.Timer(0, held.gate.set).start()
+    for client in clients:
+        client.join(30)
+    assert answers == [200, 200, 200]
+
+
+def run_service(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
+    """The command line in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "service", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OVATION_LOG_FORMAT": "json", **environment},
+    )
+
+
+def test_serve_starts_answers_and_stops_on_sigterm(tiny_bundle_path: Path) -> None:
+    process = run_service("serve", OVATION_MODEL=str(tiny_bundle_path), OVATION_PORT="0")
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(json.loads(line))
+        if match := re.search(r"http://127\.0\.0\.1:(\d+)", line):
+            break
+    assert match
+    text = "Sekret words that no log may hold."
+    answer = httpx.post(f"http://127.0.0.1:{match[1]}/predict", json={"text": text}, timeout=30)
+    assert answer.status_code == 200
+    process.send_signal(signal.SIGTERM)
+    out, errors = process.communicate(timeout=60)
+    lines += [json.loads(line) for line in out.splitlines()]
+    assert all({"event", "level", "timestamp"} <= set(line) for line in lines)  # uvicorn's in the same shape
+    [request] = [line for line in lines if line["event"] == "request"]
+    assert (request["status"], request["route"], request["tokens"]) == (200, "/predict", 8)
+    assert request["request_id"] == answer.headers["x-request-id"]
+    assert "sekret" not in (out + errors).lower()
+    assert process.returncode in (0, -signal.SIGTERM)
+
+
+def test_a_damaged_bundle_ends_the_process_with_code_3(tiny_bundle_path: Path, tmp_path: Path) -> None:
+    damaged = Path(shutil.copytree(tiny_bundle_path, tmp_path / "damaged"))
+    (damaged / "model.onnx").write_bytes(b"short")
+    process = run_service("serve", OVATION_MODEL=str(damaged), OVATION_PORT="0")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert re.fullmatch(r"error: .*damaged/model\.onnx: expected \d+ bytes, sha256 .*, found 5 bytes, .*\n", errors)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [("PORT", "many", "OVATION_PORT: "), ("MAX_TEXTS", "9999", "OVATION_MAX_TEXTS <= OVATION_MAX_WAITING_TEXTS")],
+)
+def test_wrong_settings_are_told(variable: str, value: str, message: str) -> None:
+    process = run_service("serve", **{f"OVATION_{variable}": value})
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert message in errors
+    assert "Traceback" not in errors
+
+
+def test_predict_and_verify_from_the_shell(tiny_bundle_path: Path, tiny_classifier: Classifier) -> None:
+    process = run_service("predict", "The film was awful.", "Superb!", "--evidence", "--model", tiny_bundle_path)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    first, second = map(json.loads, out.splitlines())
+    [expected] = tiny_classifier(["The film was awful."])
+    assert (first["label"], first["score"], first["model"]) == (expected.label, expected.score, tiny_classifier.name)
+    assert [(t["start"], t["end"]) for t in second["evidence"]["tokens"]] == [(0, 6), (6, 7)]
+
+    process = run_service("verify", tiny_bundle_path)
+    assert "good" in process.communicate(timeout=60)[0]
+    process = run_service("verify", tiny_bundle_path / "nowhere")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert "manifest.json: expected a readable file, found No such file" in errors
+
+    process = run_service("predict", " ", "--model", tiny_bundle_path)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, "at least one visible character" in errors) == (1, True)

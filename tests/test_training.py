@@ -1,0 +1,193 @@
+"""The training command, as a person types it."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service import bundle, cell
+from service.bundle import Bundle
+from service.classifier import Classifier
+from tests.conftest import made_up_reviews, train, write_csv
+from tests.test_reviews import write_imdb
+from training import export
+from training.export import ParityError
+from training.model import BiLSTM
+
+
+def manifest(out: Path) -> dict[str, Any]:
+    return dict(json.loads((out / "manifest.json").read_text()))
+
+
+def test_a_run_leaves_a_whole_bundle(tiny_bundle_path: Path, tiny_bundle: Bundle, reviews_csv: Path) -> None:
+    found = tiny_bundle.manifest
+    assert found.labels == ("negative", "positive")
+    assert found.evidence
+    for split in ("validation", "test"):
+        assert found.metrics[split]["reviews"] == 18
+        assert {"accuracy", "auroc", "brier", "by_length", "expected_calibration_error"} <= set(found.metrics[split])
+    assert found.reference is not None
+    assert sum(found.reference.score.counts) == 18
+    assert found.training["seed"] == 1
+    assert found.training["data"][0]["sha256"] == hashlib.sha256(reviews_csv.read_bytes()).hexdigest()
+    assert found.training["parity"] < export.PARITY_TOLERANCE
+    text = (tiny_bundle_path / "README.md").read_text()
+    assert "preset base, seed 1" in text.split("## Readings of the test split")[1]
+    for name in ("history.csv", "curves.png", "reliability.png"):
+        assert (tiny_bundle_path / "figures" / name).stat().st_size
+    for golden in found.golden:
+        weights = export.network(tiny_bundle.model)
+        logits, _ = cell.logits(tiny_bundle.tokenizer.encode(golden.text).token_ids, weights)
+        assert logits.tolist() == pytest.approx(golden.logits, abs=1e-5)
+
+
+def test_what_exists_is_not_lost(tiny_bundle_path: Path, reviews_csv: Path) -> None:
+    done = train("run", "--data", reviews_csv, "--out", tiny_bundle_path)
+    assert done.returncode == 1
+    assert "--force replaces it" in done.stderr
+    assert "Traceback" not in done.stderr
+    bundle.read(tiny_bundle_path)
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-u", "-m", "training", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(process: subprocess.Popen[str], words: str) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if words in line:
+            return
+    raise AssertionError(f"the run ended before it said {words!r}: {process.communicate()[1]}")
+
+
+def test_killed_and_resumed_is_as_never_killed(reviews_csv: Path, tmp_path: Path) -> None:
+    arguments = ("run", "--data", reviews_csv, "--epochs", "8", "--seed", "5", "--device", "cpu")
+    assert train(*arguments, "--out", tmp_path / "whole").returncode == 0
+
+    process = start(*arguments, "--out", tmp_path / "killed")
+    wait_for(process, "epoch 3/8")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "killed").exists()
+    refused = train(*arguments, "--out", tmp_path / "killed")
+    assert "--resume goes on with it" in refused.stderr
+    other = train(*arguments[:-4], "--seed", "6", "--device", "cpu", "--out", tmp_path / "killed", "--resume")
+    assert "with the same options, found others: seed" in other.stderr
+
+    resumed = train(*arguments, "--out", tmp_path / "killed", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "epoch 1/8" not in resumed.stdout
+    whole, killed = manifest(tmp_path / "whole"), manifest(tmp_path / "killed")
+    assert whole["files"] == killed["files"]  # the very same weights
+    assert whole["metrics"] == killed["metrics"]
+    assert not (tmp_path / "killed.run" / "checkpoint.pt").exists()
+    assert "expected a checkpoint" in train(*arguments, "--out", tmp_path / "new", "--resume").stderr
+
+
+def test_ctrl_c_keeps_the_best_so_far(reviews_csv: Path, tmp_path: Path) -> None:
+    process = start("run", "--data", reviews_csv, "--epochs", "5000", "--preset", "article", "--out", tmp_path / "cut")
+    wait_for(process, "epoch 2/5000")
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "best epoch so far" in out
+    assert out.strip().splitlines()[-1] == f"OVATION_MODEL={tmp_path / 'cut'} python -m service serve"
+    assert not Classifier(bundle.read(tmp_path / "cut"), "cpu").manifest.evidence
+
+
+def test_a_warm_start_knows_what_its_bundle_knew(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    few = write_csv(tmp_path / "few.csv", made_up_reviews()[::6])
+    out = tmp_path / "warm"
+    done = train(
+        "run", "--data", few, "--from", tiny_bundle.path, "--out", out, "--epochs", "1", "--test-share", "0"
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = bundle.read(out)
+    assert found.tokenizer.vocabulary == tiny_bundle.tokenizer.vocabulary
+    assert "test" not in found.manifest.metrics  # no test rows, no test figures
+    assert "no test reviews" in (out / "README.md").read_text()
+    before, after = (export.network(one.model) for one in (tiny_bundle, found))
+    assert abs(before.embedding - after.embedding).max() < 0.05
+
+
+def test_three_labels_from_json_lines_with_bad_rows(tmp_path: Path) -> None:
+    rows = [*made_up_reviews(), *((f"Day {day} was so-so, I thought.", "mixed") for day in range(60))]
+    lines = [json.dumps({"review": text, "stars": label}) for text, label in rows]
+    path = tmp_path / "three.jsonl"
+    path.write_text("\n".join(["{", *lines, json.dumps({"review": "", "stars": "mixed"})]))
+    out = tmp_path / "three"
+    done = train(
+        "run", "--data", path, "--text-column", "review", "--label-column", "stars", "--out", out, "--epochs", "1"
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "left out three.jsonl:1: invalid JSON" in done.stdout
+    assert "left out three.jsonl:242: no text" in done.stdout
+    assert bundle.read(out).manifest.labels == ("mixed", "negative", "positive")
+    [prediction] = Classifier(bundle.read(out), "cpu")(["so-so"], evidence=True)
+    assert len(prediction.probabilities) == 3
+
+
+def test_the_official_layout_and_evaluate(tmp_path: Path) -> None:
+    _, archive = write_imdb(tmp_path)
+    out = tmp_path / "imdb"
+    done = train("run", "--data", archive, "--out", out, "--epochs", "1", "--skip-test")
+    assert done.returncode == 0, done.stderr
+    assert "test" not in manifest(out)["metrics"]
+    for split, count in (("test", 40), ("validation", 4)):
+        done = train("evaluate", "--bundle", out, "--data", archive, "--split", split)
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout)
+        assert report["reviews"] == count
+        if split == "validation":
+            expected = manifest(out)["metrics"]["validation"]
+            assert {key: report[key] for key in expected} == expected
+    log = (out / "README.md").read_text().split("## Readings of the test split")[1]
+    assert log.count("`training evaluate` on aclImdb.tar.gz") == 1
+
+
+def test_inspect_draws_the_cell(tiny_bundle_path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cell.png"
+    done = train("inspect", "--bundle", tiny_bundle_path, "--out", out, "The film was not bad, café!")
+    assert done.returncode == 0, done.stderr
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "--data", "nowhere.csv", "--out", "x"), "nowhere.csv: expected a file or folder of reviews"),
+        (("evaluate", "--bundle", "nowhere", "--data", "x.csv"), "nowhere/manifest.json: expected a readable file"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training", *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_graph_that_differs_from_the_network_is_no_bundle() -> None:
+    model = BiLSTM(50, 8, 8, 2, "pooled")
+    weights = export.arrays(model)
+    good = export.graph(weights)
+    assert export.prove_parity(model, good, 1.0, 20) < 1e-5
+    weights.head["bias"][0] += 0.01
+    with pytest.raises(ParityError, match="no bundle was written"):
+        export.prove_parity(model, export.graph(weights), 1.0, 20)
+
+
+def test_a_warm_start_is_the_reverse_of_an_export() -> None:
+    for head, labels in (("pooled", 3), ("last", 2), ("last", 4)):
+        model, other = (BiLSTM(50, 8, 8, labels, head) for _ in range(2))  # type: ignore[arg-type]
+        export.load_arrays(other, export.network(export.graph(export.arrays(model))))
+        assert export.graph(export.arrays(other)) == export.graph(export.arrays(model))
