@@ -30,7 +30,7 @@ def examples(count: int, seed: int = 0) -> Examples:
     token_ids = generator.integers(4, 50, offsets[-1]).astype(np.int32)
     labels = generator.integers(0, 2, count)
     token_ids[offsets[:-1] + 1] = 2 + labels
-    return Examples(token_ids, offsets, np.arange(count), np.eye(2, dtype=np.float32)[labels])
+    return Examples(token_ids, offsets[:-1], offsets[1:], np.eye(2, dtype=np.float32)[labels])
 
 
 def network(head: Head = "pooled", dropout: float = 0.2) -> BiLSTM:
@@ -130,9 +130,10 @@ def test_the_teacher_judges_what_it_has_not_seen(labels: int) -> None:
     documents = [[words[i % labels], "film", str(i % 7)] for i in range(30 * labels)]
     given_labels = np.arange(30 * labels, dtype=np.int32) % labels
     rows = np.arange(len(documents))
-    soft, rest = teacher.soft_labels(
-        lambda chosen: (documents[row] for row in chosen), rows, given_labels, rows[:labels]
-    )
+    folds = teacher.fit(lambda chosen: (documents[row] for row in chosen), rows, given_labels)
+    soft = folds.judge(lambda chosen: (documents[row] for row in chosen), rows, folds.fold_of)
+    last = np.full(labels, teacher.FOLDS)
+    rest = folds.judge(lambda chosen: (documents[row] for row in chosen), rows[:labels], last)
     assert soft.shape == (30 * labels, labels)
     assert (soft.argmax(axis=1) == given_labels).all()
     assert rest.argmax(axis=1).tolist() == list(range(labels))
@@ -145,10 +146,19 @@ def test_a_teacher_cannot_repeat_labels_it_was_not_shown() -> None:
     documents = [[f"only-here-{row}", "film"] for row in range(400)]
     given_labels = generator.integers(0, 2, 400).astype(np.int32)
     rows = np.arange(400)
-    soft, _ = teacher.soft_labels(lambda chosen: (documents[row] for row in chosen), rows, given_labels, rows[:1])
+    folds = teacher.fit(lambda chosen: (documents[row] for row in chosen), rows, given_labels)
+    soft = folds.judge(lambda chosen: (documents[row] for row in chosen), rows, folds.fold_of)
     assert 0.35 < (soft.argmax(axis=1) == given_labels).mean() < 0.65
 
 
 def test_ngrams() -> None:
     assert teacher.ngrams(["a", "b", "c"]) == ["a", "b", "c", "a b", "b c", "a b c"]
     assert teacher.ngrams(["a"]) == ["a"]
+
+
+def test_sentences_end_where_sentences_end() -> None:
+    vocabulary = ["<padding>", "<unknown>", ".", "a", "!"]
+    token_ids = np.array([3, 3, 3, 3, 2, 3, 3, 2, 3, 3, 3, 3, 4, 3, 3, 3, 3, 2, 3], np.int32)
+    offsets = np.array([0, 10, 13, 19])
+    found = teacher.sentences(token_ids, offsets, np.array([0, 2]), vocabulary, seed=1)
+    assert list(zip(found.starts, found.ends, found.owners, strict=True)) == [(0, 5, 0), (13, 18, 1)]

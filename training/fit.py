@@ -27,24 +27,26 @@ _BATCHES_SORTED_TOGETHER = 64
 
 @dataclass(frozen=True)
 class Examples:
-    """Reviews as one flat array of token ids, with a target distribution over the labels for each."""
+    """Stretches of one flat array of token ids, with a target distribution over the labels for each."""
 
     token_ids: NDArray[np.int32]  # [total tokens] of the whole corpus
-    offsets: NDArray[np.int64]  # [review + 1]
-    rows: NDArray[np.int64]  # [example] which reviews of the corpus these are
+    starts: NDArray[np.int64]  # [example] where each begins in `token_ids`
+    ends: NDArray[np.int64]  # [example] and where it has ended
     targets: NDArray[np.float32]  # [example, label], each row sums to 1
+
+    def __len__(self) -> int:
+        return len(self.starts)
 
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each example, [example]."""
-        return self.offsets[self.rows + 1] - self.offsets[self.rows]
+        return self.ends - self.starts
 
     def batch(self, examples: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Token ids int64 [batch, time], lengths int64 [batch], targets float32 [batch, label]."""
-        rows = self.rows[examples]
-        starts, ends = self.offsets[rows], self.offsets[rows + 1]
+        starts, ends = self.starts[examples], self.ends[examples]
         lengths = ends - starts
         time = math.ceil(int(lengths.max()) / _TIME_STEP) * _TIME_STEP
-        token_ids = np.full((len(rows), time), PADDING, np.int64)
+        token_ids = np.full((len(examples), time), PADDING, np.int64)
         for row, start, end in zip(token_ids, starts, ends, strict=True):
             row[: end - start] = self.token_ids[start:end]
         arrays = (token_ids, lengths, self.targets[examples])

@@ -49,7 +49,7 @@ def run(options: Options, console: Console) -> Path:
     spent = checkpoint.restore(options, state) if options.resume else 0.0
     console.print(
         f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer.vocabulary):,} tokens known, "
-        f"{len(train.rows):,} training reviews, {device.type} in {precision}",
+        f"{len(train):,} training texts, {device.type} in {precision}",
         highlight=False,
     )
     _train(options, state, train, validation, precision, console, started - spent)
@@ -112,35 +112,57 @@ def _examples(options: Options, corpus: Corpus, tokenizer: Tokenizer, console: C
     token_ids, offsets = corpus.encode(tokenizer)
     labelled, others, held = corpus.rows(TRAIN), corpus.rows(UNLABELLED), corpus.rows(VALIDATION)
     hard = np.eye(len(corpus.label_names), dtype=np.float32)
-    targets, rows = hard[corpus.labels[labelled]], labelled
+    validation = Examples(token_ids, offsets[held], offsets[held + 1], hard[corpus.labels[held]])
     smallest = int(np.bincount(corpus.labels[labelled]).min())
     if options.preset.teacher and smallest >= teacher.FOLDS and len(labelled) <= _TEACHER_MAX_REVIEWS:
-        soft, rest = _soft_labels(options, corpus, labelled, others, console)
+        rows = np.concatenate([labelled, others])
+        sentences = teacher.sentences(token_ids, offsets, rows, tokenizer.vocabulary, options.seed)
+        whole, parts = _soft_labels(options, corpus, labelled, others, token_ids, sentences, tokenizer, console)
         # Half label, half teacher: the label alone knows the truth, the teacher how plain it is.
-        targets, rows = np.concatenate([(targets + soft) / 2, rest]), np.concatenate([labelled, others])
-    elif options.preset.teacher or len(others):
+        whole[: len(labelled)] = (whole[: len(labelled)] + hard[corpus.labels[labelled]]) / 2
+        starts = np.concatenate([offsets[rows], sentences.starts])
+        ends = np.concatenate([offsets[rows + 1], sentences.ends])
+        return Examples(token_ids, starts, ends, np.concatenate([whole, parts])), validation
+    if options.preset.teacher or len(others):
         console.print(
             f"no linear teacher for {len(labelled):,} labelled reviews, the rarest label on {smallest}: training on "
             f"the labels alone; {len(others):,} unlabelled reviews give only their words",
             highlight=False,
         )
-    return Examples(token_ids, offsets, rows, targets), Examples(token_ids, offsets, held, hard[corpus.labels[held]])
+    return Examples(token_ids, offsets[labelled], offsets[labelled + 1], hard[corpus.labels[labelled]]), validation
 
 
 def _soft_labels(
-    options: Options, corpus: Corpus, labelled: NDArray[np.int64], others: NDArray[np.int64], console: Console
+    options: Options,
+    corpus: Corpus,
+    labelled: NDArray[np.int64],
+    others: NDArray[np.int64],
+    token_ids: NDArray[np.int32],
+    sentences: teacher.Sentences,
+    tokenizer: Tokenizer,
+    console: Console,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The teacher's probabilities [labelled, label] and [others, label]; a resumed run finds those it had."""
+    """The teacher's probabilities [review, label] and [sentence, label]; a resumed run finds those it had."""
     path = options.folder / checkpoint.SOFT_LABELS
     if options.resume and path.exists():
         with np.load(path) as kept:
-            return kept["labelled"], kept["others"]
-    console.print("fitting the linear teacher (some two minutes on 25,000 reviews and 50,000 unlabelled)")
-    soft, rest = teacher.soft_labels(corpus.documents, labelled, corpus.labels[labelled], others)
-    accuracy = float((soft.argmax(axis=1) == corpus.labels[labelled]).mean())
+            return kept["whole"], kept["parts"]
+    console.print("fitting the linear teacher (some three minutes on 25,000 reviews and 50,000 unlabelled)")
+    folds = teacher.fit(corpus.documents, labelled, corpus.labels[labelled])
+    fold_of = np.concatenate([folds.fold_of, np.full(len(others), teacher.FOLDS)])
+    whole = folds.judge(corpus.documents, np.concatenate([labelled, others]), fold_of)
+    vocabulary = tokenizer.vocabulary
+    parts = folds.judge(
+        lambda chosen: (
+            [vocabulary[i] for i in token_ids[sentences.starts[at] : sentences.ends[at]].tolist()] for at in chosen
+        ),
+        np.arange(len(sentences.starts)),
+        fold_of[sentences.owners],
+    )
+    accuracy = float((whole[: len(labelled)].argmax(axis=1) == corpus.labels[labelled]).mean())
     console.print(f"the teacher is right on {accuracy:.2%} of the training reviews it has not seen", highlight=False)
-    np.savez(path, labelled=soft, others=rest)
-    return soft, rest
+    np.savez(path, whole=whole, parts=parts)
+    return whole, parts
 
 
 def _train(

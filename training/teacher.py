@@ -1,11 +1,12 @@
 """The NB-weighted linear model of n-grams (Wang and Manning, 2012): the floor to beat, and a teacher.
 
-Its probabilities for unlabelled reviews, and out of fold for the labelled ones, are softer and better targets for a
-small network than the labels alone.
+Its probabilities for unlabelled reviews, for single sentences, and out of fold for the labelled ones, are softer and
+better targets for a small network than the labels alone.
 """
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 Matrix = Any  # a scipy.sparse.csr_matrix, [review, feature]
 FOLDS = 5
+SENTENCES = 2  # of each review, for the teacher to judge on their own
+_SHORTEST = 4  # tokens
+_CHUNK = 5000
 
 
 class NaiveBayesWeights(BaseEstimator, TransformerMixin):  # type: ignore[misc]
@@ -48,28 +52,65 @@ def classifier(labels: int) -> Pipeline:
     return model if labels == 2 else OneVsRestClassifier(model)
 
 
-def soft_labels(
-    documents: Callable[[NDArray[np.int64]], Iterable[Sequence[str]]],
-    labelled: NDArray[np.int64],
-    labels: NDArray[np.int32],
-    others: NDArray[np.int64],
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Probabilities [labelled, label] out of fold, and [others, label] from all labelled reviews.
+Documents = Callable[[NDArray[np.int64]], Iterable[Sequence[str]]]  # the tokens of the texts asked for, in order
 
-    `documents` gives the tokens of reviews by row; `labels` are those of the `labelled` rows. No review's own label
-    has been seen by the model that judges it.
-    """
+
+@dataclass(frozen=True)
+class Folds:
+    """One model a fold, fitted without it, and a last one fitted on all labelled reviews."""
+
+    vectorizer: CountVectorizer
+    models: list[Pipeline]  # [FOLDS + 1]
+    fold_of: NDArray[np.int64]  # [labelled] which model has not seen the review's label
+
+    def judge(self, documents: Documents, texts: NDArray[np.int64], fold_of: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Probabilities [text, label] of `texts`, each by the model of its fold."""
+        found = []
+        for start in range(0, len(texts), _CHUNK):  # the n-grams of all texts at once would fill memory
+            features = self.vectorizer.transform(documents(texts[start : start + _CHUNK]))
+            folds = fold_of[start : start + _CHUNK]
+            part = np.zeros((len(folds), len(self.models[0].classes_)), np.float32)
+            for fold in np.unique(folds):
+                part[folds == fold] = self.models[fold].predict_proba(features[folds == fold])
+            found.append(part)
+        return np.concatenate(found)
+
+
+def fit(documents: Documents, labelled: NDArray[np.int64], labels: NDArray[np.int32]) -> Folds:
+    """Fits the teacher on the `labelled` reviews, whose labels are `labels` [labelled]."""
     count = int(labels.max()) + 1
     vectorizer = CountVectorizer(analyzer=ngrams, binary=True, min_df=2, dtype=np.float32)
     features = vectorizer.fit_transform(documents(labelled))
-    out_of_fold = np.zeros((len(labelled), count), np.float32)
+    models, fold_of = [], np.zeros(len(labelled), np.int64)
     # Not shuffled: reviews of one film stand together, and a fold that shares films with the rest reads too high.
-    for fitted, judged in StratifiedKFold(FOLDS).split(features, labels):
-        model = classifier(count).fit(features[fitted], labels[fitted])
-        out_of_fold[judged] = model.predict_proba(features[judged])
-    whole = classifier(count).fit(features, labels)
-    rest = np.zeros((len(others), count), np.float32)
-    for start in range(0, len(others), 5000):  # the n-grams of all the unlabelled reviews at once would fill memory
-        part = others[start : start + 5000]
-        rest[start : start + 5000] = whole.predict_proba(vectorizer.transform(documents(part)))
-    return out_of_fold, rest
+    for fold, (fitted, judged) in enumerate(StratifiedKFold(FOLDS).split(features, labels)):
+        models.append(classifier(count).fit(features[fitted], labels[fitted]))
+        fold_of[judged] = fold
+    return Folds(vectorizer, [*models, classifier(count).fit(features, labels)], fold_of)
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Single sentences out of reviews: without them a network that only saw whole reviews misjudges short texts."""
+
+    starts: NDArray[np.int64]  # [sentence] into the corpus' token ids
+    ends: NDArray[np.int64]  # [sentence]
+    owners: NDArray[np.int64]  # [sentence] index into the rows they were drawn from
+
+
+def sentences(
+    token_ids: NDArray[np.int32], offsets: NDArray[np.int64], rows: NDArray[np.int64], vocabulary: list[str], seed: int
+) -> Sentences:
+    """Draws up to SENTENCES sentences of at least _SHORTEST tokens from each of `rows`."""
+    marks = [index for index, token in enumerate(vocabulary) if token in (".", "!", "?")]
+    is_end = np.isin(token_ids, marks)
+    generator = np.random.default_rng((seed, 1))
+    found: list[tuple[int, int, int]] = []
+    for owner, row in enumerate(rows):
+        start, end = offsets[row], offsets[row + 1]
+        borders = np.concatenate([[start], np.flatnonzero(is_end[start:end]) + start + 1, [end]])
+        long_enough = np.flatnonzero(np.diff(borders) >= _SHORTEST)
+        for at in generator.permutation(long_enough)[:SENTENCES]:
+            found.append((int(borders[at]), int(borders[at + 1]), owner))
+    starts, ends, owners = np.array(found, np.int64).reshape(-1, 3).T
+    return Sentences(starts, ends, owners)
