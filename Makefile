@@ -1,8 +1,9 @@
 # serve, test, lint, train: each sets up what it needs in .venv; nothing else on the machine is touched.
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
 RUNTIME ?= cpu
+# One runtime per environment: onnxruntime and onnxruntime-gpu overwrite each other.
+VENV := .venv$(if $(filter cuda,$(RUNTIME)),-cuda)
+BIN := $(VENV)/bin
 
 .PHONY: serve test lint format train lock clean
 .DELETE_ON_ERROR:

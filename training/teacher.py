@@ -65,7 +65,7 @@ class Folds:
 
     def judge(self, documents: Documents, texts: NDArray[np.int64], fold_of: NDArray[np.int64]) -> NDArray[np.float32]:
         """Probabilities [text, label] of `texts`, each by the model of its fold."""
-        found = []
+        found = [np.zeros((0, len(self.models[0].classes_)), np.float32)]
         for start in range(0, len(texts), _CHUNK):  # the n-grams of all texts at once would fill memory
             features = self.vectorizer.transform(documents(texts[start : start + _CHUNK]))
             folds = fold_of[start : start + _CHUNK]

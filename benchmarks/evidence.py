@@ -1,0 +1,48 @@
+"""`python -m benchmarks.evidence --data aclImdb_v1.tar.gz`: does evidence add up, and point at the words?
+
+Reads the texts of the first reviews of the test split, not their labels.
+"""
+
+from itertools import islice
+from pathlib import Path
+
+import click
+import numpy as np
+
+from service import bundle
+from service.classifier import Classifier
+from service.tokenizer import words
+from training.reviews import Source
+
+
+@click.command()
+@click.option("--model", type=click.Path(path_type=Path), default="models/imdb-bilstm")
+@click.option("--data", type=click.Path(path_type=Path), required=True)
+@click.option("--reviews", type=click.IntRange(1), default=1000)
+def main(model: Path, data: Path, reviews: int) -> None:
+    """Prints the largest difference between the sum of the evidence and the logits' margin."""
+    classifier = Classifier(bundle.read(model), "cpu")
+    tokenizer = classifier.tokenizer
+    worst = 0.0
+    for review in islice((review for review in Source(data) if review.split == "test"), reviews):
+        [prediction] = classifier([review.text], evidence=True)
+        [logits], _ = classifier.run(tokenizer.batch([review.text]))
+        winner = classifier.manifest.labels.index(prediction.label)
+        margin = float(logits[winner] - np.delete(logits, winner).mean())
+        assert prediction.evidence is not None
+        total = prediction.evidence.bias + sum(weight for _, _, weight in prediction.evidence.tokens)
+        worst = max(worst, abs(total - margin))
+        pointed_at = [
+            review.text[start:end].replace("\u2019", "'").lower() for start, end, _ in prediction.evidence.tokens
+        ]
+        found = words(review.text, tokenizer.rules)
+        if pointed_at != [word for part in tokenizer.keep(len(found)) for word in found[part]]:
+            raise click.ClickException(f"{review.place}: the offsets do not give back the words")
+    click.echo(
+        f"{classifier.name}, {reviews:,} test reviews: evidence and bias add up to the margin within {worst:.1e}; "
+        "every offset gives back its word"
+    )
+
+
+if __name__ == "__main__":
+    main()
