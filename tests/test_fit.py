@@ -5,14 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training import teacher
+from training.examples import Examples, batches_of, with_sentences
 from training.fit import (
     Epoch,
-    Examples,
     Plan,
     Precision,
     State,
     choose_precision,
-    epoch_batches,
     evaluate,
     fit,
     learning_rate,
@@ -42,7 +41,7 @@ PLAN = Plan(epochs=3, batch_size=8, learning_rate=0.02, one_cycle=True, clip=1.0
 
 
 def end(state: State, plan: Plan, train: Examples, precision: Precision = "fp32") -> list[Epoch]:
-    for _ in fit(state, plan, train, examples(20, 1), seed=7, precision=precision):
+    for _ in fit(state, plan, lambda epoch: train, examples(20, 1), seed=7, precision=precision):
         pass
     return state.history
 
@@ -63,7 +62,7 @@ def test_a_run_broken_off_anywhere_ends_the_same(stop: int, precision: Precision
     expected = end(whole, PLAN, train, precision)
 
     broken = State.start(network(), PLAN)
-    for done, _ in enumerate(fit(broken, PLAN, train, examples(20, 1), seed=7, precision=precision), 1):
+    for done, _ in enumerate(fit(broken, PLAN, lambda epoch: train, examples(20, 1), seed=7, precision=precision), 1):
         if done == stop:
             break
     snapshot = broken.snapshot()
@@ -87,7 +86,7 @@ def test_patience_ends_a_run_and_the_best_is_kept() -> None:
 
 def test_progress_tells_where_it_stands() -> None:
     state = State.start(network(), PLAN)
-    steps = list(fit(state, PLAN, examples(20), examples(20, 1), seed=7, precision="fp32"))
+    steps = list(fit(state, PLAN, lambda epoch: examples(20), examples(20, 1), seed=7, precision="fp32"))
     assert [(step.epoch, step.step, step.steps) for step in steps] == [(e, s, 3) for e in (1, 2, 3) for s in (1, 2, 3)]
     assert [step.finished is not None for step in steps] == [False, False, True] * 3
     assert sum(step.tokens for step in steps[:3]) == examples(20).lengths().sum()
@@ -96,10 +95,10 @@ def test_progress_tells_where_it_stands() -> None:
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=300), st.integers(1, 40), st.integers(0, 3))
 def test_every_example_once_an_epoch(lengths: list[int], batch_size: int, epoch: int) -> None:
-    batches = epoch_batches(np.array(lengths), batch_size, 1, epoch)
+    batches = batches_of(np.array(lengths), batch_size, 1, epoch)
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
     assert max(len(batch) for batch in batches) <= batch_size
-    again = epoch_batches(np.array(lengths), batch_size, 1, epoch)
+    again = batches_of(np.array(lengths), batch_size, 1, epoch)
     assert [batch.tolist() for batch in batches] == [batch.tolist() for batch in again]
 
 
@@ -159,6 +158,22 @@ def test_ngrams() -> None:
 def test_sentences_end_where_sentences_end() -> None:
     vocabulary = ["<padding>", "<unknown>", ".", "a", "!"]
     token_ids = np.array([3, 3, 3, 3, 2, 3, 3, 2, 3, 3, 3, 3, 4, 3, 3, 3, 3, 2, 3], np.int32)
-    offsets = np.array([0, 10, 13, 19])
-    found = teacher.sentences(token_ids, offsets, np.array([0, 2]), vocabulary, seed=1)
-    assert list(zip(found.starts, found.ends, found.owners, strict=True)) == [(0, 5, 0), (13, 18, 1)]
+    targets = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
+    reviews = Examples(token_ids, np.array([0, 13]), np.array([10, 19]), targets)
+    found = with_sentences(reviews, vocabulary, each=2, seed=1, epoch=0)
+    assert list(zip(found.starts, found.ends, strict=True)) == [(0, 10), (13, 19), (0, 5), (13, 18)]
+    assert np.array_equal(found.targets, targets[[0, 1, 0, 1]])
+
+
+def test_every_epoch_shows_other_sentences_and_as_many() -> None:
+    vocabulary = ["<padding>", "<unknown>", ".", "a"]
+    token_ids = np.tile(np.array([3, 3, 3, 2], np.int32), 30)
+    reviews = Examples(token_ids, np.array([0, 60]), np.array([60, 120]), np.eye(2, dtype=np.float32))
+    draws = [with_sentences(reviews, vocabulary, 3, seed=1, epoch=epoch).starts.tolist() for epoch in (0, 1, 0)]
+    assert len(draws[0]) == len(draws[1]) == 2 + 6
+    assert draws[0] == draws[2] != draws[1]
+
+
+def test_texts_too_short_for_sentences_are_shown_whole() -> None:
+    reviews = Examples(np.array([3, 3], np.int32), np.array([0]), np.array([2]), np.eye(2, dtype=np.float32)[:1])
+    assert len(with_sentences(reviews, ["", "", ".", "a"], 2, seed=1, epoch=0)) == 1

@@ -118,7 +118,7 @@ def evaluate_command(
     reviews = _reviews(found, source, split)
     answers = evaluate.ask(Classifier(found, "cpu"), reviews)
     report = evaluate.report(answers, found.manifest.temperature)
-    if split == "test":
+    if split == "test" or (split == "all" and source.is_imdb):  # all of aclImdb holds its test split too
         card.append_reading(folder, card.reading(report, f"`training evaluate` on {data.name}"))
     counts = {"bundle": found.name, "split": split, "bad_rows": dict(source.bad.counts)}
     print(json.dumps({**counts, **report}, indent=1))

@@ -7,7 +7,7 @@ import torch
 from training.fit import State
 from training.options import Options
 
-CHECKPOINT, SOFT_LABELS = "checkpoint.pt", "soft-labels.npz"
+CHECKPOINT, SOFT_LABELS = "checkpoint.pt", "soft-labels.npy"
 
 
 class RunError(Exception):

@@ -1,4 +1,4 @@
-"""Batches and the training loop: a generator that optimises and decides when to stop, and knows nothing else.
+"""The training loop: a generator that optimises and decides when to stop, and knows nothing else.
 
 The caller prints, saves and measures time. Between two yields `State` is whole: saved there and restored, a run ends
 with the same weights as one that was never interrupted on the same kind of machine.
@@ -6,52 +6,18 @@ with the same weights as one that was never interrupted on the same kind of mach
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from service.tokenizer import PADDING
+from training.examples import Examples, batches_of
 from training.model import BiLSTM
 
 Precision = Literal["bf16", "fp32"]
-
-# Batches are padded to a multiple of this: oneDNN prepares a kernel for each shape it meets, and keeps few of them.
-_TIME_STEP = 16
-_BATCHES_SORTED_TOGETHER = 64
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Stretches of one flat array of token ids, with a target distribution over the labels for each."""
-
-    token_ids: NDArray[np.int32]  # [total tokens] of the whole corpus
-    starts: NDArray[np.int64]  # [example] where each begins in `token_ids`
-    ends: NDArray[np.int64]  # [example] and where it has ended
-    targets: NDArray[np.float32]  # [example, label], each row sums to 1
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each example, [example]."""
-        return self.ends - self.starts
-
-    def batch(self, examples: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Token ids int64 [batch, time], lengths int64 [batch], targets float32 [batch, label]."""
-        starts, ends = self.starts[examples], self.ends[examples]
-        lengths = ends - starts
-        time = math.ceil(int(lengths.max()) / _TIME_STEP) * _TIME_STEP
-        token_ids = np.full((len(examples), time), PADDING, np.int64)
-        for row, start, end in zip(token_ids, starts, ends, strict=True):
-            row[: end - start] = self.token_ids[start:end]
-        arrays = (token_ids, lengths, self.targets[examples])
-        inputs, sizes, targets = (torch.from_numpy(array).to(device) for array in arrays)
-        return inputs, sizes, targets
 
 
 @dataclass(frozen=True)
@@ -148,19 +114,26 @@ class State:
 
 
 def fit(
-    state: State, plan: Plan, train: Examples, validation: Examples, seed: int, precision: Precision
+    state: State,
+    plan: Plan,
+    train: Callable[[int], Examples],
+    validation: Examples,
+    seed: int,
+    precision: Precision,
 ) -> Iterator[Progress]:
     """Trains `state.model` until the plan is done, yielding after every step.
 
-    The order of the batches depends on `seed` and the epoch alone, so a restored state finds its place in it. At the
-    end the model holds the weights that `plan.keep` names.
+    `train` gives the examples of each epoch (from 0), as many every time. They and the order of the batches depend on
+    `seed` and the epoch alone, so a restored state finds its place. At the end the model holds the weights that
+    `plan.keep` names.
     """
     device = next(state.model.parameters()).device
     while not state.done(plan):
-        batches = epoch_batches(train.lengths(), plan.batch_size, seed, state.epoch)
+        examples = train(state.epoch)
+        batches = batches_of(examples.lengths(), plan.batch_size, seed, state.epoch)
         while state.step < len(batches):
             rate = learning_rate(plan, state.epoch * len(batches) + state.step, plan.epochs * len(batches))
-            batch = train.batch(batches[state.step], device)
+            batch = examples.batch(batches[state.step], device)
             _step(state, plan, rate, batch, precision)
             state.step += 1
             epoch, step, mean_loss = state.epoch + 1, state.step, state.totals[0] / state.totals[2]
@@ -229,19 +202,6 @@ def evaluate(model: BiLSTM, examples: Examples, precision: Precision, batch_size
             total += float(nn.functional.cross_entropy(logits, targets, reduction="sum"))
             right += int((logits.argmax(1) == targets.argmax(1)).sum())
     return total / len(order), right / len(order)
-
-
-def epoch_batches(lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """Shuffles the examples and groups those of like length, so that little is padded; [batch] indices each."""
-    generator = np.random.default_rng((seed, epoch))
-    order = generator.permutation(len(lengths))
-    window = batch_size * _BATCHES_SORTED_TOGETHER
-    batches = []
-    for start in range(0, len(order), window):
-        part = order[start : start + window]
-        part = part[np.argsort(lengths[part], kind="stable")]
-        batches += [part[at : at + batch_size] for at in range(0, len(part), batch_size)]
-    return [batches[index] for index in generator.permutation(len(batches))]
 
 
 def learning_rate(plan: Plan, step: int, steps: int) -> float:

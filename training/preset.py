@@ -19,6 +19,7 @@ class Preset:
     hidden_size: int
     head: Head
     validation_share: float
+    sentences: int  # of each review, shown on their own in every epoch
     teacher: bool  # learn from the linear model's probabilities, and so from unlabelled reviews too
     plan: Plan
     dense_size: int = 64
@@ -37,6 +38,7 @@ PRESETS = {
         hidden_size=64,
         head="pooled",
         validation_share=0.1,
+        sentences=2,
         teacher=True,
         word_dropout=0.1,
         embedding_dropout=0.3,
@@ -61,6 +63,7 @@ PRESETS = {
         hidden_size=64,
         head="last",
         validation_share=0.2,
+        sentences=0,
         teacher=False,
         plan=Plan(epochs=10, batch_size=32, learning_rate=1e-3, keep="last"),
     ),

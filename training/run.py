@@ -16,7 +16,8 @@ from training import checkpoint, export, publish, teacher
 from training.checkpoint import RunError
 from training.corpus import Corpus, build
 from training.display import Display
-from training.fit import Examples, Precision, State, choose_precision, fit
+from training.examples import Examples, with_sentences
+from training.fit import Precision, State, choose_precision, fit
 from training.model import BiLSTM, Head
 from training.options import Options
 from training.preset import Preset
@@ -49,10 +50,10 @@ def run(options: Options, console: Console) -> Path:
     spent = checkpoint.restore(options, state) if options.resume else 0.0
     console.print(
         f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer.vocabulary):,} tokens known, "
-        f"{len(train):,} training texts, {device.type} in {precision}",
+        f"{len(train):,} training reviews, {device.type} in {precision}",
         highlight=False,
     )
-    _train(options, state, train, validation, precision, console, started - spent)
+    _train(options, state, train, validation, tokenizer.vocabulary, precision, console, started - spent)
 
     draft = publish.calibrate(options, state, tokenizer, corpus, console)
     how = publish.provenance(options, corpus, state, revision) | {
@@ -115,14 +116,10 @@ def _examples(options: Options, corpus: Corpus, tokenizer: Tokenizer, console: C
     validation = Examples(token_ids, offsets[held], offsets[held + 1], hard[corpus.labels[held]])
     smallest = int(np.bincount(corpus.labels[labelled]).min())
     if options.preset.teacher and smallest >= teacher.FOLDS and len(labelled) <= _TEACHER_MAX_REVIEWS:
-        rows = np.concatenate([labelled, others])
-        sentences = teacher.sentences(token_ids, offsets, rows, tokenizer.vocabulary, options.seed)
-        whole, parts = _soft_labels(options, corpus, labelled, others, token_ids, sentences, tokenizer, console)
+        soft, rows = _soft_labels(options, corpus, labelled, others, console), np.concatenate([labelled, others])
         # Half label, half teacher: the label alone knows the truth, the teacher how plain it is.
-        whole[: len(labelled)] = (whole[: len(labelled)] + hard[corpus.labels[labelled]]) / 2
-        starts = np.concatenate([offsets[rows], sentences.starts])
-        ends = np.concatenate([offsets[rows + 1], sentences.ends])
-        return Examples(token_ids, starts, ends, np.concatenate([whole, parts])), validation
+        soft[: len(labelled)] = (soft[: len(labelled)] + hard[corpus.labels[labelled]]) / 2
+        return Examples(token_ids, offsets[rows], offsets[rows + 1], soft), validation
     if options.preset.teacher or len(others):
         console.print(
             f"no linear teacher for {len(labelled):,} labelled reviews, the rarest label on {smallest}: training on "
@@ -133,36 +130,20 @@ def _examples(options: Options, corpus: Corpus, tokenizer: Tokenizer, console: C
 
 
 def _soft_labels(
-    options: Options,
-    corpus: Corpus,
-    labelled: NDArray[np.int64],
-    others: NDArray[np.int64],
-    token_ids: NDArray[np.int32],
-    sentences: teacher.Sentences,
-    tokenizer: Tokenizer,
-    console: Console,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The teacher's probabilities [review, label] and [sentence, label]; a resumed run finds those it had."""
+    options: Options, corpus: Corpus, labelled: NDArray[np.int64], others: NDArray[np.int64], console: Console
+) -> NDArray[np.float32]:
+    """The teacher's probabilities [labelled + others, label]; a resumed run finds those it had."""
     path = options.folder / checkpoint.SOFT_LABELS
     if options.resume and path.exists():
-        with np.load(path) as kept:
-            return kept["whole"], kept["parts"]
-    console.print("fitting the linear teacher (some three minutes on 25,000 reviews and 50,000 unlabelled)")
+        return np.asarray(np.load(path))
+    console.print("fitting the linear teacher (some two minutes on 25,000 reviews and 50,000 unlabelled)")
     folds = teacher.fit(corpus.documents, labelled, corpus.labels[labelled])
     fold_of = np.concatenate([folds.fold_of, np.full(len(others), teacher.FOLDS)])
-    whole = folds.judge(corpus.documents, np.concatenate([labelled, others]), fold_of)
-    vocabulary = tokenizer.vocabulary
-    parts = folds.judge(
-        lambda chosen: (
-            [vocabulary[i] for i in token_ids[sentences.starts[at] : sentences.ends[at]].tolist()] for at in chosen
-        ),
-        np.arange(len(sentences.starts)),
-        fold_of[sentences.owners],
-    )
-    accuracy = float((whole[: len(labelled)].argmax(axis=1) == corpus.labels[labelled]).mean())
+    soft = folds.judge(corpus.documents, np.concatenate([labelled, others]), fold_of)
+    accuracy = float((soft[: len(labelled)].argmax(axis=1) == corpus.labels[labelled]).mean())
     console.print(f"the teacher is right on {accuracy:.2%} of the training reviews it has not seen", highlight=False)
-    np.savez(path, whole=whole, parts=parts)
-    return whole, parts
+    np.save(path, soft)
+    return soft
 
 
 def _train(
@@ -170,15 +151,21 @@ def _train(
     state: State,
     train: Examples,
     validation: Examples,
+    vocabulary: list[str],
     precision: Precision,
     console: Console,
     began: float,
 ) -> None:
     """Fits, saving every half minute; Ctrl-C ends it with the best epoch so far. `began` is in monotonic seconds."""
+    preset = options.preset
+
+    def shown(epoch: int) -> Examples:
+        return with_sentences(train, vocabulary, preset.sentences, options.seed, epoch) if preset.sentences else train
+
     saved = time.monotonic()
     with Display(console, options.preset.plan.epochs) as display:
         try:
-            for step in fit(state, options.preset.plan, train, validation, options.seed, precision):
+            for step in fit(state, options.preset.plan, shown, validation, options.seed, precision):
                 display.show(step)
                 if step.finished or time.monotonic() - saved > _CHECKPOINT_EVERY_SECONDS:
                     saved = time.monotonic()

@@ -1,7 +1,7 @@
 """The NB-weighted linear model of n-grams (Wang and Manning, 2012): the floor to beat, and a teacher.
 
-Its probabilities for unlabelled reviews, for single sentences, and out of fold for the labelled ones, are softer and
-better targets for a small network than the labels alone.
+Its probabilities for unlabelled reviews, and out of fold for the labelled ones, are softer and better targets for a
+small network than the labels alone.
 """
 
 import itertools
@@ -20,8 +20,6 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 Matrix = Any  # a scipy.sparse.csr_matrix, [review, feature]
 FOLDS = 5
-SENTENCES = 2  # of each review, for the teacher to judge on their own
-_SHORTEST = 4  # tokens
 _CHUNK = 5000
 
 
@@ -87,30 +85,3 @@ def fit(documents: Documents, labelled: NDArray[np.int64], labels: NDArray[np.in
         models.append(classifier(count).fit(features[fitted], labels[fitted]))
         fold_of[judged] = fold
     return Folds(vectorizer, [*models, classifier(count).fit(features, labels)], fold_of)
-
-
-@dataclass(frozen=True)
-class Sentences:
-    """Single sentences out of reviews: without them a network that only saw whole reviews misjudges short texts."""
-
-    starts: NDArray[np.int64]  # [sentence] into the corpus' token ids
-    ends: NDArray[np.int64]  # [sentence]
-    owners: NDArray[np.int64]  # [sentence] index into the rows they were drawn from
-
-
-def sentences(
-    token_ids: NDArray[np.int32], offsets: NDArray[np.int64], rows: NDArray[np.int64], vocabulary: list[str], seed: int
-) -> Sentences:
-    """Draws up to SENTENCES sentences of at least _SHORTEST tokens from each of `rows`."""
-    marks = [index for index, token in enumerate(vocabulary) if token in (".", "!", "?")]
-    is_end = np.isin(token_ids, marks)
-    generator = np.random.default_rng((seed, 1))
-    found: list[tuple[int, int, int]] = []
-    for owner, row in enumerate(rows):
-        start, end = offsets[row], offsets[row + 1]
-        borders = np.concatenate([[start], np.flatnonzero(is_end[start:end]) + start + 1, [end]])
-        long_enough = np.flatnonzero(np.diff(borders) >= _SHORTEST)
-        for at in generator.permutation(long_enough)[:SENTENCES]:
-            found.append((int(borders[at]), int(borders[at + 1]), owner))
-    starts, ends, owners = np.array(found, np.int64).reshape(-1, 3).T
-    return Sentences(starts, ends, owners)

@@ -1,0 +1,82 @@
+"""What the network is shown: stretches of token ids with their targets, in batches of like length."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from service.tokenizer import PADDING
+
+# Batches are padded to a multiple of this: oneDNN prepares a kernel for each shape it meets, and keeps few of them.
+_TIME_STEP = 16
+_BATCHES_SORTED_TOGETHER = 64
+_SHORTEST_SENTENCE = 4  # tokens
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Stretches of one flat array of token ids, with a target distribution over the labels for each."""
+
+    token_ids: NDArray[np.int32]  # [total tokens] of the whole corpus
+    starts: NDArray[np.int64]  # [example] where each begins in `token_ids`
+    ends: NDArray[np.int64]  # [example] and where it has ended
+    targets: NDArray[np.float32]  # [example, label], each row sums to 1
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each example, [example]."""
+        return self.ends - self.starts
+
+    def batch(self, examples: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """Token ids int64 [batch, time], lengths int64 [batch], targets float32 [batch, label]."""
+        starts, ends = self.starts[examples], self.ends[examples]
+        lengths = ends - starts
+        time = math.ceil(int(lengths.max()) / _TIME_STEP) * _TIME_STEP
+        token_ids = np.full((len(examples), time), PADDING, np.int64)
+        for row, start, end in zip(token_ids, starts, ends, strict=True):
+            row[: end - start] = self.token_ids[start:end]
+        arrays = (token_ids, lengths, self.targets[examples])
+        inputs, sizes, targets = (torch.from_numpy(array).to(device) for array in arrays)
+        return inputs, sizes, targets
+
+
+def with_sentences(reviews: Examples, vocabulary: list[str], each: int, seed: int, epoch: int) -> Examples:
+    """`reviews` and up to `each` single sentences of every one of them, with the target of their review.
+
+    A network that saw only whole reviews misjudges short texts. What a sentence says of its review is just what the
+    review's own target teaches; every epoch draws other sentences, and as many.
+    """
+    marks = [index for index, token in enumerate(vocabulary) if token in (".", "!", "?")]
+    is_end = np.isin(reviews.token_ids, marks)
+    generator = np.random.default_rng((seed, epoch, 1))
+    found: list[tuple[int, int, int]] = []
+    for owner, (start, end) in enumerate(zip(reviews.starts.tolist(), reviews.ends.tolist(), strict=True)):
+        borders = np.concatenate([[start], np.flatnonzero(is_end[start:end]) + start + 1, [end]])
+        long_enough = np.flatnonzero(np.diff(borders) >= _SHORTEST_SENTENCE)
+        for at in generator.permutation(long_enough)[:each]:
+            found.append((borders[at], borders[at + 1], owner))
+    starts, ends, owners = np.array(found, np.int64).reshape(-1, 3).T
+    return Examples(
+        reviews.token_ids,
+        np.concatenate([reviews.starts, starts]),
+        np.concatenate([reviews.ends, ends]),
+        np.concatenate([reviews.targets, reviews.targets[owners]]),
+    )
+
+
+def batches_of(lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Shuffles the examples and groups those of like length, so that little is padded; [batch] indices each."""
+    generator = np.random.default_rng((seed, epoch))
+    order = generator.permutation(len(lengths))
+    window = batch_size * _BATCHES_SORTED_TOGETHER
+    batches = []
+    for start in range(0, len(order), window):
+        part = order[start : start + window]
+        part = part[np.argsort(lengths[part], kind="stable")]
+        batches += [part[at : at + batch_size] for at in range(0, len(part), batch_size)]
+    return [batches[index] for index in generator.permutation(len(batches))]
