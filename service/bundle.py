@@ -189,7 +189,7 @@ def _read_file(path: Path, max_bytes: int) -> bytes:
 def _parse_manifest(path: Path, raw: bytes) -> Manifest:
     try:
         content = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(path, "JSON", str(error)) from error
     number = content.get("format") if isinstance(content, dict) else None
     if number != FORMAT:
@@ -209,7 +209,7 @@ def _parse_manifest(path: Path, raw: bytes) -> Manifest:
 def _tokenizer(path: Path, raw: bytes, manifest: Manifest) -> Tokenizer:
     try:
         vocabulary = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(path, "a JSON list of tokens", str(error)) from error
     if not isinstance(vocabulary, list) or not all(isinstance(token, str) for token in vocabulary):
         raise BundleError(path, "a JSON list of tokens", "something else")

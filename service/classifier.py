@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from service.bundle import MODEL, Bundle, BundleError
+from service.bundle import MODEL, VOCABULARY, Bundle, BundleError
 from service.tokenizer import Batch, Encoded
 
 Provider = Literal["auto", "cpu", "cuda"]
@@ -76,6 +76,7 @@ class Classifier:
         self._logits_only.only_execute_path_to_fetches = True
         self.provider, self.fallback, self._session = _open_session(bundle, provider)
         _check_graph(self._session, bundle)
+        self._check_vocabulary()
         self._check_golden()
 
     def __call__(self, texts: Sequence[str], evidence: bool = False) -> list[Prediction]:
@@ -133,6 +134,15 @@ class Classifier:
         weights = (shares[: len(text.token_ids)].astype(np.float64) * margin).sum(axis=1).tolist()
         tokens = [(start, end, weight) for (start, end), weight in zip(text.spans, weights, strict=True)]
         return Evidence(float(np.dot(margin, self.manifest.bias)), tokens)
+
+    def _check_vocabulary(self) -> None:
+        """The graph must know every id that the vocabulary can give. Raises BundleError."""
+        highest = len(self.tokenizer.vocabulary) - 1
+        try:
+            self.run(Batch.pad([np.array([highest], np.int32)]))
+        except Exception as error:  # onnxruntime's own errors share no base class
+            expected = f"a vocabulary that {MODEL} has an embedding for"
+            raise BundleError(self.bundle.path / VOCABULARY, expected, f"{highest + 1} tokens") from error
 
     def _check_golden(self) -> None:
         """Answers the manifest's golden texts and compares. Raises BundleError."""

@@ -136,6 +136,15 @@ def test_a_graph_of_another_shape_is_refused(tiny_bundle: Bundle, tmp_path: Path
         Classifier(bundle.read(tmp_path / "wrong"), "cpu")
 
 
+def test_a_vocabulary_larger_than_the_graph_knows_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    vocabulary = [*tiny_bundle.tokenizer.vocabulary, "one-too-many"]
+    bundle.write(tmp_path / "x", tiny_bundle.manifest, tiny_bundle.model, vocabulary)
+    with pytest.raises(
+        BundleError, match=r"vocabulary\.json: expected a vocabulary that model\.onnx has an embedding for"
+    ):
+        Classifier(bundle.read(tmp_path / "x"), "cpu")
+
+
 def test_rubbish_for_a_graph_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
     bundle.write(tmp_path / "x", tiny_bundle.manifest, b"rubbish", tiny_bundle.tokenizer.vocabulary)
     with pytest.raises(BundleError, match="a graph that onnxruntime loads"):

@@ -106,6 +106,13 @@ def test_a_damaged_bundle_ends_the_process_with_code_3(tiny_bundle_path: Path, t
     assert re.fullmatch(r"error: .*damaged/model\.onnx: expected \d+ bytes, sha256 .*, found 5 bytes, .*\n", errors)
 
 
+def test_cuda_where_there_is_none_ends_the_process_with_code_3(tiny_bundle_path: Path) -> None:
+    process = run_service("serve", OVATION_MODEL=str(tiny_bundle_path), OVATION_PORT="0", OVATION_PROVIDER="cuda")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert re.fullmatch(r"error: expected the provider cuda, found only the CPU: .*(install|check).*\n", errors)
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [("PORT", "many", "OVATION_PORT: "), ("MAX_TEXTS", "9999", "OVATION_MAX_TEXTS <= OVATION_MAX_WAITING_TEXTS")],
