@@ -20,6 +20,7 @@ from service.tokenizer import Rules, Tokenizer, Truncation
 
 FORMAT = 1
 MANIFEST, MODEL, VOCABULARY = "manifest.json", "model.onnx", "vocabulary.json"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_FILE_BYTES = 2**31
 
@@ -68,7 +69,7 @@ class Manifest(_Part):
     """What a bundle says of itself; keys that are not listed here are ignored."""
 
     format: int = FORMAT
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    name: Annotated[str, Field(pattern=NAME)]
     version: str
     created: datetime
     labels: Annotated[tuple[str, ...], Field(min_length=2)]

@@ -164,6 +164,7 @@ def test_inspect_draws_the_cell(tiny_bundle_path: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("run", "--data", "nowhere.csv", "--out", "x"), "nowhere.csv: expected a file or folder of reviews"),
+        (("run", "--data", "nowhere.csv", "--out", "my model"), "expected a folder named in letters, digits"),
         (("evaluate", "--bundle", "nowhere", "--data", "x.csv"), "nowhere/manifest.json: expected a readable file"),
     ],
 )

@@ -1,9 +1,11 @@
 """What a run keeps beside its bundle, so that a kill loses half a minute at most."""
 
+import re
 from typing import Any
 
 import torch
 
+from service import bundle
 from training.fit import State
 from training.options import Options
 
@@ -16,6 +18,10 @@ class RunError(Exception):
 
 def refuse_to_overwrite(options: Options) -> None:
     """Raises RunError where a bundle, or an unfinished run, would be lost; makes the run's folder."""
+    if not re.match(bundle.NAME, options.out.name):
+        raise RunError(
+            f"{options.out}: expected a folder named in letters, digits, '.', '_' and '-', found another name"
+        )
     if options.out.exists() and not options.force:
         raise RunError(f"{options.out}: expected no such folder, found one; --force replaces it at the end of the run")
     path = options.folder / CHECKPOINT
