@@ -40,6 +40,7 @@ def serve() -> None:
         create_app(settings),
         host=settings.host,
         port=settings.port,
+        workers=1,  # else uvicorn takes WEB_CONCURRENCY, and fails
         log_config=None,
         access_log=False,
         server_header=False,

@@ -62,6 +62,8 @@ def create_app(settings: Settings | None = None, classifier: Classifier | None =
         description="Calibrated, explained, verified sentiment.",
         lifespan=lifespan,
         redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,
     )
     app.include_router(predict_router(judge))
     app.include_router(operator_router(judge))

@@ -5,7 +5,7 @@ is the next. There is no loop to supervise, so there is none to die.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Answer(Generic[Result]):
     compute_seconds: float  # of the whole batch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Waiter(Generic[Item, Result]):
     item: Item
     future: asyncio.Future[Answer[Result]]
@@ -58,7 +58,8 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         self._run, self._on_batch = run, on_batch
         self._max_batch_size, self._max_waiting = max_batch_size, max_waiting
-        self._waiting: deque[_Waiter[Item, Result]] = deque()
+        # In order of arrival; a caller that leaves frees its places at once, wherever they are.
+        self._waiting: OrderedDict[_Waiter[Item, Result], None] = OrderedDict()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batcher")
         self._drain_task: asyncio.Task[None] | None = None
         self._closed = False
@@ -79,7 +80,7 @@ class Batcher(Generic[Item, Result]):
             raise Overloaded(len(self._waiting), len(items), self._max_waiting)
         loop, now = asyncio.get_running_loop(), perf_counter()
         waiters: list[_Waiter[Item, Result]] = [_Waiter(item, loop.create_future(), now) for item in items]
-        self._waiting.extend(waiters)
+        self._waiting.update(dict.fromkeys(waiters))
         if self._drain_task is None or self._drain_task.done():
             self._drain_task = loop.create_task(self._drain())
         try:
@@ -87,6 +88,7 @@ class Batcher(Generic[Item, Result]):
         finally:
             for waiter in waiters:  # one failed or the caller left: the rest need not run
                 waiter.future.cancel()
+                self._waiting.pop(waiter, None)
 
     async def close(self) -> None:
         """Refuses new items, answers those that wait, and ends the thread."""
@@ -125,7 +127,7 @@ class Batcher(Generic[Item, Result]):
         """The next batch, without those whose callers have left; empty when nobody waits."""
         batch: list[_Waiter[Item, Result]] = []
         while self._waiting and len(batch) < self._max_batch_size:
-            waiter = self._waiting.popleft()
+            waiter, _ = self._waiting.popitem(last=False)
             if not waiter.future.done():
                 batch.append(waiter)
         return batch
@@ -133,5 +135,8 @@ class Batcher(Generic[Item, Result]):
     def _timed(self, items: list[Item]) -> tuple[float, float, Sequence[Result]]:
         """Runs in the thread: when it began, the seconds it took, the results."""
         began = perf_counter()
-        results = self._run(items)
+        try:
+            results = self._run(items)
+        except StopIteration as error:  # asyncio cannot carry one: the batch would never end
+            raise RuntimeError("expected results of a batch, found StopIteration") from error
         return began, perf_counter() - began, results

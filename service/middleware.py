@@ -5,6 +5,7 @@ import uuid
 from time import perf_counter
 
 import structlog
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.metrics import OTHER, Metrics
@@ -43,6 +44,8 @@ class Edge:
 
         try:
             await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            pass  # it left while still sending: nobody is there to answer
         except Exception as error:
             self._log.error("unhandled error", request_id=request_id, exc_info=error)
             if status:  # the answer is on its way already; cutting it off is all that is left

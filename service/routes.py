@@ -66,7 +66,7 @@ class Judge:
             raise EvidenceUnavailable(self.classifier.name)
         async with asyncio.timeout(self.settings.timeout_seconds):
             began = perf_counter()
-            encoded = [await self._encode(text, evidence) for text in texts]
+            encoded = await self._encode_all(texts, evidence)
             tokenized = perf_counter() - began
             request.state.tokenize_seconds = tokenized
             request.state.tokens = sum(text.tokens for text in encoded)
@@ -75,6 +75,16 @@ class Judge:
         for answer in answers:
             self.metrics.observe_prediction(answer.result, answer.queue_seconds)
         return answers
+
+    async def _encode_all(self, texts: Sequence[str], evidence: bool) -> list[Encoded]:
+        encoded, since_pause = list[Encoded](), 0
+        for text in texts:
+            since_pause += len(text)
+            if since_pause > _SLICE_CHARACTERS:  # many short texts are as long as a long one
+                await asyncio.sleep(0)
+                since_pause = len(text)
+            encoded.append(await self._encode(text, evidence))
+        return encoded
 
     async def _encode(self, text: str, evidence: bool) -> Encoded:
         tokenizer = self.classifier.tokenizer

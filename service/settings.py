@@ -26,7 +26,7 @@ class Settings(BaseSettings):
         int, Field(ge=1, description="texts waiting to be judged; more are refused with 429")
     ] = 1024
     timeout_seconds: Annotated[
-        float, Field(gt=0, description="seconds a request may take before it is answered 504")
+        float, Field(gt=0, allow_inf_nan=False, description="seconds a request may take before it is answered 504")
     ] = 10.0
     grace_seconds: Annotated[int, Field(ge=0, description="seconds that open requests get to finish at shutdown")] = 20
     log_format: Annotated[

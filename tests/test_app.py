@@ -8,10 +8,12 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.types import Message
 
 from service import schemas
 from service.classifier import Classifier
 from service.problems import KINDS
+from service.tokenizer import Tokenizer
 from tests.server import Held, client_of, make_app
 
 pytestmark = pytest.mark.anyio
@@ -162,9 +164,62 @@ async def test_a_chunked_body_is_counted(client: httpx.AsyncClient) -> None:
 
 async def test_unknown_paths_and_methods(client: httpx.AsyncClient) -> None:
     check_problem(await client.get("/nowhere"), 404, "not_found")
+    check_problem(await client.post("/predict/", json={"text": "sekret"}), 404, "not_found")
     response = await client.get("/predict")
     check_problem(response, 405, "method_not_allowed")
     assert response.headers["allow"] == "POST"
+
+
+async def test_a_client_that_leaves_while_it_sends_is_no_fault_of_ours(tiny_classifier: Classifier) -> None:
+    app = make_app(tiny_classifier)
+    received: list[Message] = [
+        {"type": "http.request", "body": b'{"text": "sekr', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return received.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async with client_of(app) as client:
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+            "path": "/predict", "query_string": b"", "headers": [(b"content-type", b"application/json")],
+        }  # fmt: skip
+        await app(scope, receive, send)
+        metrics = (await client.get("/metrics")).text
+    assert sent == []
+    assert 'ovation_requests_total{route="/predict",status="499"} 1.0' in metrics
+    assert 'ovation_requests_total{route="/predict",status="500"} 0.0' in metrics
+
+
+async def test_a_batch_of_many_texts_lets_others_in_between(tiny_classifier: Classifier) -> None:
+    turns, encoded_at = 0, []
+
+    class Watched(Held):
+        @property
+        def tokenizer(self) -> Tokenizer:
+            encoded_at.append(turns)
+            return tiny_classifier.tokenizer
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    watched = Watched(tiny_classifier)
+    watched.gate.set()
+    async with client_of(make_app(watched)) as client:
+        turning = asyncio.create_task(turn())
+        texts = ["The film was fine. " * 800] * 8  # 15,200 characters each
+        assert (await client.post("/predict/batch", json={"texts": texts})).status_code == 200
+        turning.cancel()
+    assert len(encoded_at) == 8
+    assert encoded_at == sorted(set(encoded_at))
 
 
 @pytest.mark.parametrize(("sent", "kept"), [("abc-1.2_3", True), ("x" * 129, False), ("a b", False), ("", False)])

@@ -125,6 +125,34 @@ async def test_who_gave_up_is_not_run() -> None:
     await batcher.close()
 
 
+async def test_who_gave_up_frees_its_places() -> None:
+    gate = Gate()
+    batcher = make(gate, size=1, waiting=2)
+    running = asyncio.create_task(results(batcher, 1))
+    await asyncio.to_thread(gate.entered.acquire)
+    leaving = asyncio.create_task(results(batcher, 2, 3))
+    await until(lambda: batcher.waiting == 2)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    assert batcher.waiting == 0
+    staying = asyncio.create_task(results(batcher, 4, 5))
+    await until(lambda: batcher.waiting == 2)
+    gate.open.set()
+    assert [await running, await staying] == [[2], [8, 10]]
+    assert gate.batches == [[1], [4], [5]]
+    await batcher.close()
+
+
+async def test_an_exception_that_asyncio_cannot_carry_ends_its_batch() -> None:
+    def run(items: list[int]) -> list[int]:
+        raise StopIteration
+
+    batcher = make(run)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await batcher.submit([1])
+    await batcher.close()
+
+
 async def test_one_failed_item_fails_its_request() -> None:
     gate = Gate(open_=True)
     batcher = make(gate, size=1)

@@ -75,7 +75,8 @@ def run_service(*arguments: str | Path, **environment: str) -> subprocess.Popen[
 
 
 def test_serve_starts_answers_and_stops_on_sigterm(tiny_bundle_path: Path) -> None:
-    process = run_service("serve", OVATION_MODEL=str(tiny_bundle_path), OVATION_PORT="0")
+    # Many hosts set WEB_CONCURRENCY, and uvicorn would follow it.
+    process = run_service("serve", OVATION_MODEL=str(tiny_bundle_path), OVATION_PORT="0", WEB_CONCURRENCY="2")
     assert process.stdout is not None
     lines = []
     for line in process.stdout:

@@ -1,0 +1,46 @@
+"""Settings: what the environment says, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service.settings import Settings
+
+
+def test_each_setting_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {
+        "model": "elsewhere", "provider": "cpu", "host": "0.0.0.0", "port": "0", "max_characters": "10",
+        "max_texts": "2", "max_body_bytes": "100", "max_waiting_texts": "3", "timeout_seconds": "0.5",
+        "grace_seconds": "0", "log_format": "console", "log_level": "debug",
+    }  # fmt: skip
+    assert set(said) == set(Settings.model_fields)
+    for name, value in said.items():
+        monkeypatch.setenv(f"OVATION_{name.upper()}", value)
+    settings = Settings()
+    assert {name: str(getattr(settings, name)) for name in said} == said
+    assert settings.model == Path("elsewhere")
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.port = 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("provider", "tpu"),
+        ("port", "65536"),
+        ("max_characters", "0"),
+        ("max_texts", "1025"),  # more than may wait
+        ("max_waiting_texts", "255"),  # fewer than a batch may hold
+        ("timeout_seconds", "0"),
+        ("timeout_seconds", "inf"),
+        ("timeout_seconds", "nan"),
+        ("grace_seconds", "-1"),
+        ("log_format", "xml"),
+        ("log_level", "loud"),
+    ],
+)
+def test_unsafe_values_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"OVATION_{name.upper()}", value)
+    with pytest.raises(ValidationError):
+        Settings()
