@@ -46,7 +46,9 @@ def ngrams(tokens: Sequence[str]) -> list[str]:
 
 def classifier(labels: int) -> Pipeline:
     """The plain pipeline over counted n-grams; more than two labels are each set against the rest."""
-    model = make_pipeline(NaiveBayesWeights(), LogisticRegression(C=1.0, solver="liblinear", dual=True, max_iter=1000))
+    model = make_pipeline(
+        NaiveBayesWeights(), LogisticRegression(C=1.0, solver="liblinear", dual=True, max_iter=1000, random_state=0)
+    )
     return model if labels == 2 else OneVsRestClassifier(model)
 
 
