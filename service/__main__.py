@@ -1,9 +1,14 @@
 """The command line: `python -m service serve | predict | verify`."""
 
+import contextlib
 import dataclasses
 import json
+import os
+import signal
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +18,8 @@ from service.classifier import Classifier, EvidenceUnavailable, ProviderError
 from service.tokenizer import BlankText
 
 DAMAGED = 3  # the exit code for a bundle or a provider that cannot be served
+# uvicorn cancels what is still open this long after those who waited were answered 503.
+_LAST_SECONDS = 2
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -23,11 +30,9 @@ def main() -> None:
 @main.command()
 def serve() -> None:
     """Serves the bundle at OVATION_MODEL over HTTP until SIGTERM or Ctrl-C."""
-    import uvicorn
     from pydantic import ValidationError
 
     from service import logs
-    from service.app import create_app
     from service.settings import Settings
 
     try:
@@ -36,16 +41,55 @@ def serve() -> None:
         lines = (f"OVATION_{'_'.join(map(str, line['loc'])).upper()}: {line['msg']}" for line in error.errors())
         raise click.ClickException("; ".join(line.removeprefix("OVATION_: ") for line in lines)) from None
     logs.configure(settings.log_format, settings.log_level)
-    uvicorn.run(
-        create_app(settings),
+    if settings.workers == 1:
+        _serve_one(settings)
+    else:
+        _serve_several(settings)
+
+
+def _config(app: Any, settings: Any, **options: Any) -> Any:
+    import uvicorn
+
+    return uvicorn.Config(
+        app,
         host=settings.host,
         port=settings.port,
-        workers=1,  # else uvicorn takes WEB_CONCURRENCY, and fails
+        workers=settings.workers,  # else uvicorn takes WEB_CONCURRENCY
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=settings.grace_seconds,
+        timeout_graceful_shutdown=settings.grace_seconds + _LAST_SECONDS,
+        **options,
     )
+
+
+def _serve_one(settings: Any) -> None:
+    import uvicorn
+
+    from service.app import create_app
+
+    # uvicorn raises the signal again when it has stopped: a drained service ended as it should, with code 0.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    server = uvicorn.Server(_config(create_app(settings), settings))
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(1)
+
+
+def _serve_several(settings: Any) -> None:
+    """uvicorn's supervisor: workers that share the port; one that dies is replaced."""
+    from uvicorn.supervisors import Multiprocess
+
+    bundle.read(settings.model)  # damaged for one, damaged for all
+    with tempfile.TemporaryDirectory(prefix="ovation-metrics-") as folder:
+        # Read when prometheus_client is imported, which the workers do after this.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        config = _config("service.app:worker", settings, factory=True)
+        supervisor = Multiprocess(config, [config.bind_socket()])
+        supervisor.run()
+    if any(process.exitcode == DAMAGED for process in supervisor.processes):
+        sys.exit(DAMAGED)
 
 
 @main.command()

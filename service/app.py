@@ -1,6 +1,10 @@
 """What the service is made of, on one page."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import gc
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -9,51 +13,85 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 import service
-from service import bundle, problems
+from service import bundle, cores, grouping, logs, problems
 from service.batcher import Batcher, Closed, Overloaded
-from service.classifier import Classifier, EvidenceUnavailable, Prediction
+from service.bundle import BundleError
+from service.classifier import Classifier, EvidenceUnavailable, Prediction, ProviderError, Slot
+from service.drain import Drain
+from service.judge import Judge
 from service.metrics import OTHER, Metrics
 from service.middleware import Edge
-from service.routes import Judge, operator_router, predict_router
+from service.routes import operator_router, predict_router
 from service.settings import Settings
 from service.tokenizer import BlankText, Encoded
 
-_PREDICT_STATUSES = (200, 400, 405, 413, 415, 422, 429, 499, 500, 503, 504)
+DAMAGED = 3  # the exit code for a bundle or a provider that cannot be served
+LOST = 70  # for an inference thread that hung or died: whoever supervises the process starts another
+
+_PREDICT_STATUSES = (200, 400, 405, 408, 413, 415, 422, 429, 499, 500, 503, 504)
 _HEALTH_STATUSES = (200, 405, 503)
 _HANDLED = (RequestValidationError, HTTPException, problems.Problem, BlankText, EvidenceUnavailable)
-# Batches of unequal lengths cost the CPU more than they save, until they are chosen by length.
-_MAX_BATCH_SIZE = {"cpu": 1, "cuda": 32}
+_JUDGED = ("/predict", "/predict/batch")
+# One event loop feeds no more: beyond that, more workers.
+_MOST_THREADS = 4
+_LAST_WORDS_SECONDS = 0.5  # what a lost process gets to answer those it has to fail
 
 
-def create_app(settings: Settings | None = None, classifier: Classifier | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, classifier: Classifier | None = None, end: Callable[[int], object] = os._exit
+) -> FastAPI:
     """The service around `classifier`, or around the bundle that `settings` name.
 
-    All is loaded and verified here, before a port opens. Raises BundleError, ProviderError.
+    All is loaded and verified here, before a port opens. `end` ends the process where an inference thread is lost.
+    Raises BundleError, ProviderError.
     """
     settings = settings or Settings()
     classifier = classifier or Classifier(bundle.read(settings.model), settings.provider)
+    statuses = {**dict.fromkeys(_JUDGED, _PREDICT_STATUSES), OTHER: (404,)}
+    statuses |= dict.fromkeys(("/health", "/health/ready", "/health/startup", "/health/live"), _HEALTH_STATUSES)
+    statuses |= dict.fromkeys(("/model", "/metrics", "/docs", "/openapi.json"), (200, 405))
+    metrics = Metrics(classifier, dict(statuses))
+    log = structlog.get_logger("ovation")
+    threads = settings.threads or min(_MOST_THREADS, max(1, cores.available() // settings.workers))
+
+    def on_batch(encoded: list[Encoded], seconds: float) -> None:
+        metrics.observe_batch(encoded, seconds)
+        metrics.observe_waiting(batcher.waiting)
+
+    def on_death(reason: str) -> None:
+        judge.dead = True
+        log.critical("inference thread lost, the process ends", reason=reason, code=LOST)
+        loop = asyncio.get_running_loop()
+        loop.call_later(_LAST_WORDS_SECONDS, end, LOST)
+
     batcher = Batcher[Encoded, Prediction](
-        classifier.predict,
-        _MAX_BATCH_SIZE[classifier.provider],
+        [Slot(classifier) for _ in range(threads)],
+        lambda encoded: len(encoded.token_ids),
+        grouping.CUDA if classifier.provider == "cuda" else grouping.CPU,
         settings.max_waiting_texts,
-        lambda encoded, seconds: metrics.observe_batch(encoded, seconds),
+        settings.max_waiting_tokens,
+        settings.hang_seconds,
+        on_batch,
+        on_death,
     )
-    predict = dict.fromkeys(("/predict", "/predict/batch"), _PREDICT_STATUSES)
-    health = dict.fromkeys(("/health", "/health/ready", "/health/startup", "/health/live"), _HEALTH_STATUSES)
-    pages = dict.fromkeys(("/model", "/metrics", "/docs", "/openapi.json"), (200, 405))
-    statuses = {**predict, **health, **pages, OTHER: (404,)}
-    metrics = Metrics(classifier, dict(statuses), lambda: batcher.waiting)
-    judge = Judge(settings, classifier, batcher, metrics)
+    judge = Judge(classifier, batcher, metrics)
+
+    def begin_drain() -> None:
+        log.info("draining", pre_stop_seconds=settings.pre_stop_seconds, grace_seconds=settings.grace_seconds)
+        judge.draining = True
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        log = structlog.get_logger("ovation")
-        log.info("ready", model=classifier.name, provider=classifier.provider)
+        Drain(begin_drain, batcher.abandon, settings.pre_stop_seconds, settings.grace_seconds)
+        # What was loaded stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        log.info("ready", model=classifier.name, provider=classifier.provider, threads=threads)
         if settings.provider == "auto" and classifier.fallback:
             log.info("serving on the CPU", reason=classifier.fallback)
-        judge.ready = True
+        judge.started = True
         yield
-        judge.ready = False
+        judge.draining = True
         await batcher.close()
 
     app = FastAPI(
@@ -65,9 +103,29 @@ def create_app(settings: Settings | None = None, classifier: Classifier | None =
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
     )
-    app.include_router(predict_router(judge))
-    app.include_router(operator_router(judge))
+    app.include_router(predict_router(judge, settings))
+    app.include_router(operator_router(judge, settings))
     for error in (*_HANDLED, Overloaded, Closed, TimeoutError):
         app.add_exception_handler(error, problems.answer)
-    app.add_middleware(Edge, metrics=metrics, routes=frozenset(statuses) - {OTHER}, model=classifier.name)
+    app.add_middleware(
+        Edge,
+        metrics=metrics,
+        routes=frozenset(statuses) - {OTHER},
+        judged=frozenset(_JUDGED),
+        model=classifier.name,
+        timeout_seconds=settings.timeout_seconds,
+        shed=judge.shed,
+        draining=lambda: judge.draining,
+    )
     return app
+
+
+def worker() -> FastAPI:
+    """The app of one of several processes; ends the process with code 3 where the bundle cannot be served."""
+    settings = Settings()
+    logs.configure(settings.log_format, settings.log_level)
+    try:
+        return create_app(settings)
+    except (BundleError, ProviderError) as problem:
+        sys.stderr.write(f"error: {problem}\n")
+        sys.exit(DAMAGED)

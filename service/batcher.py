@@ -1,30 +1,57 @@
 """Many waiting callers -> few calls of one blocking function; it knows nothing of models.
 
-A drain task exists only while somebody waits: an idle service adds no delay, and what piles up while one batch runs
-is the next. There is no loop to supervise, so there is none to die.
+Each slot is a thread that takes the next group itself when it has ended the last: an idle service adds no delay, and
+what piles up while the slots are busy is what they choose from. The event loop admits, and hears of each ended batch.
 """
 
 import asyncio
+import contextlib
+import math
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
+from operator import attrgetter
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
+
+from service.grouping import Grouping
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_Item = TypeVar("_Item", contravariant=True)
+_Result = TypeVar("_Result", covariant=True)
+
+_FORGET = 0.98  # of the measured rate at each batch: it follows the last fifty or so
+_INTERRUPT_SECONDS = 1.0  # what a hung batch gets to end after it was interrupted
+_POLL_SECONDS = 0.005  # between two looks at threads that end
 
 
 class Overloaded(Exception):
-    """The queue has no room for the whole request."""
+    """There is no room for the whole request, or not enough time; `retry_seconds` says when to come back."""
 
-    def __init__(self, waiting: int, items: int, max_waiting: int) -> None:
-        super().__init__(f"expected room for {items} more, found {waiting} of {max_waiting} places taken")
+    def __init__(self, reason: str, retry_seconds: float) -> None:
+        super().__init__(reason)
+        self.retry_seconds = max(1, math.ceil(retry_seconds))
 
 
 class Closed(Exception):
-    """The batcher takes no more items."""
+    """The batcher takes no more items, or gave up those that waited."""
+
+
+class Hung(Exception):
+    """The batch did not end in time."""
+
+
+class Slot(Protocol[_Item, _Result]):
+    """What a thread calls: one result an item, in order."""
+
+    def __call__(self, items: Sequence[_Item], /) -> Sequence[_Result]:
+        """Runs one batch."""
+
+    def interrupt(self) -> None:
+        """Makes the batch in progress fail soon; called from another thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,111 +59,327 @@ class Answer(Generic[Result]):
     """A result and what it took."""
 
     result: Result
-    queue_seconds: float  # from submission until the batch began
+    queue_seconds: float  # from admission until the batch began
     compute_seconds: float  # of the whole batch
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiter(Generic[Item, Result]):
-    item: Item
-    future: asyncio.Future[Answer[Result]]
+@dataclass(slots=True, eq=False)
+class Ticket(Generic[Item, Result]):
+    """A request that was admitted; `answers` ends with an answer for each item, in order, or with the first error."""
+
+    answers: asyncio.Future[list[Answer[Result]]]
     since: float  # perf_counter seconds
+    waiters: "list[_Waiter[Item, Result]]"
+    found: list[Answer[Result] | None]
+    missing: int
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter(Generic[Item, Result]):
+    ticket: Ticket[Item, Result]
+    index: int
+    item: Item
+    tokens: int
+
+
+@dataclass(slots=True, eq=False)
+class _Worker(Generic[Item, Result]):
+    """A slot, its thread, and what it is at."""
+
+    slot: Slot[Item, Result]
+    batch: list[_Waiter[Item, Result]] = field(default_factory=list)
+    began: float = 0.0  # perf_counter seconds
+    idled: bool = True  # whether it had nothing to do just before
+    interrupted: float | None = None  # when; perf_counter seconds
+    given_up: bool = False
 
 
 class Batcher(Generic[Item, Result]):
-    """Calls `run` in one thread of its own with up to `max_batch_size` items at a time.
+    """Runs items in `slots`, grouped by `grouping`, where `tokens` gives an item's length.
 
-    `run` must return one result an item, in order. `on_batch` is told of each batch that was run.
+    The queue holds at most `max_items` and `max_tokens`; a request that finds nobody waiting is always admitted.
+    A batch that takes longer than `hang_seconds` is interrupted, then given up; `on_death` is then told why, once: a
+    slot is lost, and the process should be replaced. `on_batch` is told of each batch that was run and its seconds.
     """
 
     def __init__(
         self,
-        run: Callable[[list[Item]], Sequence[Result]],
-        max_batch_size: int,
-        max_waiting: int,
-        on_batch: Callable[[list[Item], float], None] = lambda items, compute_seconds: None,
+        slots: Sequence[Slot[Item, Result]],
+        tokens: Callable[[Item], int],
+        grouping: Grouping,
+        max_items: int,
+        max_tokens: int,
+        hang_seconds: float = 10.0,
+        on_batch: Callable[[list[Item], float], None] = lambda items, seconds: None,
+        on_death: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        self._run, self._on_batch = run, on_batch
-        self._max_batch_size, self._max_waiting = max_batch_size, max_waiting
-        # In order of arrival; a caller that leaves frees its places at once, wherever they are.
+        self._tokens, self._grouping = tokens, grouping
+        self._max_items, self._max_tokens, self._hang_seconds = max_items, max_tokens, hang_seconds
+        self._on_batch, self._on_death = on_batch, on_death
+        self._workers = [_Worker[Item, Result](slot) for slot in slots]
+        self._threads: list[threading.Thread] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        # In order of arrival; a caller that leaves frees its places at once, wherever they are. Guarded by the lock,
+        # like all that the threads share with the loop.
         self._waiting: OrderedDict[_Waiter[Item, Result], None] = OrderedDict()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batcher")
-        self._drain_task: asyncio.Task[None] | None = None
-        self._closed = False
+        self._waiting_tokens = 0
+        self._wake = threading.Condition()
+        self._idle = 0
+        self._closed = self._dead = False
+        self._rate_tokens = self._rate_seconds = 0.0
+        self._last_end = 0.0
+        self.last_success = 0.0  # perf_counter seconds
 
     @property
     def waiting(self) -> int:
         """Items that no batch has taken yet."""
         return len(self._waiting)
 
-    async def submit(self, items: Sequence[Item]) -> list[Answer[Result]]:
+    @property
+    def tokens_per_second(self) -> float | None:
+        """What the slots together got done of late while they were busy; None before the first batch."""
+        return self._rate_tokens / self._rate_seconds if self._rate_seconds else None
+
+    def check(self, items: int, tokens: int, seconds_left: float) -> None:
+        """Raises Closed, or Overloaded where a request of this size would find no room or no time."""
+        if self._closed:
+            raise Closed("the service is stopping")
+        if not self._waiting:
+            return
+        rate = self.tokens_per_second
+        excess = self._waiting_tokens + tokens - self._max_tokens
+        if len(self._waiting) + items > self._max_items or excess > 0:
+            needed = max(excess, self._waiting_tokens / len(self._waiting) * items)
+            raise Overloaded(
+                f"expected room for {items} more texts ({tokens} tokens), found {len(self._waiting)} of "
+                f"{self._max_items} places and {self._waiting_tokens} of {self._max_tokens} tokens taken",
+                needed / rate if rate else 1,
+            )
+        if rate and (wait := (self._waiting_tokens + tokens) / rate) > seconds_left:
+            raise Overloaded(
+                f"expected an answer within {seconds_left:.3f} s, found {wait:.3f} s of work waiting",
+                wait - seconds_left,
+            )
+
+    def admit(self, items: Sequence[Item], seconds_left: float = math.inf) -> Ticket[Item, Result]:
+        """Queues all of `items`, or raises Overloaded or Closed. Whoever awaits the ticket's answers must `leave`."""
+        lengths = list(map(self._tokens, items))
+        total = sum(lengths)
+        self.check(len(items), total, seconds_left)
+        if self._loop is None:
+            self._start()
+        assert self._loop is not None
+        count = len(items)
+        ticket: Ticket[Item, Result] = Ticket(self._loop.create_future(), perf_counter(), [], [None] * count, count)
+        ticket.waiters = [_Waiter(ticket, index, item, lengths[index]) for index, item in enumerate(items)]
+        with self._wake:
+            for waiter in ticket.waiters:
+                self._waiting[waiter] = None
+            self._waiting_tokens += total
+            if self._idle:
+                self._wake.notify(count)
+        return ticket
+
+    def leave(self, ticket: Ticket[Item, Result]) -> int:
+        """Drops what of a ticket has not begun, and says how many items; none of one that was answered."""
+        if not ticket.missing:
+            return 0
+        ticket.answers.cancel()
+        with self._wake:
+            gone = [waiter for waiter in ticket.waiters if waiter in self._waiting]
+            for waiter in gone:
+                self._remove(waiter)
+        return len(gone)
+
+    async def submit(self, items: Sequence[Item], seconds_left: float = math.inf) -> list[Answer[Result]]:
         """Waits for the results of `items`, in order; admitted whole or not at all.
 
-        Raises Overloaded, Closed, or whatever `run` raised. A caller that is cancelled leaves the queue.
+        Raises Overloaded, Closed, Hung, or whatever the slot raised. A caller that is cancelled leaves the queue.
         """
-        if self._closed:
-            raise Closed("expected an open batcher, found one that is closing")
-        if len(self._waiting) + len(items) > self._max_waiting:
-            raise Overloaded(len(self._waiting), len(items), self._max_waiting)
-        loop, now = asyncio.get_running_loop(), perf_counter()
-        waiters: list[_Waiter[Item, Result]] = [_Waiter(item, loop.create_future(), now) for item in items]
-        self._waiting.update(dict.fromkeys(waiters))
-        if self._drain_task is None or self._drain_task.done():
-            self._drain_task = loop.create_task(self._drain())
+        ticket = self.admit(items, seconds_left)
         try:
-            return await asyncio.gather(*(waiter.future for waiter in waiters))
+            return await ticket.answers
         finally:
-            for waiter in waiters:  # one failed or the caller left: the rest need not run
-                waiter.future.cancel()
-                self._waiting.pop(waiter, None)
+            self.leave(ticket)
+
+    def abandon(self) -> None:
+        """Refuses new items and answers those that wait with Closed; batches in progress end as they do."""
+        self._closed = True
+        with self._wake:
+            tickets = {waiter.ticket: None for waiter in self._waiting}
+        for ticket in tickets:
+            if not ticket.answers.done():
+                ticket.answers.set_exception(Closed("the service is stopping and did not come to this"))
 
     async def close(self) -> None:
-        """Refuses new items, answers those that wait, and ends the thread."""
-        self._closed = True
-        if self._drain_task is not None:
-            await asyncio.wait([self._drain_task])
-        self._thread.shutdown()
+        """Refuses new items, runs those that wait, and ends the threads; one that hangs for nobody is left behind."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify_all()
+        while self._waiting or self._awaited():
+            await asyncio.sleep(_POLL_SECONDS)
+        end = perf_counter() + _INTERRUPT_SECONDS
+        while any(thread.is_alive() for thread in self._threads) and perf_counter() < end:
+            await asyncio.sleep(_POLL_SECONDS)
+        await asyncio.sleep(0)  # what the threads told last
+        if self._watch is not None:
+            self._watch.cancel()
 
-    async def _drain(self) -> None:
-        """Runs batches until nobody waits; ends every waiter, also when it is itself cancelled."""
-        batch: list[_Waiter[Item, Result]] = []
-        try:
-            while batch := self._take():
-                await self._answer(batch)
-        finally:
-            for waiter in (*batch, *self._waiting):
-                waiter.future.cancel()
+    def _awaited(self) -> bool:
+        """Whether a batch runs that somebody waits for."""
+        batches = [worker.batch for worker in self._workers]
+        return any(not waiter.ticket.answers.done() for batch in batches for waiter in batch)
 
-    async def _answer(self, batch: list[_Waiter[Item, Result]]) -> None:
-        items = [waiter.item for waiter in batch]
+    def _start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        for number, worker in enumerate(self._workers):
+            # Daemons: one that hangs in native code must not keep the process from ending.
+            thread = threading.Thread(target=self._work, args=(worker,), name=f"slot-{number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._look_after()
+
+    # In the threads.
+
+    def _work(self, worker: _Worker[Item, Result]) -> None:
+        """A slot's thread: takes, runs, tells, until the batcher is closed and nobody waits."""
+        assert self._loop is not None
         try:
-            began, seconds, results = await asyncio.get_running_loop().run_in_executor(self._thread, self._timed, items)
-            if len(results) != len(items):
-                raise RuntimeError(f"expected {len(items)} results of a batch, found {len(results)}")
-            self._on_batch(items, seconds)
-        except Exception as error:  # whatever went wrong, every caller of this batch hears it
-            for waiter in batch:
-                if not waiter.future.done():
-                    waiter.future.set_exception(error)
-            return
+            while self._take(worker):
+                batch = worker.batch
+                results = self._run(worker, [waiter.item for waiter in batch])
+                began, idled, ended = worker.began, worker.idled, perf_counter()
+                worker.batch = []
+                if worker.given_up:
+                    return
+                self._loop.call_soon_threadsafe(self._deliver, batch, results, began, ended, idled)
+        except BaseException as error:  # the thread ends: whoever waited for it must hear
+            reason = f"an inference thread died of {type(error).__name__}"
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+                self._loop.call_soon_threadsafe(self._die, reason, error)
+
+    def _take(self, worker: _Worker[Item, Result]) -> bool:
+        """Waits for work and puts the next group into `worker.batch`; False when there will be none."""
+        with self._wake:
+            worker.idled = False
+            while not (batch := self._choose()):
+                if self._closed:
+                    return False
+                worker.idled = True
+                self._idle += 1
+                self._wake.wait()
+                self._idle -= 1
+            worker.began, worker.interrupted, worker.batch = perf_counter(), None, batch
+        return True
+
+    def _choose(self) -> list[_Waiter[Item, Result]]:
+        """Takes the group that `grouping` chooses, without those whose callers have left; empty when nobody waits."""
+        oldest = list(islice(self._waiting, self._grouping.window))
+        for waiter in oldest:
+            if waiter.ticket.answers.done():
+                self._remove(waiter)
+        oldest = [waiter for waiter in oldest if waiter in self._waiting]
+        if len(oldest) < 2:
+            group = oldest
+        else:
+            window = sorted(oldest, key=attrgetter("tokens"))
+            group = window[self._grouping.choose([waiter.tokens for waiter in window], window.index(oldest[0]))]
+        for waiter in group:
+            self._remove(waiter)
+        return group
+
+    def _remove(self, waiter: _Waiter[Item, Result]) -> None:
+        del self._waiting[waiter]
+        self._waiting_tokens -= waiter.tokens
+
+    def _run(self, worker: _Worker[Item, Result], items: list[Item]) -> Sequence[Result | Exception]:
+        """The results; where the batch fails, each item is tried once alone, so that only the culprit fails."""
+        try:
+            return _checked(worker.slot(items), len(items))
+        except Exception as error:
+            if len(items) == 1 or worker.interrupted is not None:
+                return [_carried(error)] * len(items)
+        found: list[Result | Exception] = []
+        for item in items:
+            try:
+                found += _checked(worker.slot([item]), 1)
+            except Exception as error:
+                found.append(_carried(error))
+        return found
+
+    # In the loop.
+
+    def _deliver(
+        self,
+        batch: list[_Waiter[Item, Result]],
+        results: Sequence[Result | Exception],
+        began: float,
+        ended: float,
+        idled: bool,
+    ) -> None:
+        """Gives each caller its result; one that left meanwhile is passed over."""
+        seconds = ended - began
+        tokens = sum(waiter.tokens for waiter in batch)
+        self._rate_tokens = self._rate_tokens * _FORGET + tokens
+        # From the last end on, where there was no pause: what the loop and the other threads did meanwhile counts, too.
+        since = max(began, self._last_end) if idled else self._last_end
+        self._rate_seconds = self._rate_seconds * _FORGET + max(0.0, ended - since)
+        self._last_end = ended
+        failed = 0
         for waiter, result in zip(batch, results, strict=True):
-            if not waiter.future.done():  # its caller may have left meanwhile
-                waiter.future.set_result(Answer(result, began - waiter.since, seconds))
+            ticket = waiter.ticket
+            if isinstance(result, Exception):
+                failed += 1
+                if not ticket.answers.done():
+                    ticket.answers.set_exception(result)
+                continue
+            ticket.found[waiter.index] = Answer(result, began - ticket.since, seconds)
+            ticket.missing -= 1
+            if not ticket.missing and not ticket.answers.done():
+                ticket.answers.set_result([answer for answer in ticket.found if answer is not None])
+        if failed < len(batch):
+            self.last_success = ended
+            self._on_batch([waiter.item for waiter in batch], seconds)
 
-    def _take(self) -> list[_Waiter[Item, Result]]:
-        """The next batch, without those whose callers have left; empty when nobody waits."""
-        batch: list[_Waiter[Item, Result]] = []
-        while self._waiting and len(batch) < self._max_batch_size:
-            waiter, _ = self._waiting.popitem(last=False)
-            if not waiter.future.done():
-                batch.append(waiter)
-        return batch
+    def _look_after(self) -> None:
+        """Every so often: a batch that takes too long is interrupted, and given up when that does not end it."""
+        assert self._loop is not None
+        now = perf_counter()
+        for worker in self._workers:
+            if not worker.batch or worker.given_up:
+                continue
+            if worker.interrupted is None:
+                if now - worker.began > self._hang_seconds:
+                    worker.interrupted = now
+                    worker.slot.interrupt()
+            elif now - worker.interrupted > _INTERRUPT_SECONDS:
+                worker.given_up = True
+                reason = f"a batch hung: expected it to end within {self._hang_seconds} s, found it running after"
+                self._die(reason, Hung(f"{reason} {now - worker.began:.1f} s"))
+                return
+        if not self._dead:
+            self._watch = self._loop.call_later(min(1.0, self._hang_seconds / 4), self._look_after)
 
-    def _timed(self, items: list[Item]) -> tuple[float, float, Sequence[Result]]:
-        """Runs in the thread: when it began, the seconds it took, the results."""
-        began = perf_counter()
-        try:
-            results = self._run(items)
-        except StopIteration as error:  # asyncio cannot carry one: the batch would never end
-            raise RuntimeError("expected results of a batch, found StopIteration") from error
-        return began, perf_counter() - began, results
+    def _die(self, reason: str, error: BaseException) -> None:
+        """A slot is lost: those it ran fail, those who wait are told to come back, nobody is admitted any more."""
+        if self._dead:
+            return
+        self._dead = True
+        for worker in self._workers:
+            for waiter in worker.batch:
+                if not waiter.ticket.answers.done():
+                    waiter.ticket.answers.set_exception(error if isinstance(error, Exception) else Hung(reason))
+        self.abandon()
+        self._on_death(reason)
+
+
+def _checked(results: Sequence[Result], expected: int) -> Sequence[Result]:
+    if len(results) != expected:
+        raise RuntimeError(f"expected {expected} results of a batch, found {len(results)}")
+    return results
+
+
+def _carried(error: Exception) -> Exception:
+    """What a future can hold in its place: anything but StopIteration."""
+    return RuntimeError(f"a batch raised {error!r}") if isinstance(error, StopIteration) else error

@@ -1,6 +1,13 @@
-"""Every Prometheus series of the service; all of them are there from the start."""
+"""Every Prometheus series of the service; all of them are there from the start.
 
-from collections.abc import Callable, Iterable, Sequence
+With several workers each writes its own into the files of prometheus_client's multiprocess mode, and whichever is
+asked adds them up: that mode is chosen when prometheus_client is imported, by PROMETHEUS_MULTIPROC_DIR.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -12,7 +19,9 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from service.batcher import Answer
 from service.classifier import Classifier, Prediction
 from service.tokenizer import Encoded
 
@@ -29,14 +38,16 @@ OTHER = "other"
 class Metrics:
     """The series, in a registry of their own, so that several apps live in one process.
 
-    `statuses` lists the statuses that each route may answer; `waiting` tells how many texts wait.
+    `statuses` lists the statuses that each route may answer.
     """
 
-    def __init__(self, classifier: Classifier, statuses: dict[str, Iterable[int]], waiting: Callable[[], int]) -> None:
+    def __init__(self, classifier: Classifier, statuses: dict[str, Iterable[int]]) -> None:
+        self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        GCCollector(registry=registry)
+        if not self._folder:  # of one process among several they would say nothing
+            ProcessCollector(registry=registry)
+            PlatformCollector(registry=registry)
+            GCCollector(registry=registry)
 
         def seconds(name: str, text: str, labels: Sequence[str] = ()) -> Histogram:
             return Histogram(f"ovation_{name}_seconds", text, labels, buckets=_SECONDS, registry=registry)
@@ -44,8 +55,15 @@ class Metrics:
         def counts(name: str, text: str, buckets: Sequence[float]) -> Histogram:
             return Histogram(f"ovation_{name}", text, buckets=buckets, registry=registry)
 
-        self._requests = Counter("ovation_requests", "Requests answered.", ("route", "status"), registry=registry)
-        self._request_seconds = seconds("request", "From a request's first byte to its answer's last.", ("route",))
+        def counter(name: str, text: str, labels: Sequence[str] = ()) -> Counter:
+            return Counter(f"ovation_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, labels: Sequence[str] = (), mode: Literal["max", "livesum"] = "max") -> Gauge:
+            return Gauge(f"ovation_{name}", text, labels, registry=registry, multiprocess_mode=mode)
+
+        requests = counter("requests", "Requests answered.", ("route", "status"))
+        request_seconds = seconds("request", "From a request's first byte to its answer's last.", ("route",))
+        self._shed = counter("requests_shed", "Requests refused by their length, before their body was read.")
         self._tokenize_seconds = seconds("tokenize", "Tokenizing of all the texts of a request.")
         self._queue_seconds = seconds("queue", "A text's wait for its batch.")
         self._compute_seconds = seconds("compute", "A batch in onnxruntime.")
@@ -55,25 +73,40 @@ class Metrics:
         self._text_tokens = counts("text_tokens", "Tokens a text, those cut away included.", _TOKENS)
         self._unknown_share = counts("text_unknown_share", "Share of a text's tokens that are unknown.", _SHARES)
         self._score = counts("score", "Probability of the label answered.", _SCORES)
-        self._predictions = Counter("ovation_predictions", "Texts judged.", ("label",), registry=registry)
-        self._uncertain = Counter("ovation_predictions_uncertain", "Texts flagged uncertain.", registry=registry)
-        self._truncated = Counter("ovation_texts_truncated", "Texts cut to the model's length.", registry=registry)
-        Gauge("ovation_waiting_texts", "Texts that no batch has taken yet.", registry=registry).set_function(waiting)
-        model = Gauge("ovation_model_info", "The bundle being served.", ("name", "provider"), registry=registry)
-        model.labels(classifier.name, classifier.provider).set(1)
-        fallback = Gauge("ovation_provider_fallback", "1 where CUDA was looked for and not found.", registry=registry)
-        fallback.set(classifier.fallback is not None)
-        for route, found in statuses.items():
-            self._request_seconds.labels(route)
-            for status in found:
-                self._requests.labels(route, status)
-        for label in classifier.manifest.labels:
-            self._predictions.labels(label)
+        predictions = counter("predictions", "Texts judged.", ("label",))
+        self._uncertain = counter("predictions_uncertain", "Texts flagged uncertain.")
+        self._truncated = counter("texts_truncated", "Texts cut to the model's length.")
+        dropped = counter("texts_dropped", "Texts that left the queue before they were run.", ("reason",))
+        self._waiting = gauge("waiting_texts", "Texts that no batch has taken yet.", mode="livesum")
+        gauge("model_info", "The bundle being served.", ("name", "provider")).labels(
+            classifier.name, classifier.provider
+        ).set(1)
+        gauge("provider_fallback", "1 where CUDA was looked for and not found.").set(classifier.fallback is not None)
+        # Every child is made now: a series that appears with its first event has no rate for it.
+        self._request_seconds = {route: request_seconds.labels(route) for route in statuses}
+        self._requests = {(route, code): requests.labels(route, code) for route in statuses for code in statuses[route]}
+        self._new_request = requests.labels
+        self._predictions = {label: predictions.labels(label) for label in classifier.manifest.labels}
+        self._dropped = {reason: dropped.labels(reason) for reason in ("cancelled", "late", "failed")}
+        if self._folder:
+            _bury_the_dead(Path(self._folder))
 
     def observe_request(self, route: str, status: int, seconds: float) -> None:
         """One request, whatever came of it."""
-        self._requests.labels(route, status).inc()
-        self._request_seconds.labels(route).observe(seconds)
+        (self._requests.get((route, status)) or self._new_request(route, status)).inc()
+        self._request_seconds[route].observe(seconds)
+
+    def observe_shed(self) -> None:
+        """One request that was refused by its length."""
+        self._shed.inc()
+
+    def observe_waiting(self, texts: int) -> None:
+        """How many texts wait now."""
+        self._waiting.set(texts)
+
+    def observe_dropped(self, reason: str, texts: int) -> None:
+        """Texts that were not run: their caller left ("cancelled"), was "late", or another text of theirs "failed"."""
+        self._dropped[reason].inc(texts)
 
     def observe_batch(self, encoded: Sequence[Encoded], compute_seconds: float) -> None:
         """One batch that was run."""
@@ -88,16 +121,35 @@ class Metrics:
         """The texts of one request."""
         self._tokenize_seconds.observe(seconds)
 
-    def observe_prediction(self, prediction: Prediction, queue_seconds: float) -> None:
-        """One answer."""
-        self._queue_seconds.observe(queue_seconds)
-        self._text_tokens.observe(prediction.tokens)
-        self._unknown_share.observe(prediction.unknown_share)
-        self._score.observe(prediction.score)
-        self._predictions.labels(prediction.label).inc()
-        self._uncertain.inc(prediction.uncertain)
-        self._truncated.inc(prediction.truncated)
+    def observe_answers(self, answers: Sequence[Answer[Prediction]]) -> None:
+        """The answers to one request."""
+        for answer in answers:
+            prediction = answer.result
+            self._queue_seconds.observe(answer.queue_seconds)
+            self._text_tokens.observe(prediction.tokens)
+            self._unknown_share.observe(prediction.unknown_share)
+            self._score.observe(prediction.score)
+            self._predictions[prediction.label].inc()
+            if prediction.uncertain:
+                self._uncertain.inc()
+            if prediction.truncated:
+                self._truncated.inc()
 
     def render(self) -> bytes:
         """The Prometheus text format."""
-        return generate_latest(self.registry)
+        if not self._folder:
+            return generate_latest(self.registry)
+        _bury_the_dead(Path(self._folder))
+        together = CollectorRegistry()
+        MultiProcessCollector(together, self._folder)  # type: ignore[no-untyped-call]
+        return generate_latest(together)
+
+
+def _bury_the_dead(folder: Path) -> None:
+    """Takes away the gauges of workers that have ended; what they counted stays."""
+    for path in folder.glob("gauge_live*.db"):
+        pid = int(path.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

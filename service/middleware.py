@@ -1,27 +1,45 @@
-"""The edge of the service: pure ASGI around every request, for its id, its metrics, its line in the log."""
+"""The edge of the service: pure ASGI around every request, for its id, deadline, metrics and line in the log."""
 
+import asyncio
+import os
 import re
-import uuid
+from collections.abc import Callable
 from time import perf_counter
 
 import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.batcher import Closed
 from service.metrics import OTHER, Metrics
-from service.problems import problem_of
+from service.problems import Problem, problem_of
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_MILLISECONDS = re.compile(rb"[1-9][0-9]{0,8}")
 
 
 class Edge:
     """Gives each request an id (the caller's own `X-Request-ID` where it is harmless), counts and logs it.
 
-    `routes` are the paths that exist; any other is counted as "other". An exception that nobody handled becomes a 500.
+    `routes` are the paths that exist; any other is counted as "other". `judged` are those that have a deadline:
+    `timeout_seconds` after they came, or sooner if `X-Request-Timeout-Ms` says so; `shed` is asked before their body
+    is read whether there is any hope of meeting it. While `draining`, connections are closed after their answer.
+    An exception that nobody handled becomes a 500.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, routes: frozenset[str], model: str) -> None:
-        self._app, self._metrics, self._routes, self._model = app, metrics, routes, model
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        routes: frozenset[str],
+        judged: frozenset[str],
+        model: str,
+        timeout_seconds: float,
+        shed: Callable[[int, float], None],
+        draining: Callable[[], bool],
+    ) -> None:
+        self._app, self._metrics, self._routes, self._judged, self._model = app, metrics, routes, judged, model
+        self._timeout_seconds, self._shed, self._draining = timeout_seconds, shed, draining
         self._log = structlog.get_logger("ovation")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -30,9 +48,11 @@ class Edge:
             await self._app(scope, receive, send)
             return
         began = perf_counter()
-        request_id = _request_id(scope)
+        sent: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = _request_id(sent.get(b"x-request-id"))
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
+        path: str = scope["path"]
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -40,37 +60,60 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"].append((b"x-request-id", request_id.encode()))
+                if self._draining():
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:
+            if path in self._judged:
+                self._admit(sent, state, began)
             await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
-            pass  # it left while still sending: nobody is there to answer
-        except Exception as error:
-            self._log.error("unhandled error", request_id=request_id, exc_info=error)
+            pass  # it left: nobody is there to answer
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError):
+                if status or not self._draining():
+                    raise
+                error = Closed("the service is stopping and did not come to this")
+            problem = problem_of(error)
+            if problem.kind == "internal":
+                self._log.error("unhandled error", request_id=request_id, exc_info=error)
             if status:  # the answer is on its way already; cutting it off is all that is left
                 raise
-            await problem_of(error).response(scope["path"], request_id)(scope, receive, send_with_id)
+            await problem.response(path, request_id)(scope, receive, send_with_id)
         finally:
             seconds = perf_counter() - began
-            route = scope["path"] if scope["path"] in self._routes else OTHER
-            # 499, as nginx logs it: the caller left before an answer began.
-            self._metrics.observe_request(route, status or 499, seconds)
+            route = path if path in self._routes else OTHER
+            status = status or 499  # as nginx logs it: the caller left before an answer began
+            self._metrics.observe_request(route, status, seconds)
             self._log.info(
                 "request",
                 request_id=request_id,
                 method=scope["method"],
                 route=route,
-                status=status or 499,
+                status=status,
                 seconds=round(seconds, 6),
                 tokens=state.get("tokens"),
                 model=self._model,
             )
 
+    def _admit(self, sent: dict[bytes, bytes], state: dict[str, object], began: float) -> None:
+        """Sets the deadline; refuses at once what could not meet it. Raises Problem, Overloaded, Closed."""
+        seconds = self._timeout_seconds
+        if (value := sent.get(b"x-request-timeout-ms")) is not None:
+            if not _MILLISECONDS.fullmatch(value):
+                raise Problem("malformed", "X-Request-Timeout-Ms: expected milliseconds, a whole number above 0")
+            seconds = min(seconds, int(value) / 1e3)
+        state["deadline"] = began + seconds
+        length = sent.get(b"content-length", b"")
+        try:
+            self._shed(int(length) if length.isdigit() else 0, seconds)
+        except Exception:
+            self._metrics.observe_shed()
+            raise
 
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            sent: str = value.decode("latin-1")
-            return sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
-    return uuid.uuid4().hex
+
+def _request_id(sent: bytes | None) -> str:
+    if sent is not None and _REQUEST_ID.fullmatch(text := sent.decode("latin-1")):
+        return text
+    return os.urandom(16).hex()

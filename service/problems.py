@@ -21,17 +21,18 @@ MEDIA_TYPE = "application/problem+json"
 
 # Kind: status, what it means. Every answer that is no success is one of these.
 KINDS: dict[str, tuple[int, str]] = {
-    "malformed": (400, "The body is not JSON in UTF-8."),
+    "malformed": (400, "The body is not JSON in UTF-8, or a header is not what it should be."),
     "not_found": (404, "There is no such path."),
     "method_not_allowed": (405, "The path does not take this method; `Allow` lists those it takes."),
+    "slow_body": (408, "The body had not come when the request's time was over."),
     "body_too_large": (413, "The body is larger than the limit."),
     "unsupported_media_type": (415, "The body must be sent as application/json."),
     "invalid": (422, "The body does not fit the schema, or a text is blank."),
     "no_evidence": (422, "This bundle's network gives no evidence."),
-    "overloaded": (429, "Too many texts are waiting; try again after `Retry-After` seconds."),
+    "overloaded": (429, "No room, or not enough time before the deadline; try again after `Retry-After` seconds."),
     "internal": (500, "A fault of the service; its log has the request id."),
     "not_ready": (503, "The service is starting or stopping."),
-    "timeout": (504, "The answer took longer than the service allows."),
+    "timeout": (504, "The deadline passed after the request had been admitted."),
 }
 _BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
 
@@ -75,9 +76,9 @@ def problem_of(error: Exception) -> Problem:
         case EvidenceUnavailable():
             return Problem("no_evidence", str(error))
         case Overloaded():
-            return Problem("overloaded", f"{KINDS['overloaded'][1]} {error}", {"Retry-After": "1"})
+            return Problem("overloaded", str(error), {"Retry-After": str(error.retry_seconds)})
         case Closed():
-            return Problem("not_ready", "the service is stopping", {"Retry-After": "1"})
+            return Problem("not_ready", str(error), {"Retry-After": "1"})
         case TimeoutError():
             return Problem("timeout", KINDS["timeout"][1])
         case HTTPException() if error.status_code in _BY_STATUS:

@@ -17,6 +17,12 @@ class Settings(BaseSettings):
         Literal["auto", "cpu", "cuda"],
         Field(description="`auto` takes CUDA where it is to be had; `cuda` insists on it"),
     ] = "auto"
+    workers: Annotated[
+        int, Field(ge=1, description="processes on the one port, each with a model of its own; see below")
+    ] = 1
+    threads: Annotated[
+        int, Field(ge=0, description="inference threads a worker; 0 takes them from the container's CPU quota")
+    ] = 0
     host: Annotated[str, Field(description="address to listen on; `0.0.0.0` for all")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 for a free one")] = 8000
     max_characters: Annotated[int, Field(ge=1, description="characters a text")] = 100_000
@@ -25,10 +31,24 @@ class Settings(BaseSettings):
     max_waiting_texts: Annotated[
         int, Field(ge=1, description="texts waiting to be judged; more are refused with 429")
     ] = 1024
+    max_waiting_tokens: Annotated[
+        int, Field(ge=1, description="tokens waiting to be judged; more are refused with 429")
+    ] = 262_144
     timeout_seconds: Annotated[
-        float, Field(gt=0, allow_inf_nan=False, description="seconds a request may take before it is answered 504")
+        float,
+        Field(gt=0, allow_inf_nan=False, description="seconds a request may take; `X-Request-Timeout-Ms` lowers it"),
     ] = 10.0
-    grace_seconds: Annotated[int, Field(ge=0, description="seconds that open requests get to finish at shutdown")] = 20
+    hang_seconds: Annotated[
+        float,
+        Field(gt=0, allow_inf_nan=False, description="seconds a batch may run before it is interrupted, then given up"),
+    ] = 10.0
+    pre_stop_seconds: Annotated[
+        float,
+        Field(ge=0, allow_inf_nan=False, description="seconds of service after SIGTERM, not ready any more"),
+    ] = 0.0
+    grace_seconds: Annotated[
+        int, Field(ge=0, description="seconds that open requests get to finish after that; then they are answered 503")
+    ] = 20
     log_format: Annotated[
         Literal["auto", "json", "console"], Field(description="`auto` is `console` on a terminal, else `json`")
     ] = "auto"

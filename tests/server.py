@@ -30,7 +30,7 @@ class Held:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
-    def predict(self, encoded: Sequence[Encoded]) -> list[Prediction]:
+    def predict(self, encoded: Sequence[Encoded], options: object = None) -> list[Prediction]:
         self.judged += [text.tokens for text in encoded]
         self.entered.release()
         assert self.gate.wait(30)
@@ -40,8 +40,8 @@ class Held:
 
 
 def make_app(classifier: Classifier | Held, **settings: Any) -> FastAPI:
-    """The service around a classifier."""
-    return create_app(Settings(**settings), cast(Classifier, classifier))
+    """The service around a classifier, with one inference thread unless told otherwise."""
+    return create_app(Settings(**{"threads": 1, **settings}), cast(Classifier, classifier))
 
 
 @contextlib.asynccontextmanager

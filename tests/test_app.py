@@ -275,14 +275,14 @@ async def test_a_fault_is_500_for_its_request_alone(tiny_classifier: Classifier)
 
 async def test_health_follows_the_lifespan(tiny_classifier: Classifier) -> None:
     app = make_app(tiny_classifier)
-    paths = ("/health", "/health/ready", "/health/startup")
+    paths = {"/health": "ready", "/health/ready": "ready", "/health/startup": "started"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         for path in paths:
             check_problem(await client.get(path), 503, "not_ready")
         assert (await client.get("/health/live")).json() == {"status": "live"}
         async with app.router.lifespan_context(app):
-            for path in paths:
-                assert (await client.get(path)).json() == {"status": "ready"}
+            for path, status in paths.items():
+                assert (await client.get(path)).json() == {"status": status}
         check_problem(await client.get("/health"), 503, "not_ready")
         check_problem(await client.post("/predict", json={"text": "good"}), 503, "not_ready")
 
@@ -298,7 +298,7 @@ async def test_openapi_tells_every_status_limit_and_example(client: httpx.AsyncC
     document = (await client.get("/openapi.json")).json()
     for path in ("/predict", "/predict/batch"):
         responses = document["paths"][path]["post"]["responses"]
-        assert set(responses) == {"200", "400", "413", "415", "422", "429", "500", "503", "504"}
+        assert set(responses) == {"200", "400", "408", "413", "415", "422", "429", "500", "503", "504"}
         for status, response in responses.items():
             if status != "200":
                 assert response["content"]["application/problem+json"]["examples"]

@@ -1,14 +1,22 @@
-"""The batcher with a plain function and a gate; no model, no sleep."""
+"""The batcher with plain functions and gates; no model, no waiting for time to pass."""
 
 import asyncio
+import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from service.batcher import Batcher, Closed, Overloaded
+from service.batcher import Answer, Batcher, Closed, Hung, Overloaded
+from service.grouping import Grouping
 
 pytestmark = pytest.mark.anyio
+
+# A row costs next to nothing, so that whatever waits is joined, up to the limit.
+JOIN = Grouping(call=1, step=0.99, row=0.01, max_rows=8, max_tokens=10_000, window=64, worth=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -17,29 +25,57 @@ def anyio_backend() -> str:
 
 
 class Gate:
-    """A doubling function that waits to be let through, and remembers its batches."""
+    """A slot that doubles its items, but waits to be let through; it remembers its batches. An item is its length."""
 
     def __init__(self, open_: bool = False) -> None:
         self.open, self.entered = threading.Event(), threading.Semaphore(0)
         self.batches: list[list[int]] = []
+        self.interrupted = threading.Event()
+        self.heeds = True  # whether interrupting it helps
         if open_:
             self.open.set()
 
-    def __call__(self, items: list[int]) -> list[int]:
+    def __call__(self, items: Sequence[int]) -> list[int]:
         self.batches.append(list(items))
         self.entered.release()
-        assert self.open.wait(30)
-        if -1 in items:
-            raise ValueError("minus one")
+        while not self.open.wait(0.001):
+            if self.heeds and self.interrupted.is_set():
+                raise RuntimeError("interrupted")
+        if 13 in items:
+            raise ValueError("thirteen")
+        if 14 in items:
+            raise StopIteration  # asyncio carries it in no future
+        if 66 in items:
+            raise SystemExit  # what ends a thread
         return [2 * item for item in items][: 1 if 99 in items else None]
 
+    def interrupt(self) -> None:
+        self.interrupted.set()
 
-def make(run: Callable[[list[int]], list[int]], size: int = 8, waiting: int = 100) -> Batcher[int, int]:
-    return Batcher(run, size, waiting)
+
+def make(
+    *slots: Gate,
+    rows: int = 8,
+    waiting: int = 100,
+    tokens: int = 10_000,
+    hang_seconds: float = 30.0,
+    on_batch: Callable[[list[int], float], None] = lambda items, seconds: None,
+    on_death: Callable[[str], None] = lambda reason: None,
+) -> Batcher[int, int]:
+    grouping = replace(JOIN, max_rows=rows)
+    return Batcher(slots, lambda item: item, grouping, waiting, tokens, hang_seconds, on_batch, on_death)
 
 
-async def results(batcher: Batcher[int, int], *items: int) -> list[int]:
-    return [answer.result for answer in await batcher.submit(items)]
+async def results(batcher: Batcher[int, int], *items: int, seconds_left: float = 60.0) -> list[int]:
+    return [answer.result for answer in await batcher.submit(items, seconds_left)]
+
+
+def ask(batcher: Batcher[int, int], *items: int) -> asyncio.Task[list[int]]:
+    return asyncio.create_task(results(batcher, *items))
+
+
+async def entered(gate: Gate) -> None:
+    assert await asyncio.to_thread(gate.entered.acquire, timeout=20)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -55,37 +91,84 @@ async def test_alone_nothing_waits() -> None:
     assert answer.queue_seconds >= 0
     assert answer.compute_seconds >= 0
     assert gate.batches == [[3]]
+    assert batcher.last_success > 0
     await batcher.close()
 
 
-async def test_what_piles_up_is_the_next_batch() -> None:
+async def test_what_piles_up_is_the_next_batch_and_equal_lengths_go_together() -> None:
     gate = Gate()
-    batcher = make(gate)
-    tasks = [asyncio.create_task(results(batcher, 0))]
-    await asyncio.to_thread(gate.entered.acquire)
-    tasks += [asyncio.create_task(results(batcher, item)) for item in range(1, 18)]
-    await until(lambda: batcher.waiting == 17)
+    batcher = make(gate, rows=4)
+    tasks = [ask(batcher, 1)]
+    await entered(gate)
+    lengths = [10, 500, 11, 490, 12, 480, 9, 470]
+    tasks += [ask(batcher, length) for length in lengths]
+    await until(lambda: batcher.waiting == 8)
     gate.open.set()
-    assert await asyncio.gather(*tasks) == [[2 * item] for item in range(18)]
-    assert [len(batch) for batch in gate.batches] == [1, 8, 8, 1]
+    assert await asyncio.gather(*tasks) == [[2 * length] for length in (1, *lengths)]
+    assert [sorted(batch) for batch in gate.batches] == [[1], [9, 10, 11, 12], [470, 480, 490, 500]]
+    await batcher.close()
+
+
+async def test_the_head_of_the_queue_is_always_in_the_next_batch() -> None:
+    gate = Gate()
+    batcher = make(gate, rows=4)
+    tasks = [ask(batcher, 1)]
+    await entered(gate)
+    tasks += [ask(batcher, 1000), *(ask(batcher, 10) for _ in range(40))]
+    await until(lambda: batcher.waiting == 41)
+    gate.open.set()
+    await asyncio.gather(*tasks)
+    assert 1000 in gate.batches[1]
     await batcher.close()
 
 
 async def test_a_request_larger_than_a_batch_keeps_its_order() -> None:
-    batcher = make(Gate(open_=True), size=3)
-    assert await results(batcher, *range(10)) == [2 * item for item in range(10)]
+    batcher = make(Gate(open_=True), rows=3)
+    assert await results(batcher, *range(1, 11)) == [2 * item for item in range(1, 11)]
     await batcher.close()
+
+
+async def test_every_slot_works_at_once() -> None:
+    first, second = Gate(), Gate()
+    batcher = make(first, second)
+    tasks = []
+    for item in (1, 2):
+        tasks.append(ask(batcher, item))
+        await until(lambda item=item: len(first.batches + second.batches) == item)  # type: ignore[misc]
+    assert len(first.batches) == len(second.batches) == 1
+    first.open.set()
+    second.open.set()
+    assert await asyncio.gather(*tasks) == [[2], [4]]
+    await batcher.close()
+
+
+@given(st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=9), min_size=1, max_size=30), st.integers(1, 3))
+def test_whatever_comes_each_gets_its_own(requests: list[list[int]], slots: int) -> None:
+    async def run() -> None:
+        gates = [Gate(open_=True) for _ in range(slots)]
+        batcher = make(*gates, rows=4, waiting=1000)
+        found = await asyncio.gather(*(results(batcher, *items) for items in requests))
+        assert found == [[2 * item for item in items] for items in requests]
+        batches = [batch for gate in gates for batch in gate.batches]
+        assert sorted(itertools.chain(*batches)) == sorted(itertools.chain(*requests))
+        assert max(map(len, batches)) <= 4
+        await batcher.close()
+
+    asyncio.run(run())
 
 
 async def test_admitted_whole_or_not_at_all() -> None:
     gate = Gate()
-    batcher = make(gate, size=1, waiting=2)
-    running = asyncio.create_task(results(batcher, 1))
-    await asyncio.to_thread(gate.entered.acquire)
-    waiting = asyncio.create_task(results(batcher, 2))
+    batcher = make(gate, rows=1, waiting=2)
+    running = ask(batcher, 1)
+    await entered(gate)
+    waiting = ask(batcher, 2)
     await until(lambda: batcher.waiting == 1)
-    with pytest.raises(Overloaded, match="expected room for 2 more, found 1 of 2 places taken"):
+    with pytest.raises(
+        Overloaded, match=r"expected room for 2 more texts \(7 tokens\), found 1 of 2 places"
+    ) as refusal:
         await batcher.submit([3, 4])
+    assert refusal.value.retry_seconds == 1  # nothing has been measured yet
     assert batcher.waiting == 1
     gate.open.set()
     assert [await running, await waiting] == [[2], [4]]
@@ -93,49 +176,108 @@ async def test_admitted_whole_or_not_at_all() -> None:
     await batcher.close()
 
 
-@pytest.mark.parametrize(("culprit", "error"), [(-1, ValueError), (99, RuntimeError)])
-async def test_a_failing_batch_reaches_all_its_callers_and_no_other(culprit: int, error: type[Exception]) -> None:
+async def test_tokens_are_bounded_too_but_nobody_is_refused_by_an_empty_queue() -> None:
     gate = Gate()
-    batcher = make(gate, size=2)
-    first = asyncio.create_task(results(batcher, 1))
-    await asyncio.to_thread(gate.entered.acquire)
-    together = [asyncio.create_task(results(batcher, item)) for item in (culprit, 5)]
-    after = asyncio.create_task(results(batcher, 6))
-    await until(lambda: batcher.waiting == 3)
+    batcher = make(gate, rows=1, tokens=100)
+    running = ask(batcher, 1)
+    await entered(gate)
+    long = ask(batcher, 500)  # larger than all the room, and still alone
+    await until(lambda: batcher.waiting == 1)
+    with pytest.raises(Overloaded, match="500 of 100 tokens taken"):
+        await batcher.submit([1])
     gate.open.set()
-    outcomes = await asyncio.gather(first, *together, after, return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes[1:3]] == [error, error]
-    assert (outcomes[0], outcomes[3]) == ([2], [12])
+    assert [await running, await long] == [[2], [1000]]
     await batcher.close()
 
 
-async def test_who_gave_up_is_not_run() -> None:
+async def test_refused_where_the_predicted_wait_exceeds_the_time_left() -> None:
     gate = Gate()
-    batcher = make(gate, size=4)
-    running = asyncio.create_task(results(batcher, 1))
-    await asyncio.to_thread(gate.entered.acquire)
-    leaving, staying = (asyncio.create_task(results(batcher, item)) for item in (2, 3))
+    batcher = make(gate, rows=1)
+    running = ask(batcher, 100)
+    await entered(gate)
+    await asyncio.sleep(0.05)
+    gate.open.set()
+    assert await running == [200]
+    rate = batcher.tokens_per_second
+    assert rate is not None
+    assert 0 < rate <= 100 / 0.05
+    gate.open.clear()
+    tasks = [ask(batcher, 1)]
+    await entered(gate)
+    tasks += [ask(batcher, 1000)]
+    await until(lambda: batcher.waiting == 1)
+    wait = 1010 / rate
+    with pytest.raises(Overloaded, match="of work waiting") as refusal:
+        await batcher.submit([10], seconds_left=wait / 2)
+    assert refusal.value.retry_seconds >= 1
+    assert abs(refusal.value.retry_seconds - wait / 2) <= 1
+    tasks.append(asyncio.create_task(results(batcher, 10, seconds_left=2 * wait)))
+    await until(lambda: batcher.waiting == 2)
+    gate.open.set()
+    assert await asyncio.gather(*tasks) == [[2], [2000], [20]]
+    await batcher.close()
+
+
+@pytest.mark.parametrize(("culprit", "error"), [(13, ValueError), (14, RuntimeError)])
+async def test_only_the_culprit_of_a_failing_batch_fails(culprit: int, error: type[Exception]) -> None:
+    gate = Gate()
+    batcher = make(gate)
+    first = ask(batcher, 1)
+    await entered(gate)
+    together = [ask(batcher, item) for item in (5, culprit, 6)]
+    await until(lambda: batcher.waiting == 3)
+    gate.open.set()
+    found = await asyncio.gather(first, *together, return_exceptions=True)
+    assert (found[0], found[1], found[3]) == ([2], [10], [12])
+    assert type(found[2]) is error
+    assert sorted(gate.batches[1]) == sorted([5, culprit, 6])
+    assert gate.batches[2:] == [[item] for item in gate.batches[1]]
+    await batcher.close()
+
+
+async def test_too_few_results_are_a_failure() -> None:
+    batcher = make(Gate(open_=True))
+    assert await results(batcher, 99) == [198]
+    assert await results(batcher, 5, 99, 7) == [10, 198, 14]  # one by one there are as many as there should be
+    await batcher.close()
+
+
+async def test_a_failed_item_fails_its_whole_request() -> None:
+    batcher = make(Gate(open_=True), rows=1)
+    with pytest.raises(ValueError, match="thirteen"):
+        await batcher.submit([13, 1, 2])
+    assert await results(batcher, 4) == [8]
+    assert batcher.waiting == 0
+    await batcher.close()
+
+
+async def test_who_left_is_not_run_and_nobody_notices() -> None:
+    gate = Gate()
+    batcher = make(gate)
+    running = ask(batcher, 1)
+    await entered(gate)
+    leaving, staying = ask(batcher, 2), ask(batcher, 3)
     await until(lambda: batcher.waiting == 2)
     leaving.cancel()
     running.cancel()  # even the one whose batch runs may leave
+    await asyncio.wait([leaving, running])
     gate.open.set()
     assert await staying == [6]
     assert gate.batches == [[1], [3]]
-    assert leaving.cancelled() or leaving.cancelling()
     await batcher.close()
 
 
-async def test_who_gave_up_frees_its_places() -> None:
+async def test_who_left_frees_its_places_and_is_counted() -> None:
     gate = Gate()
-    batcher = make(gate, size=1, waiting=2)
-    running = asyncio.create_task(results(batcher, 1))
-    await asyncio.to_thread(gate.entered.acquire)
-    leaving = asyncio.create_task(results(batcher, 2, 3))
-    await until(lambda: batcher.waiting == 2)
-    leaving.cancel()
-    await asyncio.wait([leaving])
+    batcher = make(gate, rows=1, waiting=2)
+    running = ask(batcher, 1)
+    await entered(gate)
+    ticket = batcher.admit([2, 3])
+    assert batcher.waiting == 2
+    assert batcher.leave(ticket) == 2
+    assert batcher.leave(ticket) == 0
     assert batcher.waiting == 0
-    staying = asyncio.create_task(results(batcher, 4, 5))
+    staying = ask(batcher, 4, 5)
     await until(lambda: batcher.waiting == 2)
     gate.open.set()
     assert [await running, await staying] == [[2], [8, 10]]
@@ -143,31 +285,29 @@ async def test_who_gave_up_frees_its_places() -> None:
     await batcher.close()
 
 
-async def test_an_exception_that_asyncio_cannot_carry_ends_its_batch() -> None:
-    def run(items: list[int]) -> list[int]:
-        raise StopIteration
-
-    batcher = make(run)
-    with pytest.raises(RuntimeError, match="StopIteration"):
-        await batcher.submit([1])
-    await batcher.close()
-
-
-async def test_one_failed_item_fails_its_request() -> None:
-    gate = Gate(open_=True)
-    batcher = make(gate, size=1)
-    with pytest.raises(ValueError, match="minus one"):
-        await batcher.submit([-1, 1, 2])
-    assert await results(batcher, 4) == [8]
-    assert batcher.waiting == 0
-    await batcher.close()
-
-
-async def test_close_answers_those_who_wait_and_refuses_the_rest() -> None:
+async def test_abandon_answers_those_who_wait_and_lets_the_running_end() -> None:
     gate = Gate()
-    batcher = make(gate, size=1)
-    tasks = [asyncio.create_task(results(batcher, item)) for item in (1, 2, 3)]
-    await asyncio.to_thread(gate.entered.acquire)
+    batcher = make(gate, rows=1)
+    running = ask(batcher, 1)
+    await entered(gate)
+    waiting = [ask(batcher, item) for item in (2, 3)]
+    await until(lambda: batcher.waiting == 2)
+    batcher.abandon()
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(one) for one in found] == [Closed, Closed]
+    with pytest.raises(Closed):
+        await batcher.submit([4])
+    gate.open.set()
+    assert await running == [2]
+    await batcher.close()
+    assert gate.batches == [[1]]
+
+
+async def test_close_runs_what_waits_and_refuses_the_rest() -> None:
+    gate = Gate()
+    batcher = make(gate, rows=1)
+    tasks = [ask(batcher, item) for item in (1, 2, 3)]
+    await entered(gate)
     closing = asyncio.create_task(batcher.close())
     await asyncio.sleep(0)
     with pytest.raises(Closed):
@@ -175,26 +315,60 @@ async def test_close_answers_those_who_wait_and_refuses_the_rest() -> None:
     gate.open.set()
     await closing
     assert await asyncio.gather(*tasks) == [[2], [4], [6]]
-    assert not any(thread.is_alive() for thread in batcher._thread._threads)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("slot-")]
 
 
-async def test_a_cancelled_drain_ends_every_waiter() -> None:
-    gate = Gate()
-    batcher = make(gate, size=1)
-    tasks = [asyncio.create_task(results(batcher, item)) for item in (1, 2)]
-    await asyncio.to_thread(gate.entered.acquire)
-    assert batcher._drain_task is not None
-    batcher._drain_task.cancel()
-    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError] * 2
+async def test_a_hung_batch_that_heeds_is_interrupted_and_the_slot_lives_on() -> None:
+    gate, deaths = Gate(), list[str]()
+    batcher = make(gate, hang_seconds=0.05, on_death=deaths.append)
+    running = ask(batcher, 1, 2)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        await running
+    assert len(gate.batches) <= 2  # not tried again text by text: it would hang as often
+    gate.interrupted.clear()
     gate.open.set()
+    assert await results(batcher, 3) == [6]
+    assert deaths == []
+    await batcher.close()
+
+
+async def test_a_hung_batch_that_does_not_heed_ends_everybody_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.batcher._INTERRUPT_SECONDS", 0.05)
+    gate, deaths = Gate(), list[str]()
+    gate.heeds = False
+    batcher = make(gate, rows=1, hang_seconds=0.05, on_death=deaths.append)
+    tasks = [ask(batcher, item) for item in (1, 2)]
+    async with asyncio.timeout(10):
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(one) for one in found] == [Hung, Closed]
+    assert gate.interrupted.is_set()
+    [reason] = deaths
+    assert "a batch hung: expected it to end within 0.05 s" in reason
+    with pytest.raises(Closed):
+        await batcher.submit([3])
+    await batcher.close()  # without waiting for the thread that hangs
+    gate.open.set()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_dead_thread_ends_everybody() -> None:
+    gate, deaths = Gate(), list[str]()
+    batcher = make(gate, rows=1, on_death=deaths.append)
+    tasks = [ask(batcher, item) for item in (66, 2)]
+    await entered(gate)
+    gate.open.set()
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(one) for one in found] == [Hung, Closed]
+    assert deaths == ["an inference thread died of SystemExit"]
     await batcher.close()
 
 
 async def test_batches_are_told() -> None:
     told: list[tuple[list[int], float]] = []
-    batcher = Batcher(Gate(open_=True), 8, 100, lambda items, seconds: told.append((items, seconds)))
-    await batcher.submit([1, 2])
-    assert told[0][0] == [1, 2]
-    assert told[0][1] >= 0
+    batcher = make(Gate(open_=True), on_batch=lambda items, seconds: told.append((items, seconds)))
+    found = await batcher.submit([1, 2])
+    assert [type(answer) for answer in found] == [Answer, Answer]
+    [(items, seconds)] = told
+    assert items == [1, 2]
+    assert seconds == found[0].compute_seconds
     await batcher.close()

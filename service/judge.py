@@ -1,0 +1,132 @@
+"""What the routes work with: texts in, timed answers out, and whether the service can give any."""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import islice
+from time import perf_counter
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
+
+from service.batcher import Answer, Batcher, Ticket
+from service.classifier import Classifier, EvidenceUnavailable, Prediction
+from service.metrics import Metrics
+from service.problems import Problem
+from service.tokenizer import Encoded, tokens
+
+# Longer texts are tokenized in slices, so that nobody else waits for the whole of one.
+_SLICE_CHARACTERS = 16_384
+_SLICE_TOKENS = 4_096
+# Whether a caller is still there is looked at only for those who wait this long: it costs more than most waits.
+_PATIENCE_SECONDS = 0.02
+# A success this recent says that texts are answered; else a probe sends one of its own.
+_FRESH_SECONDS = 10.0
+_CANARY_SECONDS = 1.0
+_CANARY = "An absolute joy from start to finish."
+# How fast the estimate of a request's tokens by its bytes follows what comes.
+_FOLLOW = 0.01
+
+
+class Judge:
+    """Tokenizes, admits, waits. `draining` is set at SIGTERM, `dead` when an inference thread is lost."""
+
+    def __init__(self, classifier: Classifier, batcher: Batcher[Encoded, Prediction], metrics: Metrics) -> None:
+        self.classifier, self.batcher, self.metrics = classifier, batcher, metrics
+        self.started = self.draining = self.dead = False
+        self._tokens_per_byte = 0.2
+        self._canary: asyncio.Task[None] | None = None
+
+    async def __call__(self, request: Request, texts: Sequence[str], evidence: bool) -> list[Answer[Prediction]]:
+        """Tokenizes on the event loop, then waits for the batcher. Raises what `problems` knows."""
+        if evidence and not self.classifier.manifest.evidence:
+            raise EvidenceUnavailable(self.classifier.name)
+        state = request.state
+        began = perf_counter()
+        encoded = await self._encode_all(texts, evidence)
+        admitted = perf_counter()
+        state.tokenize_seconds = admitted - began
+        state.tokens = sum([text.tokens for text in encoded])
+        self.metrics.observe_tokenized(admitted - began)
+        self._learn(state.body_bytes, sum([len(text.token_ids) for text in encoded]))
+        ticket = self.batcher.admit(encoded, state.deadline - admitted)
+        self.metrics.observe_waiting(self.batcher.waiting)
+        answers = await self._wait(request.receive, ticket)
+        self.metrics.observe_answers(answers)
+        return answers
+
+    def shed(self, body_bytes: int, seconds_left: float) -> None:
+        """Raises Overloaded or Closed where a request with so long a body would be refused even if it had half the
+        tokens that its bytes suggest: known before it is read."""
+        self.batcher.check(1, int(body_bytes * self._tokens_per_byte / 2), seconds_left)
+
+    async def check_ready(self) -> None:
+        """Raises Problem unless texts are answered: one was lately, or one of ours is now, through the real queue."""
+        if not self.started or self.draining or self.dead:
+            raise Problem("not_ready", "the service is starting or stopping", {"Retry-After": "1"})
+        if perf_counter() - self.batcher.last_success < _FRESH_SECONDS:
+            return
+        if self._canary is None or self._canary.done():  # one for all who ask meanwhile
+            self._canary = asyncio.create_task(self._send_canary())
+        await asyncio.shield(self._canary)
+
+    async def _send_canary(self) -> None:
+        try:
+            async with asyncio.timeout(_CANARY_SECONDS):
+                await self.batcher.submit([self.classifier.tokenizer.encode(_CANARY)])
+        except Exception as error:
+            detail = f"expected an answer to a text of our own within {_CANARY_SECONDS} s, found {type(error).__name__}"
+            raise Problem("not_ready", detail, {"Retry-After": "1"}) from None
+
+    async def _wait(self, receive: Receive, ticket: Ticket[Encoded, Prediction]) -> list[Answer[Prediction]]:
+        """Waits for the answers, and for no longer than the caller does."""
+        loop = asyncio.get_running_loop()
+        watches: list[asyncio.Task[None]] = []
+        timer = loop.call_later(_PATIENCE_SECONDS, lambda: watches.append(loop.create_task(_watch(receive, ticket))))
+        reason = "failed"
+        try:
+            return await ticket.answers
+        except ClientDisconnect:
+            reason = "cancelled"
+            raise
+        except asyncio.CancelledError:
+            reason = "late"
+            raise
+        finally:
+            timer.cancel()
+            for watch in watches:
+                watch.cancel()
+            if ticket.missing:
+                self.metrics.observe_dropped(reason, self.batcher.leave(ticket))
+
+    def _learn(self, body_bytes: int, count: int) -> None:
+        self._tokens_per_byte += _FOLLOW * (count / max(1, body_bytes) - self._tokens_per_byte)
+
+    async def _encode_all(self, texts: Sequence[str], evidence: bool) -> list[Encoded]:
+        if sum(map(len, texts)) <= _SLICE_CHARACTERS:
+            return [self.classifier.tokenizer.encode(text, evidence) for text in texts]
+        encoded, since_pause = list[Encoded](), 0
+        for text in texts:
+            since_pause += len(text)
+            if since_pause > _SLICE_CHARACTERS:  # many short texts are as long as a long one
+                await asyncio.sleep(0)
+                since_pause = len(text)
+            encoded.append(await self._encode(text, evidence))
+        return encoded
+
+    async def _encode(self, text: str, evidence: bool) -> Encoded:
+        tokenizer = self.classifier.tokenizer
+        if len(text) <= _SLICE_CHARACTERS:
+            return tokenizer.encode(text, spans=evidence)
+        found, stream = list[tuple[str, int, int]](), tokens(text, tokenizer.rules)
+        while part := list(islice(stream, _SLICE_TOKENS)):
+            found += part
+            await asyncio.sleep(0)
+        return tokenizer.encode_tokens(text, found, spans=evidence)
+
+
+async def _watch(receive: Receive, ticket: Ticket[Encoded, Prediction]) -> None:
+    """Ends the ticket when its caller leaves."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    if not ticket.answers.done():
+        ticket.answers.set_exception(ClientDisconnect())
