@@ -1,0 +1,42 @@
+"""Does a server answer as the classifier does?"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+
+from benchmarks.peers import Peer
+from service.classifier import Classifier
+
+TEXTS = [
+    f"{'I wanted to love it, café scenes and all. ' * (index % 5)}The film was {'truly ' * (index * 7 % 31)}"
+    f"{('wonderful', 'dull', 'fine', 'a “mess”')[index % 4]}<br />{index}/20"
+    for index in range(20)
+]
+TOLERANCE = 1e-6  # a text in a batch is padded; alone it must come out to the last bit
+
+
+def agreement(peer: Peer, url: str, classifier: Classifier) -> float:
+    """The largest difference in a probability from the classifier, asked with all texts at once.
+
+    Raises ValueError where it is over TOLERANCE, or where there is any with one text at a time, and httpx.HTTPError.
+    """
+    expected = [classifier([text])[0].probabilities for text in TEXTS]
+    with httpx.Client(timeout=60) as client, ThreadPoolExecutor(len(TEXTS)) as pool:
+
+        def ask(text: str) -> bytes:
+            headers = {"content-type": "application/json"}
+            return client.post(url + peer.path, content=peer.body(text), headers=headers).raise_for_status().content
+
+        alone = _difference(peer, [ask(text) for text in TEXTS], expected)
+        together = _difference(peer, list(pool.map(ask, TEXTS)), expected)
+    if alone > 0 or together > TOLERANCE:
+        raise ValueError(f"differs from the classifier by {alone:.1e} alone and by {together:.1e} among others")
+    return together
+
+
+def _difference(peer: Peer, answers: list[bytes], expected: list[dict[str, float]]) -> float:
+    found = [peer.probabilities(answer) for answer in answers]
+    if [set(one) for one in found] != [set(one) for one in expected]:
+        raise ValueError(f"expected the labels {sorted(expected[0])}, found {sorted(found[0])}")
+    pairs = zip(found, expected, strict=True)
+    return max(abs(one[label] - other[label]) for one, other in pairs for label in other)

@@ -1,0 +1,34 @@
+"""The page of tables and the plots, made from the JSON files alone, so that a section can be measured anew alone."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "results"
+SECTIONS = ("grid", "floor", "closed", "peers", "open", "workers", "soak", "start", "tuning")
+_CUDA = "cuda"  # measured by itself, elsewhere: `python -m benchmarks.cuda`
+
+
+def write(folder: Path) -> None:
+    """Writes results.md and the plots of what `folder` holds."""
+    parts = ["# Results", "Made by `python -m benchmarks`; the same figures in full are in the JSON files beside this."]
+    for section in (*SECTIONS, _CUDA):
+        path = folder / f"{section}.json"
+        module = import_module("benchmarks.cuda" if section == _CUDA else f"benchmarks.sections.{section}")
+        if not path.exists():
+            parts += [f"## {section}", "Not run."]
+            continue
+        result = json.loads(path.read_text())
+        parts += [f"## {section}", str(module.__doc__).splitlines()[0], module.table(result["found"]), _about(result)]
+    (folder / "results.md").write_text("\n\n".join(parts) + "\n")
+
+
+def _about(result: dict[str, Any]) -> str:
+    machine = result["machine"]
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['kernel']}, Python {machine['python']}, "
+        f"onnxruntime {machine['onnxruntime']}; texts: {result['texts']}; {result['seconds']:g} s a load"
+        f"{', quick: not to be quoted' if result['quick'] else ''}; revision {str(machine['git_revision'])[:8]}"
+        f"{' with changes' if machine['git_dirty'] else ''}, {machine['time_utc']}"
+    )

@@ -1,0 +1,24 @@
+"""From the start of the process to the first 200 of /health/ready; files are in the page cache after the first time."""
+
+from typing import Any
+
+from benchmarks.plan import Plan
+from benchmarks.report import markdown, spread
+from benchmarks.servers import Server, service
+
+REPEATS = 5
+
+
+def measure(plan: Plan) -> dict[str, Any]:
+    """Seconds and resident bytes of each start, in order."""
+
+    def start() -> Server:
+        with service(plan.model, {plan.server_core}) as server:
+            return server
+
+    return {"seconds": [start().seconds_to_ready for _ in range(2 if plan.quick else REPEATS)]}
+
+
+def table(found: dict[str, Any]) -> str:
+    """The median and the spread."""
+    return markdown(["", "seconds"], [["start to ready", spread(found["seconds"], ".2f")]])
