@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import cast
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -42,7 +43,8 @@ class Sent:
 
 def evenly(rate: float, seconds: float) -> Floats:
     """Intended starts, `rate` a second, at even intervals."""
-    return np.arange(max(1, round(rate * seconds))) / rate
+    due: Floats = np.arange(max(1, round(rate * seconds))) / rate
+    return due
 
 
 def poisson(rate: float, seconds: float, seed: int) -> Floats:
@@ -148,8 +150,7 @@ class _Connection(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._load.ready(self)
 
     def send(self, index: int, request: bytes) -> None:

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 import service
 from service import bundle, cores, grouping, logs, problems
 from service.batcher import Batcher, Closed, Overloaded
+from service.body import JsonRoute
 from service.bundle import BundleError
 from service.classifier import Classifier, EvidenceUnavailable, Prediction, ProviderError, Slot
 from service.drain import Drain
@@ -103,15 +104,16 @@ def create_app(
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
     )
-    app.include_router(predict_router(judge, settings))
+    predict = predict_router(judge, settings)
+    app.include_router(predict)
     app.include_router(operator_router(judge, settings))
     for error in (*_HANDLED, Overloaded, Closed, TimeoutError):
         app.add_exception_handler(error, problems.answer)
-    app.add_middleware(
-        Edge,
+    app.middleware_stack = Edge(
+        app.build_middleware_stack(),
         metrics=metrics,
         routes=frozenset(statuses) - {OTHER},
-        judged=frozenset(_JUDGED),
+        judged={route.path: route.handle for route in predict.routes if isinstance(route, JsonRoute)},
         model=classifier.name,
         timeout_seconds=settings.timeout_seconds,
         shed=judge.shed,

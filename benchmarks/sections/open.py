@@ -101,6 +101,8 @@ def _point(
     finally:
         gc.enable()
     good = sent.status == 200
+    if not good.any():
+        raise RuntimeError(f"expected answers at {rate:.0f} requests/s, found only the statuses {set(sent.status.tolist())}")
     point: dict[str, Any] = {
         "share": share,
         "kind": kind,
