@@ -68,12 +68,12 @@ def create_app(
     batcher = Batcher[Encoded, Prediction](
         [Slot(classifier) for _ in range(threads)],
         lambda encoded: len(encoded.token_ids),
-        grouping.CUDA if classifier.provider == "cuda" else grouping.CPU,
+        grouping.measured(classifier.provider, classifier.seconds),
         settings.max_waiting_texts,
         settings.max_waiting_tokens,
         settings.hang_seconds,
-        on_batch,
-        on_death,
+        on_batch=on_batch,
+        on_death=on_death,
     )
     judge = Judge(classifier, batcher, metrics)
 

@@ -8,13 +8,13 @@ import asyncio
 import contextlib
 import math
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter
 from time import perf_counter
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from service.grouping import Grouping
 
@@ -26,6 +26,9 @@ _Result = TypeVar("_Result", covariant=True)
 _FORGET = 0.98  # of the measured rate at each batch: it follows the last fifty or so
 _INTERRUPT_SECONDS = 1.0  # what a hung batch gets to end after it was interrupted
 _POLL_SECONDS = 0.005  # between two looks at threads that end
+# While others wait, the loop is woken for results at most this often: it finds the caches full of the network's numbers
+# each time. Measured by `python -m benchmarks tuning`.
+HOLD_SECONDS = 0.003
 
 
 class Overloaded(Exception):
@@ -54,8 +57,7 @@ class Slot(Protocol[_Item, _Result]):
         """Makes the batch in progress fail soon; called from another thread."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[Result]):
+class Answer(NamedTuple, Generic[Result]):
     """A result and what it took."""
 
     result: Result
@@ -94,10 +96,21 @@ class _Worker(Generic[Item, Result]):
     given_up: bool = False
 
 
+class _Done(NamedTuple, Generic[Item, Result]):
+    """A batch that ended."""
+
+    batch: list[_Waiter[Item, Result]]
+    results: Sequence[Result | Exception]
+    began: float  # perf_counter seconds
+    ended: float
+    idled: bool  # whether its slot had nothing to do just before
+
+
 class Batcher(Generic[Item, Result]):
     """Runs items in `slots`, grouped by `grouping`, where `tokens` gives an item's length.
 
     The queue holds at most `max_items` and `max_tokens`; a request that finds nobody waiting is always admitted.
+    While items wait, results may be held for `hold_seconds`.
     A batch that takes longer than `hang_seconds` is interrupted, then given up; `on_death` is then told why, once: a
     slot is lost, and the process should be replaced. `on_batch` is told of each batch that was run and its seconds.
     """
@@ -110,12 +123,13 @@ class Batcher(Generic[Item, Result]):
         max_items: int,
         max_tokens: int,
         hang_seconds: float = 10.0,
+        hold_seconds: float = HOLD_SECONDS,
         on_batch: Callable[[list[Item], float], None] = lambda items, seconds: None,
         on_death: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._tokens, self._grouping = tokens, grouping
         self._max_items, self._max_tokens, self._hang_seconds = max_items, max_tokens, hang_seconds
-        self._on_batch, self._on_death = on_batch, on_death
+        self._hold_seconds, self._on_batch, self._on_death = hold_seconds, on_batch, on_death
         self._workers = [_Worker[Item, Result](slot) for slot in slots]
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -126,9 +140,12 @@ class Batcher(Generic[Item, Result]):
         self._waiting_tokens = 0
         self._wake = threading.Condition()
         self._idle = 0
+        self._admitted, self._nudging = 0, False
         self._closed = self._dead = False
         self._rate_tokens = self._rate_seconds = 0.0
         self._last_end = 0.0
+        self._done = deque[_Done[Item, Result]]()  # batches that ended and the loop has not come to
+        self._collected = 0.0  # when it last did; perf_counter seconds
         self.last_success = 0.0  # perf_counter seconds
 
     @property
@@ -177,8 +194,10 @@ class Batcher(Generic[Item, Result]):
             for waiter in ticket.waiters:
                 self._waiting[waiter] = None
             self._waiting_tokens += total
-            if self._idle:
-                self._wake.notify(count)
+        self._admitted += 1
+        if self._idle and not self._nudging:
+            self._nudging = True
+            self._loop.call_soon(self._nudge, self._admitted, ticket.since)
         return ticket
 
     def leave(self, ticket: Ticket[Item, Result]) -> int:
@@ -253,7 +272,9 @@ class Batcher(Generic[Item, Result]):
                 worker.batch = []
                 if worker.given_up:
                     return
-                self._loop.call_soon_threadsafe(self._deliver, batch, results, began, ended, idled)
+                self._done.append(_Done(batch, results, began, ended, idled))
+                if not self._waiting or ended - self._collected > self._hold_seconds:
+                    self._loop.call_soon_threadsafe(self._collect)
         except BaseException as error:  # the thread ends: whoever waited for it must hear
             reason = f"an inference thread died of {type(error).__name__}"
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
@@ -264,6 +285,9 @@ class Batcher(Generic[Item, Result]):
         with self._wake:
             worker.idled = False
             while not (batch := self._choose()):
+                if self._done:  # those who were to wait for a wake-up have left
+                    assert self._loop is not None
+                    self._loop.call_soon_threadsafe(self._collect)
                 if self._closed:
                     return False
                 worker.idled = True
@@ -275,19 +299,16 @@ class Batcher(Generic[Item, Result]):
 
     def _choose(self) -> list[_Waiter[Item, Result]]:
         """Takes the group that `grouping` chooses, without those whose callers have left; empty when nobody waits."""
-        oldest = list(islice(self._waiting, self._grouping.window))
-        for waiter in oldest:
-            if waiter.ticket.answers.done():
+        while self._waiting:
+            window = list(islice(self._waiting, self._grouping.window))
+            head = window[0]
+            window.sort(key=attrgetter("tokens"))
+            group = window[self._grouping.choose([waiter.tokens for waiter in window], window.index(head))]
+            for waiter in group:
                 self._remove(waiter)
-        oldest = [waiter for waiter in oldest if waiter in self._waiting]
-        if len(oldest) < 2:
-            group = oldest
-        else:
-            window = sorted(oldest, key=attrgetter("tokens"))
-            group = window[self._grouping.choose([waiter.tokens for waiter in window], window.index(oldest[0]))]
-        for waiter in group:
-            self._remove(waiter)
-        return group
+            if group := [waiter for waiter in group if not waiter.ticket.answers.done()]:
+                return group
+        return []
 
     def _remove(self, waiter: _Waiter[Item, Result]) -> None:
         del self._waiting[waiter]
@@ -310,15 +331,25 @@ class Batcher(Generic[Item, Result]):
 
     # In the loop.
 
-    def _deliver(
-        self,
-        batch: list[_Waiter[Item, Result]],
-        results: Sequence[Result | Exception],
-        began: float,
-        ended: float,
-        idled: bool,
-    ) -> None:
+    def _nudge(self, admitted: int, since: float) -> None:
+        """Wakes idle slots once a turn of the loop has brought nothing more: who came together can run together."""
+        if self._admitted != admitted and perf_counter() - since < self._hold_seconds:
+            assert self._loop is not None
+            self._loop.call_soon(self._nudge, self._admitted, since)
+            return
+        self._nudging = False
+        with self._wake:
+            self._wake.notify(len(self._waiting))
+
+    def _collect(self) -> None:
+        """Hands over what the slots have done."""
+        while self._done:
+            self._deliver(self._done.popleft())
+        self._collected = perf_counter()
+
+    def _deliver(self, done: "_Done[Item, Result]") -> None:
         """Gives each caller its result; one that left meanwhile is passed over."""
+        batch, results, began, ended, idled = done
         seconds = ended - began
         tokens = sum(waiter.tokens for waiter in batch)
         self._rate_tokens = self._rate_tokens * _FORGET + tokens
@@ -345,6 +376,7 @@ class Batcher(Generic[Item, Result]):
     def _look_after(self) -> None:
         """Every so often: a batch that takes too long is interrupted, and given up when that does not end it."""
         assert self._loop is not None
+        self._collect()  # a batch that hangs must not keep from others what was done before it
         now = perf_counter()
         for worker in self._workers:
             if not worker.batch or worker.given_up:

@@ -1,54 +1,73 @@
 """Which of the waiting texts run together: padded steps cost as much as real ones, so length decides."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+_SHORT, _LONG = 8, 128  # tokens of the calls that are measured
+_REPEATS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """A provider's cost of one call of `rows` texts padded to `tokens`: `call + tokens * (step + row * rows)`.
+    """What a call of `rows` texts padded to `tokens` costs: `call + tokens * steps[rows]` seconds.
 
-    The unit is one time step of one text alone, so `step + row` is 1. Measured: `python -m benchmarks grid`.
+    Calls have as many rows as `steps` has a key for (ascending, from 1) and at most `max_tokens`, padding included,
+    unless of one row.
     """
 
-    call: float  # what any call costs
-    step: float  # share of a time step that does not depend on the rows
-    row: float  # share that each row adds
-    max_rows: int
-    max_tokens: int  # padded, a call; one text is always taken
+    call: float  # seconds of any call
+    steps: Mapping[int, float]  # seconds of a time step, by rows
+    max_tokens: int
     window: int  # of the oldest that wait, how many are looked at
-    worth: float  # what a time step of a text costs in the groups that form under load
+
+    @classmethod
+    def measured(
+        cls, seconds: Callable[[int, int], float], rows: Iterable[int], max_tokens: int, window: int
+    ) -> "Grouping":
+        """Measures here and now; `seconds(rows, tokens)` runs one call and tells what it took."""
+        shapes = [(1, _SHORT), *((count, _LONG) for count in rows)]
+        # The least of several is the time without disturbance; the first may be slow.
+        short, *long = (
+            min(times) for times in zip(*([seconds(*s) for s in shapes] for _ in range(_REPEATS)), strict=True)
+        )
+        call = max(0.0, short - _SHORT * (long[0] - short) / (_LONG - _SHORT))
+        steps = {count: (whole - call) / _LONG for (count, _), whole in zip(shapes[1:], long, strict=True)}
+        return cls(call, steps, max_tokens, window)
 
     def cost(self, rows: int, tokens: int) -> float:
-        """The cost of one call, in time steps of a text alone."""
-        return self.call + tokens * (self.step + self.row * rows)
+        """Seconds of one call."""
+        return self.call + tokens * self.steps[rows]
 
     def choose(self, tokens: Sequence[int], head: int) -> slice:
-        """The run of `tokens` (ascending, one entry a text) to call next: the one with `head` in it that costs least
-        over what its texts are worth, so that a text joins only where it would hardly find better company later.
+        """The run of `tokens` (ascending, one entry a text) to call next, in the cheapest way to call them all.
 
-        `head` is the index of the text that came first: it never waits for another batch.
+        `head` is the index of the text that came first: the run with it, since it never waits for another batch.
         """
-        best, least, worth = slice(head, head + 1), math.inf, 0.0
-        for end in range(head + 1, min(head + self.max_rows, len(tokens)) + 1):
-            longest = tokens[end - 1]
-            most = min(self.max_rows, max(1, self.max_tokens // longest))
-            if end - head > most:
-                break
-            worth += self.worth * longest
-            start, over = head, self.cost(end - head, longest) - worth
-            # Each shorter one costs a row of the longest and brings its own length, the longest of them first.
-            while (
-                start > 0 and end - start < most and (more := self.row * longest - self.worth * tokens[start - 1]) < 0
-            ):
-                start, over = start - 1, over + more
-            if over < least:
-                best, least = slice(start, end), over
-        return best
+        # Dynamic programming: the cheapest cut of the first `end` texts ends with some run of the longest of them.
+        costs, sizes = [0.0], [0]
+        for end, longest in enumerate(tokens, 1):
+            least, size = math.inf, 1
+            for rows, step in self.steps.items():
+                if rows > end or (rows * longest > self.max_tokens and rows > 1):
+                    break
+                cost = costs[end - rows] + longest * step
+                if cost < least:
+                    least, size = cost, rows
+            costs.append(least + self.call)
+            sizes.append(size)
+        end = len(tokens)
+        while end - sizes[end] > head:
+            end -= sizes[end]
+        return slice(end - sizes[end], end)
 
 
-# The CPU's were measured at hidden sizes 32 to 128, one thread, fp32 (an AMD EPYC with AVX-512). CUDA's were not
-# measured: they say that a row is nearly free beside the steps, which run one after another.
-CPU = Grouping(call=8, step=0.27, row=0.73, max_rows=8, max_tokens=8192, window=64, worth=0.84)
-CUDA = Grouping(call=50, step=0.98, row=0.02, max_rows=64, max_tokens=65536, window=256, worth=0.1)
+# A CPU gains by a few rows at a time. On a GPU rows are nearly free beside the steps, which run one after another.
+ROWS = {"cpu": range(1, 9), "cuda": [2**power for power in range(7)]}
+MAX_TOKENS = {"cpu": 8192, "cuda": 65536}
+WINDOW = {"cpu": 32, "cuda": 256}  # a wider one costs more time to choose from than it saves
+
+
+def measured(provider: str, seconds: Callable[[int, int], float]) -> Grouping:
+    """The grouping of `provider`, "cpu" or "cuda", as measured by `seconds(rows, tokens)`."""
+    return Grouping.measured(seconds, ROWS[provider], MAX_TOKENS[provider], WINDOW[provider])

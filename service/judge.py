@@ -18,7 +18,7 @@ from service.tokenizer import Encoded, tokens
 _SLICE_CHARACTERS = 16_384
 _SLICE_TOKENS = 4_096
 # Whether a caller is still there is looked at only for those who wait this long: it costs more than most waits.
-_PATIENCE_SECONDS = 0.02
+_PATIENCE_SECONDS = 0.1
 # A success this recent says that texts are answered; else a probe sends one of its own.
 _FRESH_SECONDS = 10.0
 _CANARY_SECONDS = 1.0
@@ -49,7 +49,6 @@ class Judge:
         self.metrics.observe_tokenized(admitted - began)
         self._learn(state.body_bytes, sum([len(text.token_ids) for text in encoded]))
         ticket = self.batcher.admit(encoded, state.deadline - admitted)
-        self.metrics.observe_waiting(self.batcher.waiting)
         answers = await self._wait(request.receive, ticket)
         self.metrics.observe_answers(answers)
         return answers

@@ -16,7 +16,7 @@ from service.grouping import Grouping
 pytestmark = pytest.mark.anyio
 
 # A row costs next to nothing, so that whatever waits is joined, up to the limit.
-JOIN = Grouping(call=1, step=0.99, row=0.01, max_rows=8, max_tokens=10_000, window=64, worth=1.0)
+JOIN = Grouping(1, {rows: 0.99 + 0.01 * rows for rows in range(1, 9)}, max_tokens=10_000, window=64)
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,9 @@ def make(
     on_batch: Callable[[list[int], float], None] = lambda items, seconds: None,
     on_death: Callable[[str], None] = lambda reason: None,
 ) -> Batcher[int, int]:
-    grouping = replace(JOIN, max_rows=rows)
-    return Batcher(slots, lambda item: item, grouping, waiting, tokens, hang_seconds, on_batch, on_death)
+    grouping = replace(JOIN, steps={count: JOIN.steps[count] for count in range(1, rows + 1)})
+    # Nothing is held, so that a gate tells when each batch is over; what holding does is tested by itself.
+    return Batcher(slots, lambda item: item, grouping, waiting, tokens, hang_seconds, 0.0, on_batch, on_death)
 
 
 async def results(batcher: Batcher[int, int], *items: int, seconds_left: float = 60.0) -> list[int]:

@@ -11,6 +11,7 @@ from benchmarks.report import markdown, spread
 from benchmarks.servers import free_port, running
 from service import bundle, grouping
 from service.classifier import Classifier
+from service.grouping import Grouping
 from service.tokenizer import Batch, TokenIds
 
 CONNECTIONS = (8, 64)
@@ -33,9 +34,10 @@ def parts(plan: Plan, classifier: Classifier) -> dict[str, Any]:
         began = perf_counter()
         ids = [classifier.tokenizer.encode(text).token_ids for text in plan.texts]
         found["tokenizer_seconds"] = (perf_counter() - began) / len(ids)
+        policy = grouping.measured(classifier.provider, classifier.seconds)
         found["session_seconds"] = {
             str(window): {
-                name: _session_seconds(classifier, groups) for name, groups in _groupings(ids, window).items()
+                name: _session_seconds(classifier, groups) for name, groups in groupings(ids, window, policy).items()
             }
             for window in CONNECTIONS
         }
@@ -91,9 +93,9 @@ def _empty(plan: Plan, options: Sequence[str]) -> dict[str, Any]:
         return {str(count): plan.load(server, count) for count in CONNECTIONS}
 
 
-def _groupings(ids: Sequence[TokenIds], window: int) -> dict[str, Groups]:
+def groupings(ids: Sequence[TokenIds], window: int, policy: Grouping) -> dict[str, Groups]:
     """Ways to run all of `ids` where so many wait at a time, by name: rows a call, or POLICY."""
-    return {**{str(rows): list(_sorted(ids, window, rows)) for rows in ROWS}, POLICY: list(_chosen(ids, window))}
+    return {**{str(rows): list(_sorted(ids, window, rows)) for rows in ROWS}, POLICY: list(chosen(ids, window, policy))}
 
 
 def _sorted(ids: Sequence[TokenIds], window: int, rows: int) -> Iterable[list[TokenIds]]:
@@ -103,15 +105,15 @@ def _sorted(ids: Sequence[TokenIds], window: int, rows: int) -> Iterable[list[To
         yield from (part[at : at + rows] for at in range(0, len(part), rows))
 
 
-def _chosen(ids: Sequence[TokenIds], window: int) -> Iterable[list[TokenIds]]:
+def chosen(ids: Sequence[TokenIds], window: int, policy: Grouping) -> Iterable[list[TokenIds]]:
     """As the service chooses when whoever was answered is followed by another at once."""
     waiting, coming = list(ids[:window]), iter(ids[window:])
     while waiting:
         order = sorted(range(len(waiting)), key=lambda index: len(waiting[index]))
-        chosen = order[grouping.CPU.choose([len(waiting[index]) for index in order], order.index(0))]
-        yield [waiting[index] for index in chosen]
-        waiting = [text for index, text in enumerate(waiting) if index not in chosen]
-        waiting += islice(coming, len(chosen))
+        group = order[policy.choose([len(waiting[index]) for index in order], order.index(0))]
+        yield [waiting[index] for index in group]
+        waiting = [text for index, text in enumerate(waiting) if index not in group]
+        waiting += islice(coming, len(group))
 
 
 def _session_seconds(classifier: Classifier, groups: Groups) -> float:
