@@ -1,11 +1,11 @@
-# serve, test, lint, train: each sets up what it needs in .venv; nothing else on the machine is touched.
+# serve, test, lint, train, bench: each sets up what it needs in .venv; nothing else on the machine is touched.
 PYTHON ?= python3
 RUNTIME ?= cpu
 # One runtime per environment: onnxruntime and onnxruntime-gpu overwrite each other.
 VENV := .venv$(if $(filter cuda,$(RUNTIME)),-cuda)
 BIN := $(VENV)/bin
 
-.PHONY: serve test lint format train lock clean
+.PHONY: serve test lint format train bench lock clean
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.service ## serve the bundled model on 127.0.0.1:8000 (OVATION_HOST, OVATION_PORT)
@@ -25,6 +25,9 @@ format: $(VENV)/.dev
 
 train: $(VENV)/.dev ## train the preset `base` on the Large Movie Review Dataset (DATA=path to its archive)
 	$(BIN)/python -m training run --preset base $(if $(DATA),--data $(DATA)) --out $(or $(OUT),runs/imdb-bilstm)
+
+bench: $(VENV)/.dev ## measure everything in benchmarks/ (needs wrk; DATA=path to the archive, else made-up texts)
+	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
 
 lock:
 	requirements/lock.sh

@@ -50,7 +50,8 @@ def evenly(rate: float, seconds: float) -> Floats:
 def poisson(rate: float, seconds: float, seed: int) -> Floats:
     """Intended starts, `rate` a second in the mean, each independent of the others."""
     gaps: Floats = np.random.default_rng(seed).exponential(1 / rate, max(1, round(rate * seconds)))
-    return np.cumsum(gaps) - gaps[0]
+    due: Floats = np.cumsum(gaps) - gaps[0]
+    return due
 
 
 def request(url: str, body: bytes, headers: dict[str, str]) -> bytes:

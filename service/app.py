@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 import service
 from service import bundle, cores, grouping, logs, problems
+from service.alarms import Alarms
 from service.batcher import Batcher, Closed, Overloaded
 from service.body import JsonRoute
 from service.bundle import BundleError
@@ -75,7 +76,7 @@ def create_app(
         on_batch=on_batch,
         on_death=on_death,
     )
-    judge = Judge(classifier, batcher, metrics)
+    judge = Judge(classifier, batcher, metrics, Alarms())
 
     def begin_drain() -> None:
         log.info("draining", pre_stop_seconds=settings.pre_stop_seconds, grace_seconds=settings.grace_seconds)
@@ -94,6 +95,7 @@ def create_app(
         yield
         judge.draining = True
         await batcher.close()
+        edge.tell()
 
     app = FastAPI(
         title="Ovation",
@@ -109,7 +111,7 @@ def create_app(
     app.include_router(operator_router(judge, settings))
     for error in (*_HANDLED, Overloaded, Closed, TimeoutError):
         app.add_exception_handler(error, problems.answer)
-    app.middleware_stack = Edge(
+    edge = Edge(
         app.build_middleware_stack(),
         metrics=metrics,
         routes=frozenset(statuses) - {OTHER},
@@ -119,6 +121,7 @@ def create_app(
         shed=judge.shed,
         draining=lambda: judge.draining,
     )
+    app.middleware_stack = edge
     return app
 
 

@@ -75,9 +75,9 @@ class Classifier:
         self.provider, self.fallback, self._whole = _open_session(bundle, provider)
         _check_graph(self._whole, bundle)
         # The whole graph costs a fifth more than its logits: two sessions, since each runs all of its graph.
-        self._logits = self._whole
+        self.session = self._whole  # for the logits alone
         if self.manifest.evidence:
-            self._logits = _session(bundle, self.provider, graph.only(bundle.model, ["logits"]))
+            self.session = _session(bundle, self.provider, graph.only(bundle.model, ["logits"]))
         self._check_vocabulary()
         self._check_golden()
 
@@ -106,7 +106,7 @@ class Classifier:
         """
         feed = {"token_ids": batch.token_ids, "lengths": batch.lengths}
         if not evidence:
-            return self._logits.run(["logits"], feed, options)[0], None
+            return self.session.run(["logits"], feed, options)[0], None
         if not self.manifest.evidence:
             raise EvidenceUnavailable(self.name)
         logits, shares = self._whole.run(["logits", "evidence"], feed, options)

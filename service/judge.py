@@ -8,6 +8,7 @@ from time import perf_counter
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
+from service.alarms import Alarms
 from service.batcher import Answer, Batcher, Ticket
 from service.classifier import Classifier, EvidenceUnavailable, Prediction
 from service.metrics import Metrics
@@ -30,8 +31,10 @@ _FOLLOW = 0.01
 class Judge:
     """Tokenizes, admits, waits. `draining` is set at SIGTERM, `dead` when an inference thread is lost."""
 
-    def __init__(self, classifier: Classifier, batcher: Batcher[Encoded, Prediction], metrics: Metrics) -> None:
-        self.classifier, self.batcher, self.metrics = classifier, batcher, metrics
+    def __init__(
+        self, classifier: Classifier, batcher: Batcher[Encoded, Prediction], metrics: Metrics, alarms: Alarms
+    ) -> None:
+        self.classifier, self.batcher, self.metrics, self.alarms = classifier, batcher, metrics, alarms
         self.started = self.draining = self.dead = False
         self._tokens_per_byte = 0.2
         self._canary: asyncio.Task[None] | None = None
@@ -49,8 +52,7 @@ class Judge:
         self.metrics.observe_tokenized(admitted - began)
         self._learn(state.body_bytes, sum([len(text.token_ids) for text in encoded]))
         ticket = self.batcher.admit(encoded, state.deadline - admitted)
-        answers = await self._wait(request.receive, ticket)
-        self.metrics.observe_answers(answers)
+        answers = state.answers = await self._wait(request.receive, ticket)
         return answers
 
     def shed(self, body_bytes: int, seconds_left: float) -> None:
@@ -78,9 +80,10 @@ class Judge:
 
     async def _wait(self, receive: Receive, ticket: Ticket[Encoded, Prediction]) -> list[Answer[Prediction]]:
         """Waits for the answers, and for no longer than the caller does."""
-        loop = asyncio.get_running_loop()
         watches: list[asyncio.Task[None]] = []
-        timer = loop.call_later(_PATIENCE_SECONDS, lambda: watches.append(loop.create_task(_watch(receive, ticket))))
+        patience = self.alarms.set(
+            ticket.since + _PATIENCE_SECONDS, lambda: watches.append(asyncio.create_task(_watch(receive, ticket)))
+        )
         reason = "failed"
         try:
             return await ticket.answers
@@ -91,7 +94,7 @@ class Judge:
             reason = "late"
             raise
         finally:
-            timer.cancel()
+            self.alarms.call_off(patience)
             for watch in watches:
                 watch.cancel()
             if ticket.missing:

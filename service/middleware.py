@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from time import perf_counter
+from typing import NamedTuple
 
 import structlog
 from starlette.requests import ClientDisconnect
@@ -16,6 +17,14 @@ from service.problems import Problem, problem_of
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _MILLISECONDS = re.compile(rb"[1-9][0-9]{0,8}")
+# Requests are counted and logged some at a time: the code and data for it are then in the cache after the first.
+_TELL_SECONDS = 0.02
+
+
+class _Ended(NamedTuple):
+    scope: Scope
+    status: int
+    seconds: float
 
 
 class Edge:
@@ -42,6 +51,7 @@ class Edge:
         self._app, self._metrics, self._routes, self._judged, self._model = app, metrics, routes, judged, model
         self._timeout_seconds, self._shed, self._draining = timeout_seconds, shed, draining
         self._log = structlog.get_logger("ovation")
+        self._ended: list[_Ended] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -54,6 +64,7 @@ class Edge:
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         path: str = scope["path"]
+        app = self._judged.get(path)
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -66,8 +77,9 @@ class Edge:
             await send(message)
 
         try:
-            app = self._judged.get(path)
-            if app is not None:
+            if app is None:
+                self.tell()  # /metrics must know of every request before it
+            else:
                 self._admit(sent, state, began)
             await (app or self._app)(scope, receive, send_with_id)
         except ClientDisconnect:
@@ -84,13 +96,22 @@ class Edge:
                 raise
             await problem.response(path, request_id)(scope, receive, send_with_id)
         finally:
-            seconds = perf_counter() - began
+            # 499 is nginx's: the caller left before an answer began.
+            self._ended.append(_Ended(scope, status or 499, perf_counter() - began))
+            if len(self._ended) == 1:
+                asyncio.get_running_loop().call_later(_TELL_SECONDS, self.tell)
+
+    def tell(self) -> None:
+        """Counts and logs the requests that have ended since it was last called."""
+        ended, self._ended = self._ended, []
+        for scope, status, seconds in ended:
+            path, state = scope["path"], scope["state"]
             route = path if path in self._routes else OTHER
-            status = status or 499  # as nginx logs it: the caller left before an answer began
             self._metrics.observe_request(route, status, seconds)
+            self._metrics.observe_answers(state.get("answers", ()))
             self._log.info(
                 "request",
-                request_id=request_id,
+                request_id=state["request_id"],
                 method=scope["method"],
                 route=route,
                 status=status,

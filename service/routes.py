@@ -83,7 +83,7 @@ class _Answer(Response):
 
 def predict_router(judge: Judge, settings: Settings) -> APIRouter:
     """`POST /predict` and `POST /predict/batch`."""
-    router = APIRouter(tags=["predict"], route_class=json_route(settings.max_body_bytes))
+    router = APIRouter(tags=["predict"], route_class=json_route(settings.max_body_bytes, judge.alarms))
     one, many = schemas.requests(settings.max_characters, settings.max_texts)
     name = judge.classifier.name
 

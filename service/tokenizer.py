@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -18,6 +19,8 @@ SPECIAL = ("<padding>", "<unknown>")  # never tokens of a text: `<` is always a 
 # not white space is a token of its own. Both alternatives are linear in the length of the text.
 _WORD = r"[^\W_]+(?:'[^\W_]+)*"
 _PATTERNS = {"words-and-marks": re.compile(_WORD + r"|\S"), "words": re.compile(_WORD)}
+# The same for lower-cased ASCII, where a set of characters is faster to match than a category of Unicode.
+_ASCII_PATTERNS = {rules: re.compile(p.pattern.replace(r"[^\W_]", "[a-z0-9]")) for rules, p in _PATTERNS.items()}
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
@@ -69,7 +72,7 @@ def words(text: str, rules: Rules = "words-and-marks") -> list[str]:
     text = _plain(text)
     # Lower-casing the whole at once is the same for ASCII.
     if text.isascii():
-        return _PATTERNS[rules].findall(text.lower())
+        return _ASCII_PATTERNS[rules].findall(text.lower())
     return [word.lower() for word in _PATTERNS[rules].findall(text)]
 
 
@@ -134,8 +137,8 @@ class Tokenizer:
             found, start = [SPECIAL[UNKNOWN]], _plain(text).index(visible)
             spans = None if spans is None else [(start, start + len(visible))]
         keep = self.keep(len(found))
-        get = self._ids.get
-        kept = [get(word, UNKNOWN) for part in keep for word in found[part]]
+        read = found if len(keep) == 1 else [word for part in keep for word in found[part]]
+        kept = list(map(self._ids.get, read, repeat(UNKNOWN)))
         if spans is not None:
             spans = [span for part in keep for span in spans[part]]
         return Encoded(np.array(kept, np.int32), len(found), kept.count(UNKNOWN), spans)

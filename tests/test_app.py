@@ -255,8 +255,10 @@ async def test_a_full_queue_refuses_whole_requests(tiny_classifier: Classifier) 
 
 async def test_a_late_answer_is_504_and_what_waited_behind_is_not_run(tiny_classifier: Classifier) -> None:
     held = Held(tiny_classifier)
-    async with client_of(make_app(held, timeout_seconds=0.05)) as client:
-        late = [client.post("/predict", json={"text": text}) for text in ("one", "two words")]
+    async with client_of(make_app(held, timeout_seconds=0.5)) as client:
+        late = [asyncio.create_task(client.post("/predict", json={"text": "one"}))]
+        await asyncio.to_thread(held.entered.acquire)
+        late.append(asyncio.create_task(client.post("/predict", json={"text": "two words"})))
         for response in await asyncio.gather(*late):
             check_problem(response, 504, "timeout")
         held.gate.set()

@@ -358,9 +358,10 @@ def test_a_killed_worker_loses_what_it_was_running_and_is_replaced(tiny_bundle_p
     assert len(tally.lost_since) <= 16
     assert all(since <= gone for since in tally.lost_since), "lost after the process was gone"
     assert tally.refused == {}
-    # What the killed one had counted still counts; it may have answered what its clients never got.
+    # What the killed one had counted still counts, but for its last 20 ms: requests are counted some at a time. It may
+    # have answered what its clients never got.
     counted = after["ovation_requests_total", "/predict", "200"]
-    assert tally.answered <= counted <= tally.answered + len(tally.lost_since)
+    assert tally.answered - 100 <= counted <= tally.answered + len(tally.lost_since)
 
 
 def test_a_worker_that_hangs_is_replaced(tiny_bundle_path: Path) -> None:
@@ -384,6 +385,8 @@ def test_two_workers_count_as_one(tiny_bundle_path: Path) -> None:
         tally = Tally()
         async with clients(found.url) as client:
             await asyncio.gather(*(tally.ask(client, 1 + index % 12) for index in range(200)))
+            while (await series(client))["ovation_requests_total", "/predict", "200"] < 200:
+                await asyncio.sleep(0.01)  # the other worker counts some at a time
         assert tally.answered == 200
         answers = []
         for _ in range(10):  # a new connection each: now one worker is asked, now the other

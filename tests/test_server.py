@@ -18,18 +18,28 @@ from service.classifier import Classifier
 from tests.server import Held, make_app, serving
 
 
-def test_concurrent_answers_equal_the_classifier(tiny_classifier: Classifier) -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_load_and_slots_change_no_bit(tiny_classifier: Classifier, threads: int) -> None:
     texts = [f"The film was {'wonderful ' * (index % 7)}and dull {index}." for index in range(60)]
 
     async def ask(url: str) -> list[httpx.Response]:
         limits = httpx.Limits(max_connections=60)
         async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client:
-            return await asyncio.gather(*(client.post("/predict", json={"text": text}) for text in texts))
+            return await asyncio.gather(
+                *(client.post("/predict", json={"text": text, "evidence": True}) for text in texts)
+            )
 
-    with serving(make_app(tiny_classifier)) as url:
-        answers = asyncio.run(ask(url))
-    expected = [tiny_classifier([text])[0].probabilities for text in texts]
-    assert [answer.json()["probabilities"] for answer in answers] == expected
+    with serving(make_app(tiny_classifier, threads=threads)) as url:
+        answers = [answer.json() for answer in asyncio.run(ask(url))]
+        rows = re.search(r"^ovation_batch_rows_count (\d+)", httpx.get(f"{url}/metrics").text, re.MULTILINE)
+    assert rows and int(rows[1]) < len(texts)  # some ran together
+    for text, answer in zip(texts, answers, strict=True):
+        [expected] = tiny_classifier([text], evidence=True)
+        assert answer["probabilities"] == expected.probabilities
+        assert expected.evidence
+        assert [token["weight"] for token in answer["evidence"]["tokens"]] == [
+            w for _, _, w in expected.evidence.tokens
+        ]
 
 
 def test_a_client_that_leaves_hurts_nobody(tiny_classifier: Classifier) -> None:

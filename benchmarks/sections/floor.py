@@ -68,10 +68,7 @@ def table(found: dict[str, Any]) -> str:
         line("empty ASGI application (for comparison)", lambda part, n: 1 / part["raw"][str(n)]["requests_per_second"]),
         line("empty FastAPI handler", lambda part, n: 1 / part["fastapi"][str(n)]["requests_per_second"]),
         line("tokenizer", lambda part, n: part["tokenizer_seconds"]),
-        *(
-            line(f"network, {_name(grouping)}", lambda part, n, name=grouping: part["session_seconds"][str(n)][name])
-            for grouping in groupings
-        ),
+        *(line(f"network, {_name(grouping)}", _of(grouping)) for grouping in groupings),
         line("network, best", best),
         line("floor", lambda part, n: 1 / requests_per_second(part, n)),
         [
@@ -80,6 +77,13 @@ def table(found: dict[str, Any]) -> str:
         ],
     ]
     return markdown(["µs a review", *(f"{count} connections, or reviews waiting" for count in CONNECTIONS)], lines)
+
+
+def _of(grouping: str) -> Callable[[dict[str, Any], int], float]:
+    def seconds(part: dict[str, Any], window: int) -> float:
+        return float(part["session_seconds"][str(window)][grouping])
+
+    return seconds
 
 
 def _name(grouping: str) -> str:

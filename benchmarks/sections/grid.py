@@ -2,7 +2,6 @@
 
 import itertools
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -14,8 +13,6 @@ import onnxruntime
 import torch
 from onnxruntime.quantization import quantize_dynamic
 
-from benchmarks import cost
-from benchmarks.cost import Cost
 from benchmarks.plan import Plan, pinned
 from benchmarks.report import markdown
 from service import graph, grouping
@@ -33,8 +30,9 @@ _LEAST_CALLS = 5
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Seconds of a call, the median of many, and the cost model of each hidden size."""
+    """Seconds of a call, the median of many, and the service's own model of what calls cost, by hidden size."""
     calls: list[dict[str, Any]] = []
+    models = dict[str, dict[str, Any]]()
     generator = np.random.default_rng(0)
     for hidden_size, precision in itertools.product(HIDDEN_SIZES, PRECISIONS):
         model = _model(hidden_size, precision)
@@ -46,10 +44,9 @@ def measure(plan: Plan) -> dict[str, Any]:
                     seconds = _seconds(session, Batch.pad(list(ids)), plan.seconds / 20)
                     place = {"hidden": hidden_size, "precision": precision, "threads": threads}
                     calls.append({**place, "rows": rows, "length": length, "seconds": seconds})
-    return {
-        "calls": calls,
-        "costs": {str(hidden_size): asdict(_cost(calls, hidden_size)) for hidden_size in HIDDEN_SIZES},
-    }
+                if precision == "fp32" and threads == 1:
+                    models[str(hidden_size)] = _cost_model(session, calls)
+    return {"calls": calls, "models": models}
 
 
 def table(found: dict[str, Any]) -> str:
@@ -65,14 +62,18 @@ def table(found: dict[str, Any]) -> str:
         ]
         for hidden, precision, threads, length in itertools.product(HIDDEN_SIZES, PRECISIONS, THREADS, LENGTHS)
     ]
-    costs = [cost.row(f"hidden size {size}", found["costs"][str(size)]) for size in HIDDEN_SIZES]
-    costs.append(cost.constants("service/grouping.py: CPU", grouping.CPU))
+    rows = [*map(str, grouping.ROWS["cpu"])]
+    costs = [
+        [size, f"{of['call'] * 1e6:.0f}", *(f"{of['steps'][count] * 1e6:.2f}" for count in rows), f"{of['error']:.0%}"]
+        for size, of in found["models"].items()
+    ]
     return "\n\n".join(
         [
             "Microseconds a row and step, by rows:",
             markdown(["hidden size", *map(str, ROWS)], lines),
-            f"fp32, one thread, up to {grouping.CPU.max_rows} rows, in units of one step alone:",
-            markdown(cost.HEADER, costs),
+            "What the service measures when it starts (service/grouping.py; fp32, one thread): microseconds of a call "
+            "and of a step by rows, and the largest error of what they foretell for the calls above:",
+            markdown(["hidden size", "call", *rows, "error"], costs),
         ]
     )
 
@@ -111,13 +112,21 @@ def _seconds(session: onnxruntime.InferenceSession, batch: Batch, at_least: floa
     return median(found)
 
 
-def _cost(calls: list[dict[str, Any]], hidden_size: int) -> Cost:
-    """Only calls of as many rows as the service makes."""
-    wanted = {"hidden": hidden_size, "precision": "fp32", "threads": 1}
-    return Cost.fit(
-        [
-            (call["rows"], call["length"], call["seconds"])
-            for call in calls
-            if wanted.items() <= call.items() and call["rows"] <= grouping.CPU.max_rows
-        ]
-    )
+def _cost_model(session: onnxruntime.InferenceSession, calls: list[dict[str, Any]]) -> dict[str, Any]:
+    """The Grouping of this session, and its largest relative error for the latest `calls`, those of this session."""
+    ids = np.arange(2, PRESETS["base"].vocabulary_size, dtype=np.int32)
+
+    def seconds(rows: int, tokens: int) -> float:
+        batch = Batch.pad(list(np.resize(ids, (rows, tokens))))
+        began = perf_counter()
+        session.run(["logits"], {"token_ids": batch.token_ids, "lengths": batch.lengths})
+        return perf_counter() - began
+
+    found = grouping.measured("cpu", seconds)
+    errors = [
+        abs(found.cost(call["rows"], call["length"]) / call["seconds"] - 1)
+        for call in calls[-len(ROWS) * len(LENGTHS) :]
+        if call["rows"] in found.steps
+    ]
+    steps = {str(rows): step for rows, step in found.steps.items()}
+    return {"call": found.call, "steps": steps, "error": max(errors)}

@@ -102,7 +102,8 @@ def _point(
         gc.enable()
     good = sent.status == 200
     if not good.any():
-        raise RuntimeError(f"expected answers at {rate:.0f} requests/s, found only the statuses {set(sent.status.tolist())}")
+        found = set(sent.status.tolist())
+        raise RuntimeError(f"expected answers at {rate:.0f} requests/s, found only the statuses {found}")
     point: dict[str, Any] = {
         "share": share,
         "kind": kind,
