@@ -32,7 +32,8 @@ def test_load_and_slots_change_no_bit(tiny_classifier: Classifier, threads: int)
     with serving(make_app(tiny_classifier, threads=threads)) as url:
         answers = [answer.json() for answer in asyncio.run(ask(url))]
         rows = re.search(r"^ovation_batch_rows_count (\d+)", httpx.get(f"{url}/metrics").text, re.MULTILINE)
-    assert rows and int(rows[1]) < len(texts)  # some ran together
+    assert rows
+    assert int(rows[1]) < len(texts)  # some ran together
     for text, answer in zip(texts, answers, strict=True):
         [expected] = tiny_classifier([text], evidence=True)
         assert answer["probabilities"] == expected.probabilities
