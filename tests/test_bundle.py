@@ -9,6 +9,8 @@ from service import bundle
 from service.bundle import Bundle, BundleError
 from service.classifier import Classifier
 
+QUANTITIES = tuple(bundle.Reference.model_fields)
+
 
 @pytest.fixture
 def copy(tiny_bundle_path: Path, tmp_path: Path) -> Path:
@@ -76,6 +78,9 @@ def test_a_vast_manifest_is_refused_unread(copy: Path) -> None:
         ({"rules": "sentences"}, "a valid `rules`"),
         ({"evidence": False}, "bias"),
         ({"files": {}}, "an entry for model.onnx"),
+        ({"reference": dict.fromkeys(QUANTITIES, {"edges": [0, 1, 1], "counts": [1, 2]})}, "a valid `reference.score`"),
+        ({"reference": dict.fromkeys(QUANTITIES, {"edges": [0, 1, 2], "counts": [0, 0]})}, "a valid `reference.score`"),
+        ({"reference": dict.fromkeys(QUANTITIES, {"edges": [0, 1, 2], "counts": [1]})}, "a valid `reference.score`"),
     ],
 )
 def test_a_wrong_manifest_is_refused(copy: Path, keys: dict[str, Any], message: str) -> None:
