@@ -9,8 +9,6 @@ from service import bundle
 from service.bundle import Bundle, BundleError
 from service.classifier import Classifier
 
-QUANTITIES = tuple(bundle.Reference.model_fields)
-
 
 @pytest.fixture
 def copy(tiny_bundle_path: Path, tmp_path: Path) -> Path:
@@ -20,6 +18,10 @@ def copy(tiny_bundle_path: Path, tmp_path: Path) -> Path:
 def change(folder: Path, **keys: Any) -> None:
     path = folder / bundle.MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | keys))
+
+
+def referring(edges: list[float], counts: list[int]) -> dict[str, Any]:
+    return {of: {"edges": edges, "counts": counts} for of in bundle.Reference.model_fields}
 
 
 def write_again(found: Bundle, path: Path, force: bool = False, **update: Any) -> None:
@@ -78,9 +80,9 @@ def test_a_vast_manifest_is_refused_unread(copy: Path) -> None:
         ({"rules": "sentences"}, "a valid `rules`"),
         ({"evidence": False}, "bias"),
         ({"files": {}}, "an entry for model.onnx"),
-        ({"reference": dict.fromkeys(QUANTITIES, {"edges": [0, 1, 1], "counts": [1, 2]})}, "a valid `reference.score`"),
-        ({"reference": dict.fromkeys(QUANTITIES, {"edges": [0, 1, 2], "counts": [0, 0]})}, "a valid `reference.score`"),
-        ({"reference": dict.fromkeys(QUANTITIES, {"edges": [0, 1, 2], "counts": [1]})}, "a valid `reference.score`"),
+        ({"reference": referring([0, 1, 1], [1, 2])}, "a valid `reference.score`"),
+        ({"reference": referring([0, 1, 2], [0, 0])}, "a valid `reference.score`"),
+        ({"reference": referring([0, 1, 2], [1])}, "a valid `reference.score`"),
     ],
 )
 def test_a_wrong_manifest_is_refused(copy: Path, keys: dict[str, Any], message: str) -> None:
