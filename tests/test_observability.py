@@ -6,7 +6,9 @@ import json
 import math
 import os
 import re
+import resource
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -70,6 +72,27 @@ def metrics(request: pytest.FixtureRequest, tiny_bundle_path: Path) -> str:
         for text in ("The film was superb.", "Awful!", ""):
             httpx.post(f"{found.url}/predict", json={"text": text}, timeout=30)
         return httpx.get(f"{found.url}/metrics", timeout=30).text
+
+
+def test_a_worker_that_is_replaced_is_a_restart(tiny_bundle_path: Path) -> None:
+    with service(tiny_bundle_path, workers=2) as found:
+
+        def read() -> dict[str, float]:
+            text = httpx.get(f"{found.url}/metrics", timeout=30).text
+            return {sample.name: sample.value for sample in samples(text) if sample.name.startswith("process_")}
+
+        before = read()
+        [first, _] = found.workers()
+        resident = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in found.workers()]
+        assert before["process_resident_memory_bytes"] == pytest.approx(sum(resident) * resource.getpagesize(), rel=0.1)
+        os.kill(first, signal.SIGKILL)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            with contextlib.suppress(httpx.TransportError):  # it may have been asked
+                if read()["process_start_time_seconds"] > before["process_start_time_seconds"]:
+                    return
+            time.sleep(0.05)
+        pytest.fail(f"expected a later start than {before}, found none")
 
 
 def missing(expr: str, live: list[Sample]) -> list[str]:
