@@ -23,7 +23,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from benchmarks.drift import QUANTITIES, TEXTS, THRESHOLD, psi, source_code
+from benchmarks import drift
+from benchmarks.drift import ALERTING, QUANTITIES, TEXTS, THRESHOLD, psi, source_code
 from service import bundle
 from service.classifier import Classifier
 from tests.server import client_of, make_app
@@ -171,7 +172,19 @@ def test_every_alert_says_what_to_do_and_is_tested() -> None:
         assert set(rule["annotations"]) == {"summary", "description", "runbook"}
         path, _, anchor = rule["annotations"]["runbook"].partition("#")
         assert (path, anchor in headings, anchor) == ("deploy/README.md", True, rule["alert"].lower())
-        assert re.search(rf'ALERTS\{{alertname="{rule["alert"]}", alertstate="firing"', tests), rule["alert"]
+        fired = (
+            rf'ALERTS\{{alertname="{rule["alert"]}", alertstate="firing"[^}}]*severity="{rule["labels"]["severity"]}"'
+        )
+        assert re.search(fired, tests), rule
+
+
+def test_the_benchmark_of_drift_is_of_the_alert_that_there_is() -> None:
+    [rule] = [rule for rule in ALERTS if rule["alert"] == "OvationDrift"]
+    window = f"increase{drift.WINDOW_MINUTES}m"
+    assert f'ovation:drift_psi:{window}{{of=~"{"|".join(ALERTING)}"}} > {THRESHOLD}' in rule["expr"]
+    assert f'ovation:texts_up_to:{window}{{up_to="+Inf"}} >= {TEXTS}' in rule["expr"]
+    assert rule["for"] == f"{drift.FOR_MINUTES}m"
+    assert sum(f"_bucket[{drift.WINDOW_MINUTES}m]" in rule["expr"] for rule in RULES) == len(QUANTITIES)
 
 
 def test_promtool_accepts_configuration_rules_and_metrics(promtool: str, metrics: str) -> None:
@@ -216,7 +229,7 @@ def test_source_code_raises_drift_and_the_reference_does_not(promtool: str, tmp_
     fires = [
         {"labels": f'ALERTS{{alertname="OvationDrift", alertstate="firing", job="ovation", model="{classifier.name}", '
                    f'of="{of}", severity="ticket"}}', "value": 1}
-        for of in QUANTITIES if of != "tokens" and expected[of] > THRESHOLD
+        for of in ALERTING if expected[of] > THRESHOLD
     ]  # fmt: skip
     assert len(fires) == 2
     cases = [
