@@ -11,10 +11,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import lt
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from service.tokenizer import Rules, Tokenizer, Truncation
 
@@ -54,7 +55,14 @@ class Histogram(_Part):
     """Counts of a quantity on the validation reviews; bin i is edges[i] <= x < edges[i + 1], the last one closed."""
 
     edges: tuple[float, ...]  # [bin + 1]
-    counts: tuple[int, ...]  # [bin]
+    counts: tuple[Annotated[int, Field(ge=0)], ...]  # [bin]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        edges, counts = self.edges, self.counts
+        if len(counts) < 2 or len(edges) != len(counts) + 1 or not all(map(lt, edges, edges[1:])) or not any(counts):
+            raise ValueError("expected two bins or more between edges that ascend, and a count above 0")
+        return self
 
 
 class Reference(_Part):

@@ -1,7 +1,11 @@
 """How much of the machine this process may use."""
 
+import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+_NO_LIMIT = 2**60  # cgroup v1 says so with the largest multiple of a page
 
 
 def available(root: Path = Path("/")) -> int:
@@ -10,27 +14,41 @@ def available(root: Path = Path("/")) -> int:
     The host's own number says nothing inside a container: threads beyond the quota are only throttled.
     """
     scheduled = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    return max(1, min(scheduled, int(min(_quotas(root), default=scheduled))))
+    quotas = []
+    for place in _places(root, "cpu"):
+        quotas += [_v2(root / "sys/fs/cgroup" / place / "cpu.max")]
+        quotas += [_v1(root / "sys/fs/cgroup" / kind / place) for kind in ("cpu", "cpu,cpuacct")]
+    return max(1, min(scheduled, int(min((quota for quota in quotas if quota is not None), default=scheduled))))
 
 
-def _quotas(root: Path) -> list[float]:
-    """Every limit in force, in cores: of the process' own cgroup and of those above it."""
+def memory_bytes(root: Path = Path("/")) -> float:
+    """The least of the cgroups' limits (v1 or v2) on memory; infinite without one."""
+    limits = [math.inf]
+    for place in _places(root, "memory"):
+        for path in (f"{place}/memory.max", f"memory/{place}/memory.limit_in_bytes"):
+            try:
+                limit = int((root / "sys/fs/cgroup" / path.lstrip("/")).read_text())
+            except (OSError, ValueError):  # not there, or "max"
+                continue
+            if limit < _NO_LIMIT:
+                limits.append(limit)
+    return min(limits)
+
+
+def _places(root: Path, controller: str) -> Iterator[str]:
+    """The process' own cgroup and those above it, as paths under the mount."""
     groups = ["/"]
     try:
         for line in (root / "proc/self/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
-            if controllers == "" or "cpu" in controllers.split(","):
+            if controllers == "" or controller in controllers.split(","):
                 groups.append(path)
     except (OSError, ValueError):
         pass  # no cgroups, or not Linux
-    found = []
     for group in groups:
         parts = [part for part in group.split("/") if part]
         for depth in range(len(parts) + 1):
-            place = "/".join(parts[:depth])
-            found += [_v2(root / "sys/fs/cgroup" / place / "cpu.max")]
-            found += [_v1(root / "sys/fs/cgroup" / kind / place) for kind in ("cpu", "cpu,cpuacct")]
-    return [quota for quota in found if quota is not None]
+            yield "/".join(parts[:depth])
 
 
 def _v2(path: Path) -> float | None:

@@ -2,10 +2,14 @@
 
 With several workers each writes its own into the files of prometheus_client's multiprocess mode, and whichever is
 asked adds them up: that mode is chosen when prometheus_client is imported, by PROMETHEUS_MULTIPROC_DIR.
+
+What texts look like through the model (score, tokens, unknown share) is counted in the bins of the bundle's reference,
+which is a series, too: deploy/prometheus/recording.yml compares the two.
 """
 
+import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -19,8 +23,12 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
+from service import bundle, cores
 from service.batcher import Answer
 from service.classifier import Classifier, Prediction
 from service.tokenizer import Encoded
@@ -58,8 +66,19 @@ class Metrics:
         def counter(name: str, text: str, labels: Sequence[str] = ()) -> Counter:
             return Counter(f"ovation_{name}", text, labels, registry=registry)
 
-        def gauge(name: str, text: str, labels: Sequence[str] = (), mode: Literal["max", "livesum"] = "max") -> Gauge:
+        def gauge(
+            name: str, text: str, labels: Sequence[str] = (), mode: Literal["max", "livemax", "livesum"] = "max"
+        ) -> Gauge:
             return Gauge(f"ovation_{name}", text, labels, registry=registry, multiprocess_mode=mode)
+
+        reference = classifier.manifest.reference
+        self._reference = _Reference(classifier.name, reference)
+        registry.register(self._reference)
+
+        def of_texts(name: str, text: str, of: str, otherwise: Sequence[float]) -> Histogram:
+            buckets = otherwise if reference is None else _ends(of, getattr(reference, of))
+            found = Histogram(f"ovation_{name}", text, ("model",), buckets=buckets, registry=registry)
+            return found.labels(classifier.name)
 
         requests = counter("requests", "Requests answered.", ("route", "status"))
         request_seconds = seconds("request", "From a request's first byte to its answer's last.", ("route",))
@@ -70,18 +89,21 @@ class Metrics:
         self._batch_rows = counts("batch_rows", "Texts a batch.", _ROWS)
         self._batch_tokens = counts("batch_tokens", "Tokens a batch, padding included.", _TOKENS)
         self._padding = counts("batch_padding_ratio", "Share of a batch that is padding.", _SHARES)
-        self._text_tokens = counts("text_tokens", "Tokens a text, those cut away included.", _TOKENS)
-        self._unknown_share = counts("text_unknown_share", "Share of a text's tokens that are unknown.", _SHARES)
-        self._score = counts("score", "Probability of the label answered.", _SCORES)
+        self._text_tokens = of_texts("text_tokens", "Tokens a text, those cut away included.", "tokens", _TOKENS)
+        self._unknown_share = of_texts(
+            "text_unknown_share", "Share of a text's tokens that are unknown.", "unknown_share", _SHARES
+        )
+        self._score = of_texts("score", "Probability of the label answered.", "score", _SCORES)
         predictions = counter("predictions", "Texts judged.", ("label",))
         self._uncertain = counter("predictions_uncertain", "Texts flagged uncertain.")
         self._truncated = counter("texts_truncated", "Texts cut to the model's length.")
         dropped = counter("texts_dropped", "Texts that left the queue before they were run.", ("reason",))
         self._waiting = gauge("waiting_texts", "Texts that no batch has taken yet.", mode="livesum")
-        gauge("model_info", "The bundle being served.", ("name", "provider")).labels(
+        gauge("model_info", "The bundle being served.", ("name", "provider"), "livemax").labels(
             classifier.name, classifier.provider
         ).set(1)
         gauge("provider_fallback", "1 where CUDA was looked for and not found.").set(classifier.fallback is not None)
+        gauge("memory_limit_bytes", "What the cgroup allows; +Inf without a limit.").set(cores.memory_bytes())
         # Every child is made now: a series that appears with its first event has no rate for it.
         self._request_seconds = {route: request_seconds.labels(route) for route in statuses}
         self._requests = {(route, code): requests.labels(route, code) for route in statuses for code in statuses[route]}
@@ -141,8 +163,54 @@ class Metrics:
             return generate_latest(self.registry)
         _bury_the_dead(Path(self._folder))
         together = CollectorRegistry()
+        together.register(self._reference)
+        together.register(_Workers(Path(self._folder)))
         MultiProcessCollector(together, self._folder)  # type: ignore[no-untyped-call]
         return generate_latest(together)
+
+
+class _Reference(Collector):
+    """How validation looked through the model, as shares of bins; the same in every worker, so nothing is added up."""
+
+    def __init__(self, model: str, reference: bundle.Reference | None) -> None:
+        self._family = GaugeMetricFamily(
+            "ovation_reference_ratio",
+            "Share of the validation texts in a bin: those of its histogram that are above < x <= up_to.",
+            labels=("model", "of", "bin", "above", "up_to"),
+        )
+        for of, histogram in reference or ():
+            ends = ["-Inf", *map(floatToGoString, _ends(of, histogram)), "+Inf"]
+            for edge, above, up_to, count in zip(histogram.edges, ends, ends[1:], histogram.counts, strict=False):
+                self._family.add_metric((model, of, f"{edge:g}", above, up_to), count / sum(histogram.counts))
+
+    def collect(self) -> Iterator[Metric]:
+        """For prometheus_client."""
+        yield self._family
+
+
+def _ends(of: str, histogram: bundle.Histogram) -> list[float]:
+    """Where the bins end, without the last: those of the reference end before an edge, those of Prometheus at it."""
+    inner = histogram.edges[1:-1]
+    return [edge - 1 for edge in inner] if of == "tokens" else [math.nextafter(edge, -math.inf) for edge in inner]
+
+
+class _Workers(Collector):
+    """What prometheus_client tells of its own process, for all workers: memory added up, the start of the youngest."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterator[Metric]:
+        """For prometheus_client."""
+        found = dict[str, list[Metric]]()
+        for path in self._folder.glob("counter_*.db"):
+            pid = path.stem.rpartition("_")[2]
+            for family in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():  # type: ignore[misc]
+                found.setdefault(family.name, []).append(family)
+        for name, together in (("process_resident_memory_bytes", sum), ("process_start_time_seconds", max)):
+            if families := found.get(name):
+                help_text = families[0].documentation
+                yield GaugeMetricFamily(name, help_text, together(family.samples[0].value for family in families))
 
 
 def _bury_the_dead(folder: Path) -> None:

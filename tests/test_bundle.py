@@ -20,6 +20,10 @@ def change(folder: Path, **keys: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | keys))
 
 
+def referring(edges: list[float], counts: list[int]) -> dict[str, Any]:
+    return {of: {"edges": edges, "counts": counts} for of in bundle.Reference.model_fields}
+
+
 def write_again(found: Bundle, path: Path, force: bool = False, **update: Any) -> None:
     manifest = found.manifest.model_copy(update=update)
     bundle.write(path, manifest, found.model, found.tokenizer.vocabulary, {"README.md": b"card"}, force)
@@ -76,6 +80,9 @@ def test_a_vast_manifest_is_refused_unread(copy: Path) -> None:
         ({"rules": "sentences"}, "a valid `rules`"),
         ({"evidence": False}, "bias"),
         ({"files": {}}, "an entry for model.onnx"),
+        ({"reference": referring([0, 1, 1], [1, 2])}, "a valid `reference.score`"),
+        ({"reference": referring([0, 1, 2], [0, 0])}, "a valid `reference.score`"),
+        ({"reference": referring([0, 1, 2], [1])}, "a valid `reference.score`"),
     ],
 )
 def test_a_wrong_manifest_is_refused(copy: Path, keys: dict[str, Any], message: str) -> None:

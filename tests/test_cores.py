@@ -1,5 +1,6 @@
 """Cores by the cgroup's quota, in file trees as Linux lays them out."""
 
+import math
 import os
 from pathlib import Path
 
@@ -68,6 +69,35 @@ def test_never_more_than_it_may_be_scheduled_on(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3})
     root = lay(tmp_path, {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "800000 100000\n"})
     assert cores.available(root) == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, math.inf),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "max\n"}, math.inf),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "536870912\n"}, 2**29),
+        (
+            {
+                "proc/self/cgroup": "0::/a/b\n",
+                "sys/fs/cgroup/a/memory.max": "1024\n",
+                "sys/fs/cgroup/a/b/memory.max": "2048\n",
+            },
+            1024,
+        ),
+        (
+            {
+                "proc/self/cgroup": "5:memory:/x\n4:cpu:/y\n",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",  # v1's "none"
+                "sys/fs/cgroup/memory/x/memory.limit_in_bytes": "268435456\n",
+                "sys/fs/cgroup/memory/y/memory.limit_in_bytes": "1\n",
+            },
+            2**28,
+        ),
+    ],
+)
+def test_the_smallest_memory_limit_counts(tmp_path: Path, files: dict[str, str], expected: float) -> None:
+    assert cores.memory_bytes(lay(tmp_path, files)) == expected
 
 
 def test_here() -> None:

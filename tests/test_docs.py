@@ -18,7 +18,10 @@ from training.__main__ import main as training_main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [README, *((ROOT / name / "README.md").read_text(encoding="utf-8") for name in ("service", "training"))]
+PAGES = [
+    README,
+    *((ROOT / name / "README.md").read_text(encoding="utf-8") for name in ("service", "training", "deploy")),
+]
 
 
 def test_the_settings_table_is_the_settings() -> None:

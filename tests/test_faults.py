@@ -66,16 +66,22 @@ def service(bundle: Path, **settings: object) -> Iterator[Service]:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **defaults, **variables, GATE: str(gate)},
             )
+        found = Service(process, "", log, gate)
         try:
             url = None
             while url is None or log.read_text().count('"event":"ready"') < workers:
                 assert process.poll() is None, log.read_text()
                 time.sleep(0.02)
                 url = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
-            yield Service(process, url[0], log, gate)
+            found.url = url[0]
+            yield found
         finally:
+            orphans = found.workers() if process.poll() is None else []
             process.kill()
             process.wait()
+            for pid in orphans:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 @dataclass
@@ -399,7 +405,7 @@ def test_two_workers_count_as_one(tiny_bundle_path: Path) -> None:
         answers = asyncio.run(run(found))
     for after in answers:
         assert after["ovation_requests_total", "/predict", "200"] == 200
-        assert after["ovation_text_tokens_count",] == 200
+        assert after["ovation_tokenize_seconds_count",] == 200
         assert after["ovation_request_seconds_count", "/predict"] == 200
         assert after["ovation_waiting_texts",] == 0
         assert after["ovation_requests_total", "/predict", "504"] == 0

@@ -1,0 +1,142 @@
+"""`python -m benchmarks.drift --data aclImdb_v1.tar.gz`: how far texts of several kinds are from a bundle's reference.
+
+The index is that of deploy/prometheus/recording.yml, of as many texts as OvationDrift asks for.
+"""
+
+import gettext
+import pydoc_data.topics
+import random
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.report import markdown
+from service import bundle
+from service.bundle import Histogram, Reference
+from service.classifier import Classifier
+from training.reviews import Source
+
+QUANTITIES = ("score", "tokens", "unknown_share")
+ALERTING = ("score", "unknown_share")
+TEXTS, THRESHOLD = 200, 0.25  # what OvationDrift asks for
+WINDOW_MINUTES, FOR_MINUTES = 30, 2
+FLOOR = 0.001  # the least share of a bin
+CODE_LINES = 30  # a text
+ROOT = Path(__file__).parents[1]
+Columns = dict[str, NDArray[np.float64]]  # each [text], by quantity
+
+
+def psi(values: NDArray[np.float64], reference: Histogram) -> float:
+    """The population stability index of `values` [text]."""
+    edges = np.array(reference.edges)
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+    found, expected = (np.maximum(part / part.sum(), FLOOR) for part in (counts, np.array(reference.counts)))
+    return float(((found - expected) * np.log(found / expected)).sum())
+
+
+def source_code(root: Path = ROOT) -> Iterator[str]:
+    """The project's own modules, in pieces."""
+    for path in sorted(root.glob("[a-z]*/**/*.py")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for start in range(0, len(lines), CODE_LINES):
+            yield "\n".join(lines[start : start + CODE_LINES])
+
+
+def feeds(data: Path, messages: Path, texts: int) -> Iterator[tuple[str, list[str]]]:
+    """Names and texts of each kind, at most `texts` of them."""
+    draw = random.Random(0)
+
+    def some(found: Sequence[str]) -> list[str]:
+        found = [text for text in found if text.strip()]
+        return draw.sample(found, min(texts, len(found)))
+
+    reviews = some([review.text for review in Source(data) if review.split == "test"])
+    paragraphs = [text.split("<br />") for text in reviews]
+    code = some(list(source_code()))
+    yield "test reviews", reviews
+    yield "the same, a tenth of them source code", some([*reviews[: 9 * len(code)], *code])
+    yield "their first paragraphs", some([parts[0] for parts in paragraphs])
+    yield (
+        "their single sentences",
+        some([s for parts in paragraphs for p in parts for s in re.split(r"(?<=[.!?])\s", p)]),
+    )
+    topics = "\n\n".join(pydoc_data.topics.topics.values()).split("\n\n")
+    yield "Python's documentation, paragraphs", some([text for text in topics if len(text) > 200])
+    yield f"source code, {CODE_LINES} lines", code
+    if found := [text for path in sorted(messages.glob("*.mo")) for text in _translations(path) if len(text) > 60]:
+        yield "German, messages of programs", some(found)
+    else:
+        click.echo(f"{messages}: expected catalogues of messages, found none", err=True)
+
+
+def _translations(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            catalogue = gettext.GNUTranslations(file)._catalog  # type: ignore[attr-defined]
+    except UnicodeDecodeError:  # its header comes too late to say how it is encoded
+        return []
+    return [text for text in catalogue.values() if isinstance(text, str)]
+
+
+def raises(texts: Columns, reference: Reference) -> bool:
+    """Whether OvationDrift's threshold is passed."""
+    return any(psi(texts[of], getattr(reference, of)) > THRESHOLD for of in ALERTING)
+
+
+def minutes_until(texts: Columns, before: Columns, reference: Reference, draw: np.random.Generator) -> str:
+    """After how many minutes it fires when, at an even rate, `texts` come from now on in the place of `before`."""
+    for minutes in range(1, WINDOW_MINUTES + 1):
+        counts = [1000 * (WINDOW_MINUTES - minutes) // WINDOW_MINUTES, 1000 * minutes // WINDOW_MINUTES]
+        window = {
+            of: np.concatenate([draw.choice(part[of], n) for part, n in zip((before, texts), counts, strict=True)])
+            for of in QUANTITIES
+        }
+        if raises(window, reference):
+            return str(minutes + FOR_MINUTES)
+    return "never"
+
+
+@click.command()
+@click.option("--model", type=click.Path(path_type=Path), default="models/imdb-bilstm", show_default=True)
+@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="aclImdb_v1.tar.gz")
+@click.option("--messages", type=click.Path(path_type=Path), default="/usr/share/locale/de/LC_MESSAGES")
+@click.option("--texts", type=click.IntRange(1), default=5000, show_default=True, help="of a kind, at most")
+@click.option("--windows", type=click.IntRange(1), default=1000, show_default=True, help=f"of {TEXTS} texts, drawn")
+def main(model: Path, data: Path, messages: Path, texts: int, windows: int) -> None:
+    """Prints, for each kind of text: the shares of unknown words and of uncertain answers; the index, the median of the
+    windows, the least and the greatest; the share of windows above the threshold; and after how many minutes the alert
+    fires when at an even rate these come in the place of reviews."""
+    classifier = Classifier(bundle.read(model), "cpu")
+    reference = classifier.manifest.reference
+    if reference is None:
+        raise click.ClickException(f"{model}: expected a bundle with a reference, found none")
+    draw = np.random.default_rng(0)
+    rows, before = [], None
+    for name, found in feeds(data, messages, texts):
+        answers = [classifier([text])[0] for text in found]
+        columns = {of: np.array([getattr(answer, of) for answer in answers], np.float64) for of in QUANTITIES}
+        before = before or columns  # the first are test reviews
+        drawn = [draw.integers(0, len(answers), TEXTS) for _ in range(windows)]
+        windowed = [{of: column[places] for of, column in columns.items()} for places in drawn]
+        indices = [[psi(window[of], getattr(reference, of)) for window in windowed] for of in QUANTITIES]
+        raised = np.mean([raises(window, reference) for window in windowed])
+        shares = (columns["unknown_share"].mean(), np.mean([answer.uncertain for answer in answers]))
+        rows.append(
+            (
+                name,
+                *(f"{share:.1%}" for share in shares),
+                *(f"{np.median(index):.2f} ({min(index):.2f} to {max(index):.2f})" for index in indices),
+                f"{raised:.0%}" if raised in (0, 1) else f"{raised:.1%}",
+                minutes_until(columns, before, reference, draw),
+            )
+        )
+    header = ("texts", "unknown", "uncertain", "PSI of score", "of tokens", "of unknown share", "above", "minutes")
+    click.echo(markdown(header, rows))
+
+
+if __name__ == "__main__":
+    main()
