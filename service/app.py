@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 import service
-from service import bundle, cores, grouping, logs, problems
+from service import bundle, cgroup, grouping, logs, problems
 from service.alarms import Alarms
 from service.batcher import Batcher, Closed, Overloaded
 from service.body import JsonRoute
@@ -54,7 +54,7 @@ def create_app(
     statuses |= dict.fromkeys(("/model", "/metrics", "/docs", "/openapi.json"), (200, 405))
     metrics = Metrics(classifier, dict(statuses))
     log = structlog.get_logger("ovation")
-    threads = settings.threads or min(_MOST_THREADS, max(1, cores.available() // settings.workers))
+    threads = settings.threads or min(_MOST_THREADS, max(1, cgroup.cores() // settings.workers))
 
     def on_batch(encoded: list[Encoded], seconds: float) -> None:
         metrics.observe_batch(encoded, seconds)

@@ -28,7 +28,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from service import bundle, cores
+from service import bundle, cgroup
 from service.batcher import Answer
 from service.classifier import Classifier, Prediction
 from service.tokenizer import Encoded
@@ -103,7 +103,7 @@ class Metrics:
             classifier.name, classifier.provider
         ).set(1)
         gauge("provider_fallback", "1 where CUDA was looked for and not found.").set(classifier.fallback is not None)
-        gauge("memory_limit_bytes", "What the cgroup allows; +Inf without a limit.").set(cores.memory_bytes())
+        gauge("memory_limit_bytes", "What the cgroup allows; +Inf without a limit.").set(cgroup.memory_bytes())
         # Every child is made now: a series that appears with its first event has no rate for it.
         self._request_seconds = {route: request_seconds.labels(route) for route in statuses}
         self._requests = {(route, code): requests.labels(route, code) for route in statuses for code in statuses[route]}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service import cores
+from service import cgroup
 
 
 def lay(root: Path, files: dict[str, str]) -> Path:
@@ -62,13 +62,13 @@ def test_the_smallest_quota_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
-    assert cores.available(lay(tmp_path, files)) == expected
+    assert cgroup.cores(lay(tmp_path, files)) == expected
 
 
 def test_never_more_than_it_may_be_scheduled_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3})
     root = lay(tmp_path, {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "800000 100000\n"})
-    assert cores.available(root) == 1
+    assert cgroup.cores(root) == 1
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_never_more_than_it_may_be_scheduled_on(tmp_path: Path, monkeypatch: pyt
     ],
 )
 def test_the_smallest_memory_limit_counts(tmp_path: Path, files: dict[str, str], expected: float) -> None:
-    assert cores.memory_bytes(lay(tmp_path, files)) == expected
+    assert cgroup.memory_bytes(lay(tmp_path, files)) == expected
 
 
 def test_here() -> None:
-    assert 1 <= cores.available() <= len(os.sched_getaffinity(0))
+    assert 1 <= cgroup.cores() <= len(os.sched_getaffinity(0))

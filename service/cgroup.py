@@ -1,4 +1,4 @@
-"""How much of the machine this process may use."""
+"""What the cgroup lets this process use of the machine: cores and memory."""
 
 import math
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 _NO_LIMIT = 2**60  # cgroup v1 says so with the largest multiple of a page
 
 
-def available(root: Path = Path("/")) -> int:
+def cores(root: Path = Path("/")) -> int:
     """Whole cores, at least 1: the cgroup's quota (v1 or v2), and never more than the process may be scheduled on.
 
     The host's own number says nothing inside a container: threads beyond the quota are only throttled.
