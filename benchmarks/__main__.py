@@ -35,7 +35,7 @@ def main(sections: tuple[str, ...], data: Path | None, seconds: float, quick: bo
         raise click.ClickException("expected two cores, one for the server and one for the load, found one")
     # Each connection is a file, for us and for the server.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    plan = Plan(data, _QUICK_SECONDS if quick else seconds, quick, cores[0], cores[-1])
+    plan = Plan(data, _QUICK_SECONDS if quick else seconds, quick, cores[0], cores[-1], rounds=1 if quick else 3)
     out.mkdir(parents=True, exist_ok=True)
     about: dict[str, Any] = {
         "texts": "made up" if data is None else f"test reviews of {data.name}",

@@ -66,7 +66,7 @@ def create_app(
         loop = asyncio.get_running_loop()
         loop.call_later(_LAST_WORDS_SECONDS, end, LOST)
 
-    batcher = Batcher[Encoded, Prediction](
+    batcher: Batcher[Encoded, Prediction] = Batcher(
         [Slot(classifier) for _ in range(threads)],
         lambda encoded: len(encoded.token_ids),
         grouping.measured(classifier.provider, classifier.seconds),

@@ -28,7 +28,7 @@ _INTERRUPT_SECONDS = 1.0  # what a hung batch gets to end after it was interrupt
 _POLL_SECONDS = 0.005  # between two looks at threads that end
 # While others wait, the loop is woken for results at most this often: it finds the caches full of the network's numbers
 # each time. Measured by `python -m benchmarks tuning`.
-HOLD_SECONDS = 0.003
+HOLD_SECONDS = 0.005
 
 
 class Overloaded(Exception):

@@ -62,8 +62,10 @@ class Grouping:
         return slice(end - sizes[end], end)
 
 
-# A CPU gains by a few rows at a time. On a GPU rows are nearly free beside the steps, which run one after another.
-ROWS = {"cpu": range(1, 9), "cuda": [2**power for power in range(7)]}
+# A CPU gains by a few rows at a time; more of them lose in the service what they gain alone, since what a larger batch
+# computes no longer fits the caches that it shares with the event loop (`python -m benchmarks tuning`). On a GPU rows are
+# nearly free beside the steps, which run one after another.
+ROWS = {"cpu": range(1, 6), "cuda": [2**power for power in range(7)]}
 MAX_TOKENS = {"cpu": 8192, "cuda": 65536}
 WINDOW = {"cpu": 32, "cuda": 256}  # a wider one costs more time to choose from than it saves
 

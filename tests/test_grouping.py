@@ -65,6 +65,6 @@ def test_what_is_measured_is_the_undisturbed_cost() -> None:
         return seconds("cpu", rows, tokens) + (0.1 if calls % 4 == 0 else 0.0)
 
     found = grouping.measured("cpu", disturbed)
-    for rows in range(1, 9):
+    for rows in grouping.ROWS["cpu"]:
         for tokens in (16, 256):
             assert found.cost(rows, tokens) == pytest.approx(seconds("cpu", rows, tokens), rel=0.01)

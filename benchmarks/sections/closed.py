@@ -15,28 +15,31 @@ BATCH = (1, 2)
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Rounds of the floor's parts and, right after them, of the service's loads by connections."""
+    """Rounds of the service's loads by connections, each right after the floor's parts for as many."""
     classifier = Classifier(bundle.read(plan.model), "cpu")
+    plan = plan.short
     rounds = []
-    for _ in range(plan.rounds):
-        parts = floor.parts(plan, classifier)
-        with service(plan.model, {plan.server_core}) as server:
-            single = {str(count): plan.load(server, count) for count in SINGLE}
-            batch = {str(count): plan.load(server, count, "/predict/batch", plan.batch_bodies) for count in BATCH}
-        rounds.append({"floor": parts, "single": single, "batch": batch})
+    with floor.empty(plan) as fastapi, service(plan.model, {plan.server_core}) as server:
+        for number in range(plan.rounds):
+            found: dict[str, Any] = {"floor": {}, "single": {}, "batch": {}}
+            for count in SINGLE:
+                found["floor"][str(count)] = floor.part(plan, classifier, number, count, fastapi)
+                found["single"][str(count)] = plan.load(server, count)
+            found["floor"]["batch"] = floor.part(plan, classifier, number, TEXTS_A_BATCH, fastapi)
+            for count in BATCH:
+                found["batch"][str(count)] = plan.load(server, count, "/predict/batch", plan.batch_bodies)
+            rounds.append(found)
     return {"rounds": rounds}
 
 
 def table(found: dict[str, Any]) -> str:
-    """Reviews a second, latencies, and the shares of the floor."""
+    """Reviews a second, latencies, and the shares of the floor: medians, and least and greatest, of all rounds."""
     rounds: list[dict[str, Any]] = found["rounds"]
 
-    def line(
-        kind: str, connections: int, reviews: int, share: Callable[[dict[str, Any], float], float] | None
-    ) -> list[str]:
+    def line(kind: str, connections: int, reviews: int, share: Callable[[dict[str, Any], float], float]) -> list[str]:
         loads = [part[kind][str(connections)] for part in rounds]
         rates = [load["requests_per_second"] * reviews for load in loads]
-        shares = [share(part["floor"], rate) for part, rate in zip(rounds, rates, strict=True)] if share else []
+        shares = [share(part["floor"], rate) for part, rate in zip(rounds, rates, strict=True)]
         return [
             f"{connections}, {reviews} a request",
             spread(rates),
@@ -44,19 +47,21 @@ def table(found: dict[str, Any]) -> str:
             str(sum(sum(load["errors"].values()) for load in loads)),
             spread([load["server_cores"] for load in loads], ".2f"),
             mebibytes(max(load["server_bytes"] for load in loads)),
-            spread(shares, ".1%") if shares else "",
+            spread(shares, ".1%"),
         ]
 
     lines = [
-        line("single", 1, 1, None),
-        line("single", 8, 1, lambda part, rate: rate / floor.requests_per_second(part, 8)),
-        line("single", 64, 1, lambda part, rate: rate / floor.requests_per_second(part, 64)),
+        *(line("single", count, 1, _single_share(count)) for count in SINGLE),
         *(line("batch", count, TEXTS_A_BATCH, _batch_share) for count in BATCH),
     ]
     names = ["reviews/s", "p50 ms", "p95 ms", "p99 ms", "errors", "cores used", "MiB", "share of the floor"]
     return markdown(["connections", *names], lines)
 
 
-def _batch_share(part: dict[str, Any], rate: float) -> float:
+def _single_share(connections: int) -> Callable[[dict[str, Any], float], float]:
+    return lambda parts, rate: rate / floor.requests_per_second(parts[str(connections)])
+
+
+def _batch_share(parts: dict[str, Any], rate: float) -> float:
     """Of tokenizer and network alone: HTTP's cost is spread over a request's reviews."""
-    return rate * (float(part["tokenizer_seconds"]) + floor.best(part, TEXTS_A_BATCH))
+    return rate * (float(parts["batch"]["tokenizer_seconds"]) + floor.best(parts["batch"]))

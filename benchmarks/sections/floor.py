@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from time import perf_counter
 from typing import Any
 
 from benchmarks.plan import Plan, pinned
 from benchmarks.report import markdown, spread
-from benchmarks.servers import free_port, running
+from benchmarks.servers import Server, free_port, running
 from service import bundle, grouping
 from service.classifier import Classifier
 from service.grouping import Grouping
@@ -16,85 +17,88 @@ from service.tokenizer import Batch, TokenIds
 
 CONNECTIONS = (8, 64)
 ROWS = range(1, 9)
+TEXTS = 512  # a round
 POLICY = "policy"
 
 Groups = list[list[TokenIds]]
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Rounds of `parts`."""
+    """Rounds of parts by connections, measured right after one another."""
     classifier = Classifier(bundle.read(plan.model), "cpu")
-    return {"rounds": [parts(plan, classifier) for _ in range(plan.rounds)]}
+    with empty(plan) as fastapi, empty(plan, "--raw") as raw:
+        return {
+            "rounds": [
+                {str(count): part(plan, classifier, number, count, fastapi, raw) for count in CONNECTIONS}
+                for number in range(plan.rounds)
+            ]
+        }
 
 
-def parts(plan: Plan, classifier: Classifier) -> dict[str, Any]:
-    """One round: the empty servers' loads by connections; tokenizer and network in seconds a review, by window."""
-    found: dict[str, Any] = {name: _empty(plan, options) for name, options in (("fastapi", ()), ("raw", ("--raw",)))}
+def part(
+    plan: Plan, classifier: Classifier, number: int, connections: int, fastapi: Server, raw: Server | None = None
+) -> dict[str, Any]:
+    """One round: the empty servers' loads; tokenizer and network in seconds a review, for some of the texts."""
+    found: dict[str, Any] = {"fastapi": plan.load(fastapi, connections)}
+    if raw:
+        found["raw"] = plan.load(raw, connections)
+    first = number * TEXTS % len(plan.texts)
+    texts = plan.texts[first : first + TEXTS]
     with pinned(plan.server_core):
         began = perf_counter()
-        ids = [classifier.tokenizer.encode(text).token_ids for text in plan.texts]
+        ids = [classifier.tokenizer.encode(text).token_ids for text in texts]
         found["tokenizer_seconds"] = (perf_counter() - began) / len(ids)
         policy = grouping.measured(classifier.provider, classifier.seconds)
         found["session_seconds"] = {
-            str(window): {
-                name: _session_seconds(classifier, groups) for name, groups in groupings(ids, window, policy).items()
-            }
-            for window in CONNECTIONS
+            name: _session_seconds(classifier, groups) for name, groups in groupings(ids, connections, policy).items()
         }
     return found
 
 
-def best(part: dict[str, Any], window: int) -> float:
-    """Seconds of the network a review, in the best of the groupings that `window` waiting reviews allow."""
-    seconds: dict[str, float] = part["session_seconds"][str(window)]
+def best(part: dict[str, Any]) -> float:
+    """Seconds of the network a review, in the best of the groupings that so many waiting reviews allow."""
+    seconds: dict[str, float] = part["session_seconds"]
     return min(seconds.values())
 
 
-def requests_per_second(part: dict[str, Any], connections: int) -> float:
+def requests_per_second(part: dict[str, Any]) -> float:
     """The floor of one round: empty handler, tokenizer and network, one after another."""
-    empty_seconds = 1 / part["fastapi"][str(connections)]["requests_per_second"]
-    return float(1 / (empty_seconds + part["tokenizer_seconds"] + best(part, connections)))
+    empty_seconds = 1 / part["fastapi"]["requests_per_second"]
+    return float(1 / (empty_seconds + part["tokenizer_seconds"] + best(part)))
 
 
 def table(found: dict[str, Any]) -> str:
     """What each part costs a review, and the floor they make."""
-    rounds: list[dict[str, Any]] = found["rounds"]
+    rounds: list[dict[str, dict[str, Any]]] = found["rounds"]
 
-    def line(name: str, value: Callable[[dict[str, Any], int], float]) -> list[str]:
-        return [name, *(spread([value(part, count) * 1e6 for part in rounds]) for count in CONNECTIONS)]
+    def line(name: str, value: Callable[[dict[str, Any]], float], scale: float = 1e6) -> list[str]:
+        return [name, *(spread([value(part[str(count)]) * scale for part in rounds]) for count in CONNECTIONS)]
 
-    groupings = list(rounds[0]["session_seconds"][str(CONNECTIONS[0])])
     lines = [
-        line("empty ASGI application (for comparison)", lambda part, n: 1 / part["raw"][str(n)]["requests_per_second"]),
-        line("empty FastAPI handler", lambda part, n: 1 / part["fastapi"][str(n)]["requests_per_second"]),
-        line("tokenizer", lambda part, n: part["tokenizer_seconds"]),
-        *(line(f"network, {_name(grouping)}", _of(grouping)) for grouping in groupings),
+        line("empty ASGI application (for comparison)", lambda part: 1 / part["raw"]["requests_per_second"]),
+        line("empty FastAPI handler", lambda part: 1 / part["fastapi"]["requests_per_second"]),
+        line("tokenizer", lambda part: float(part["tokenizer_seconds"])),
+        *(line(f"network, {_name(name)}", _of(name)) for name in rounds[0][str(CONNECTIONS[0])]["session_seconds"]),
         line("network, best", best),
-        line("floor", lambda part, n: 1 / requests_per_second(part, n)),
-        [
-            "floor, requests/s",
-            *(spread([requests_per_second(part, count) for part in rounds]) for count in CONNECTIONS),
-        ],
+        line("floor", lambda part: 1 / requests_per_second(part)),
+        line("floor, requests/s", requests_per_second, 1),
     ]
     return markdown(["µs a review", *(f"{count} connections, or reviews waiting" for count in CONNECTIONS)], lines)
 
 
-def _of(grouping: str) -> Callable[[dict[str, Any], int], float]:
-    def seconds(part: dict[str, Any], window: int) -> float:
-        return float(part["session_seconds"][str(window)][grouping])
-
-    return seconds
+def _of(grouping: str) -> Callable[[dict[str, Any]], float]:
+    return lambda part: float(part["session_seconds"][grouping])
 
 
 def _name(grouping: str) -> str:
     return "the service's own groups" if grouping == POLICY else f"rows sorted by length, at most {grouping} a call"
 
 
-def _empty(plan: Plan, options: Sequence[str]) -> dict[str, Any]:
+def empty(plan: Plan, *options: str) -> AbstractContextManager[Server]:
+    """The empty server, ready on the server's core."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.empty", "--port", str(port), *options]
-    with running(command, port, {plan.server_core}, {}) as server:
-        return {str(count): plan.load(server, count) for count in CONNECTIONS}
+    return running(command, port, {plan.server_core}, {})
 
 
 def groupings(ids: Sequence[TokenIds], window: int, policy: Grouping) -> dict[str, Groups]:

@@ -21,6 +21,7 @@ _OVATION = Peer(OURS, module="", requirements="")  # only how to ask; `service` 
 
 def measure(plan: Plan) -> dict[str, Any]:
     """Rounds of {name: {connections: load}}, and why a server could not be had, by name."""
+    plan = plan.short
     classifier = Classifier(bundle.read(plan.model), "cpu")
     rounds: list[dict[str, Any]] = [{} for _ in range(plan.rounds)]
     unavailable: dict[str, str] = {}

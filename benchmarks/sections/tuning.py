@@ -9,7 +9,12 @@ from benchmarks.servers import service
 CONNECTIONS = (8, 64)
 # Name: cores, inference threads, options of benchmarks.variant. With two cores the load shares the second.
 VARIANTS: dict[str, tuple[int, int, tuple[str, ...]]] = {
-    "defaults: 1 thread, 1 core, 5 ms, gc.freeze": (1, 1, ()),
+    "defaults: 1 thread, 1 core, switch interval 5 ms, gc.freeze, hold 5 ms, 5 rows": (1, 1, ()),
+    "hold 0 ms": (1, 1, ("--hold-seconds", "0")),
+    "hold 10 ms": (1, 1, ("--hold-seconds", "0.01")),
+    "at most 1 row": (1, 1, ("--rows", "1")),
+    "at most 3 rows": (1, 1, ("--rows", "3")),
+    "at most 8 rows": (1, 1, ("--rows", "8")),
     "2 threads, 1 core": (1, 2, ()),
     "1 thread, 2 cores": (2, 1, ()),
     "2 threads, 2 cores": (2, 2, ()),
@@ -21,6 +26,7 @@ VARIANTS: dict[str, tuple[int, int, tuple[str, ...]]] = {
 
 def measure(plan: Plan) -> dict[str, Any]:
     """Rounds of {variant: {connections: load}}."""
+    plan = plan.short
     return {
         "rounds": [{name: _loads(plan, *variant) for name, variant in VARIANTS.items()} for _ in range(plan.rounds)]
     }
