@@ -34,8 +34,8 @@ class Plan:
 
     @property
     def short(self) -> "Plan":
-        """Twice as many rounds, of short loads: the speed of a virtual machine drifts within seconds, and only what stands
-        close together compares."""
+        """Twice as many rounds, of short loads: the speed of a virtual machine drifts within seconds, and only what
+        stands close together compares."""
         return self if self.quick else replace(self, seconds=min(self.seconds, _SHORT_SECONDS), rounds=2 * self.rounds)
 
     @cached_property

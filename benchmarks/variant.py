@@ -10,7 +10,7 @@ import click
 
 from service import app, grouping
 from service.__main__ import main as service_main
-from service.batcher import HOLD_SECONDS
+from service.batcher import HOLD_SECONDS, Batcher
 
 
 @click.command()
@@ -25,7 +25,7 @@ def main(switch_seconds: float, freeze: bool, hold_seconds: float, rows: int) ->
     with (
         nullcontext() if freeze else patch.object(gc, "freeze"),
         patch.dict(grouping.ROWS, cpu=range(1, rows + 1)),
-        patch.object(app, "Batcher", partial(app.Batcher, hold_seconds=hold_seconds)),
+        patch.object(app, "Batcher", partial(Batcher, hold_seconds=hold_seconds)),
     ):
         service_main(["serve"])
 

@@ -63,11 +63,12 @@ class Grouping:
 
 
 # A CPU gains by a few rows at a time; more of them lose in the service what they gain alone, since what a larger batch
-# computes no longer fits the caches that it shares with the event loop (`python -m benchmarks tuning`). On a GPU rows are
-# nearly free beside the steps, which run one after another.
+# computes no longer fits the caches that it shares with the event loop (`python -m benchmarks tuning`). On a GPU rows
+# are nearly free beside the steps, which run one after another.
 ROWS = {"cpu": range(1, 6), "cuda": [2**power for power in range(7)]}
 MAX_TOKENS = {"cpu": 8192, "cuda": 65536}
-WINDOW = {"cpu": 32, "cuda": 256}  # a wider one costs more time to choose from than it saves
+# A wider one would make some wait longer than others save.
+WINDOW = {"cpu": 16, "cuda": 256}
 
 
 def measured(provider: str, seconds: Callable[[int, int], float]) -> Grouping:

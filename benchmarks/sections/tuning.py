@@ -1,5 +1,6 @@
 """What the service does under other numbers of threads and cores, and with the interpreter set otherwise."""
 
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.plan import Plan
@@ -26,7 +27,7 @@ VARIANTS: dict[str, tuple[int, int, tuple[str, ...]]] = {
 
 def measure(plan: Plan) -> dict[str, Any]:
     """Rounds of {variant: {connections: load}}."""
-    plan = plan.short
+    plan = replace(plan.short, rounds=plan.rounds)
     return {
         "rounds": [{name: _loads(plan, *variant) for name, variant in VARIANTS.items()} for _ in range(plan.rounds)]
     }
