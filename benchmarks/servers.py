@@ -105,9 +105,7 @@ def service(
     port = free_port()
     variables = {"MODEL": model.absolute(), "PORT": port, "WORKERS": workers, "THREADS": threads}
     settings = {f"OVATION_{name}": str(value) for name, value in variables.items()}
-    return running(
-        [sys.executable, "-m", *module], port, cores, {**settings, **(environment or {})}, "/health/ready"
-    )
+    return running([sys.executable, "-m", *module], port, cores, {**settings, **(environment or {})}, "/health/ready")
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
