@@ -175,7 +175,7 @@ async def test_exemplars_stand_in_openmetrics_only(collector: Collector, tiny_cl
     assert "trace_id" not in usual.text
     assert list(text_string_to_metric_families(usual.text))
     assert asked.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
-    samples = [sample for family in openmetrics_families(asked.text) for sample in family.samples]
+    samples = [sample for family in openmetrics_families(asked.text) for sample in family.samples]  # type: ignore[no-untyped-call]
     exemplars = [(sample.name, sample.labels["route"], sample.exemplar.labels) for sample in samples if sample.exemplar]
     [span] = named(collector, "POST /predict")
     ids = {"trace_id": CALLER.split("-")[1], "span_id": span.span_id.hex()}
