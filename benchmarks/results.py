@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "results"
-SECTIONS = ("grid", "floor", "closed", "peers", "open", "workers", "soak", "start", "tuning")
+SECTIONS = ("grid", "floor", "closed", "peers", "open", "workers", "soak", "start", "tuning", "tracing")
 _CUDA = "cuda"  # measured by itself, elsewhere: `python -m benchmarks.cuda`
 
 

@@ -99,12 +99,13 @@ def service(
     workers: int = 1,
     threads: int = 1,
     module: Sequence[str] = ("service", "serve"),
+    environment: Mapping[str, str] | None = None,
 ) -> AbstractContextManager[Server]:
     """The service, ready on `cores`, with its defaults for all else: lines of JSON for each request, to a file."""
     port = free_port()
     variables = {"MODEL": model.absolute(), "PORT": port, "WORKERS": workers, "THREADS": threads}
-    environment = {f"OVATION_{name}": str(value) for name, value in variables.items()}
-    return running([sys.executable, "-m", *module], port, cores, environment, "/health/ready")
+    settings = {f"OVATION_{name}": str(value) for name, value in variables.items()}
+    return running([sys.executable, "-m", *module], port, cores, {**settings, **(environment or {})}, "/health/ready")
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

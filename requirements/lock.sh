@@ -6,8 +6,11 @@ lock="uv pip compile --quiet --universal --fork-strategy fewest --python-version
 $lock pyproject.toml --extra cpu --generate-hashes --output-file requirements/cpu.txt
 $lock pyproject.toml --extra cuda --generate-hashes --output-file requirements/cuda.txt
 $lock pyproject.toml --extra cpu --extra training -c requirements/cpu.txt --output-file requirements/training.txt
-$lock pyproject.toml requirements/dev.in --extra cpu --extra training -c requirements/training.txt \
-    --output-file requirements/dev.txt
+# On top of either runtime.
+$lock pyproject.toml --extra tracing -c requirements/training.txt --generate-hashes \
+    --output-file requirements/tracing.txt
+$lock pyproject.toml requirements/dev.in --extra cpu --extra training --extra tracing \
+    -c requirements/training.txt -c requirements/tracing.txt --output-file requirements/dev.txt
 # torch's wheels name the CUDA packages they need, and its CPU wheels need none: pinned here, both would pull gigabytes.
 for file in requirements/training.txt requirements/dev.txt; do
     grep -vE '^(nvidia-|cuda-|triton==)' "$file" >"$file.new" && mv "$file.new" "$file"

@@ -66,6 +66,11 @@ def create_app(
         loop = asyncio.get_running_loop()
         loop.call_later(_LAST_WORDS_SECONDS, end, LOST)
 
+    tracing = None
+    if settings.tracing == "otlp":
+        from service.tracing import Tracing  # OpenTelemetry is loaded by those who want it
+
+        tracing = Tracing(classifier.name, settings.trace_ratio)
     batcher: Batcher[Encoded, Prediction] = Batcher(
         [Slot(classifier) for _ in range(threads)],
         lambda encoded: len(encoded.token_ids),
@@ -75,6 +80,7 @@ def create_app(
         settings.hang_seconds,
         on_batch=on_batch,
         on_death=on_death,
+        on_callers=tracing.batch if tracing is not None else None,
     )
     judge = Judge(classifier, batcher, metrics, Alarms())
 
@@ -96,6 +102,8 @@ def create_app(
         judge.draining = True
         await batcher.close()
         edge.tell()
+        if tracing is not None:
+            await tracing.close()
 
     app = FastAPI(
         title="Ovation",
@@ -120,6 +128,7 @@ def create_app(
         timeout_seconds=settings.timeout_seconds,
         shed=judge.shed,
         draining=lambda: judge.draining,
+        tracing=tracing,
     )
     app.middleware_stack = edge
     return app

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter
 from time import perf_counter
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from service.grouping import Grouping
 
@@ -74,6 +74,7 @@ class Ticket(Generic[Item, Result]):
     waiters: "list[_Waiter[Item, Result]]"
     found: list[Answer[Result] | None]
     missing: int
+    caller: object  # as given to `admit`
 
 
 @dataclass(slots=True, eq=False)
@@ -112,7 +113,9 @@ class Batcher(Generic[Item, Result]):
     The queue holds at most `max_items` and `max_tokens`; a request that finds nobody waiting is always admitted.
     While items wait, results may be held for `hold_seconds`.
     A batch that takes longer than `hang_seconds` is interrupted, then given up; `on_death` is then told why, once: a
-    slot is lost, and the process should be replaced. `on_batch` is told of each batch that was run and its seconds.
+    slot is lost, and the process should be replaced. `on_batch` is told of each batch that was run and its seconds;
+    `on_callers` of each that held items of callers given to `admit`: they, its items' tokens, when it began and ended
+    (perf_counter seconds) and how many items failed.
     """
 
     def __init__(
@@ -126,10 +129,12 @@ class Batcher(Generic[Item, Result]):
         hold_seconds: float = HOLD_SECONDS,
         on_batch: Callable[[list[Item], float], None] = lambda items, seconds: None,
         on_death: Callable[[str], None] = lambda reason: None,
+        on_callers: Callable[[list[Any], list[int], float, float, int], None] | None = None,
     ) -> None:
         self._tokens, self._grouping = tokens, grouping
         self._max_items, self._max_tokens, self._hang_seconds = max_items, max_tokens, hang_seconds
         self._hold_seconds, self._on_batch, self._on_death = hold_seconds, on_batch, on_death
+        self._on_callers = on_callers
         self._workers = [_Worker[Item, Result](slot) for slot in slots]
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -179,7 +184,9 @@ class Batcher(Generic[Item, Result]):
                 wait - seconds_left,
             )
 
-    def admit(self, items: Sequence[Item], seconds_left: float = math.inf) -> Ticket[Item, Result]:
+    def admit(
+        self, items: Sequence[Item], seconds_left: float = math.inf, caller: object = None
+    ) -> Ticket[Item, Result]:
         """Queues all of `items`, or raises Overloaded or Closed. Whoever awaits the ticket's answers must `leave`."""
         lengths = list(map(self._tokens, items))
         total = sum(lengths)
@@ -188,7 +195,8 @@ class Batcher(Generic[Item, Result]):
             self._start()
         assert self._loop is not None
         count = len(items)
-        ticket: Ticket[Item, Result] = Ticket(self._loop.create_future(), perf_counter(), [], [None] * count, count)
+        answers = self._loop.create_future()
+        ticket: Ticket[Item, Result] = Ticket(answers, perf_counter(), [], [None] * count, count, caller)
         ticket.waiters = [_Waiter(ticket, index, item, lengths[index]) for index, item in enumerate(items)]
         with self._wake:
             for waiter in ticket.waiters:
@@ -372,6 +380,10 @@ class Batcher(Generic[Item, Result]):
         if failed < len(batch):
             self.last_success = ended
             self._on_batch([waiter.item for waiter in batch], seconds)
+        if self._on_callers is not None:
+            callers = list(dict.fromkeys(caller for waiter in batch if (caller := waiter.ticket.caller) is not None))
+            if callers:
+                self._on_callers(callers, [waiter.tokens for waiter in batch], began, ended, failed)
 
     def _look_after(self) -> None:
         """Every so often: a batch that takes too long is interrupted, and given up when that does not end it."""

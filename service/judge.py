@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from itertools import islice
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
@@ -14,6 +15,9 @@ from service.classifier import Classifier, EvidenceUnavailable, Prediction
 from service.metrics import Metrics
 from service.problems import Problem
 from service.tokenizer import Encoded, tokens
+
+if TYPE_CHECKING:
+    from service.tracing import Trace
 
 # Longer texts are tokenized in slices, so that nobody else waits for the whole of one.
 _SLICE_CHARACTERS = 16_384
@@ -51,7 +55,10 @@ class Judge:
         state.tokens = sum([text.tokens for text in encoded])
         self.metrics.observe_tokenized(admitted - began)
         self._learn(state.body_bytes, sum([len(text.token_ids) for text in encoded]))
-        ticket = self.batcher.admit(encoded, state.deadline - admitted)
+        trace: Trace | None = request.scope["state"].get("trace")
+        ticket = self.batcher.admit(encoded, state.deadline - admitted, trace)
+        if trace is not None:
+            trace.admitted, trace.texts = ticket.since, len(encoded)
         answers = state.answers = await self._wait(request.receive, ticket)
         return answers
 

@@ -3,7 +3,8 @@
 import logging
 import logging.config
 import sys
-from typing import Any
+import traceback
+from typing import Any, TextIO
 
 import structlog
 from pydantic_core import to_json
@@ -16,14 +17,12 @@ def configure(log_format: str, log_level: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    # Never the local variables of a traceback: they hold the texts of users.
-    tracebacks = structlog.processors.ExceptionRenderer(
-        structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-    )
-    last: list[Any] = [tracebacks, structlog.processors.JSONRenderer(serializer=_to_json)]
+    last: list[Any] = [
+        structlog.processors.ExceptionRenderer(_places),
+        structlog.processors.JSONRenderer(serializer=_to_json),
+    ]
     if console:
-        plain = structlog.dev.plain_traceback
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=plain)]
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=_print_places)]
     # Our own lines go straight to stdout; the standard library's logging, which uvicorn uses, costs several times as
     # much a line, and there is a line for every request.
     structlog.configure(
@@ -48,6 +47,27 @@ def configure(log_format: str, log_level: str) -> None:
             "root": {"handlers": ["stdout"], "level": log_level.upper()},
         }
     )
+
+
+# Of a traceback never the local variables, nor what the exception says: both may hold the texts of users. onnxruntime
+# sees numbers alone, and what it says of them is worth reading.
+_as_dicts = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+
+
+def _says(kind: type[BaseException]) -> bool:
+    return kind.__module__.startswith("onnxruntime")
+
+
+def _places(exc_info: structlog.typing.ExcInfo) -> list[dict[str, Any]]:
+    found = _as_dicts(exc_info)
+    for part in found if not _says(exc_info[0]) else found[1:]:
+        part.update(exc_value="", exc_notes=[], exceptions=[])
+    return found
+
+
+def _print_places(file: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    kind, error, places = exc_info
+    file.write("\n" + "".join(traceback.format_tb(places)) + kind.__name__ + (f": {error}" if _says(kind) else ""))
 
 
 def _to_json(line: Any, **options: Any) -> str:

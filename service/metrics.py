@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from prometheus_client import (
+    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
     Gauge,
@@ -25,6 +26,7 @@ from prometheus_client import (
 )
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -113,10 +115,10 @@ class Metrics:
         if self._folder:
             _bury_the_dead(Path(self._folder))
 
-    def observe_request(self, route: str, status: int, seconds: float) -> None:
-        """One request, whatever came of it."""
+    def observe_request(self, route: str, status: int, seconds: float, exemplar: dict[str, str] | None = None) -> None:
+        """One request, whatever came of it; `exemplar` names its trace (one process of several keeps none)."""
         (self._requests.get((route, status)) or self._new_request(route, status)).inc()
-        self._request_seconds[route].observe(seconds)
+        self._request_seconds[route].observe(seconds, exemplar)
 
     def observe_shed(self) -> None:
         """One request that was refused by its length."""
@@ -157,16 +159,18 @@ class Metrics:
             if prediction.truncated:
                 self._truncated.inc()
 
-    def render(self) -> bytes:
-        """The Prometheus text format."""
-        if not self._folder:
-            return generate_latest(self.registry)
-        _bury_the_dead(Path(self._folder))
-        together = CollectorRegistry()
-        together.register(self._reference)
-        together.register(_Workers(Path(self._folder)))
-        MultiProcessCollector(together, self._folder)  # type: ignore[no-untyped-call]
-        return generate_latest(together)
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """Prometheus' text, or OpenMetrics, which alone has exemplars, where `accept` names it; with its media type."""
+        registry = self.registry
+        if self._folder:
+            _bury_the_dead(Path(self._folder))
+            registry = CollectorRegistry()
+            registry.register(self._reference)
+            registry.register(_Workers(Path(self._folder)))
+            MultiProcessCollector(registry, self._folder)  # type: ignore[no-untyped-call]
+        if "application/openmetrics-text" in accept:
+            return openmetrics.generate_latest(registry), openmetrics.CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call]
+        return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
 class _Reference(Collector):

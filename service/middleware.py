@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 from starlette.requests import ClientDisconnect
@@ -14,6 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.batcher import Closed
 from service.metrics import OTHER, Metrics
 from service.problems import Problem, problem_of
+
+if TYPE_CHECKING:
+    from service.tracing import Trace, Tracing
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _MILLISECONDS = re.compile(rb"[1-9][0-9]{0,8}")
@@ -24,6 +27,7 @@ _TELL_SECONDS = 0.02
 class _Ended(NamedTuple):
     scope: Scope
     status: int
+    ended: float  # perf_counter seconds
     seconds: float
 
 
@@ -47,9 +51,11 @@ class Edge:
         timeout_seconds: float,
         shed: Callable[[int, float], None],
         draining: Callable[[], bool],
+        tracing: "Tracing | None" = None,
     ) -> None:
         self._app, self._metrics, self._routes, self._judged, self._model = app, metrics, routes, judged, model
         self._timeout_seconds, self._shed, self._draining = timeout_seconds, shed, draining
+        self._tracing = tracing
         self._log = structlog.get_logger("ovation")
         self._ended: list[_Ended] = []
 
@@ -80,6 +86,8 @@ class Edge:
             if app is None:
                 self.tell()  # /metrics must know of every request before it
             else:
+                if self._tracing is not None:
+                    state["trace"] = self._tracing.begin(scope, sent, began)
                 self._admit(sent, state, began)
             await (app or self._app)(scope, receive, send_with_id)
         except ClientDisconnect:
@@ -97,18 +105,29 @@ class Edge:
             await problem.response(path, request_id)(scope, receive, send_with_id)
         finally:
             # 499 is nginx's: the caller left before an answer began.
-            self._ended.append(_Ended(scope, status or 499, perf_counter() - began))
+            ended = perf_counter()
+            self._ended.append(_Ended(scope, status or 499, ended, ended - began))
             if len(self._ended) == 1:
                 asyncio.get_running_loop().call_later(_TELL_SECONDS, self.tell)
 
     def tell(self) -> None:
         """Counts and logs the requests that have ended since it was last called."""
         ended, self._ended = self._ended, []
-        for scope, status, seconds in ended:
+        for scope, status, end, seconds in ended:
             path, state = scope["path"], scope["state"]
             route = path if path in self._routes else OTHER
-            self._metrics.observe_request(route, status, seconds)
-            self._metrics.observe_answers(state.get("answers", ()))
+            answers = state.get("answers", ())
+            trace: Trace | None = state.get("trace")
+            more: dict[str, object] = {}
+            if answers:
+                more["queue_seconds"] = round(max([answer.queue_seconds for answer in answers]), 6)
+                more["tokenize_seconds"] = round(state["tokenize_seconds"], 6)
+                more["compute_seconds"] = round(max([answer.compute_seconds for answer in answers]), 6)
+            if trace is not None and self._tracing is not None:
+                more |= trace.ids
+                self._tracing.end(trace, end, status, state.get("tokens"), state.get("tokenize_seconds"))
+            self._metrics.observe_request(route, status, seconds, trace.ids if trace is not None else None)
+            self._metrics.observe_answers(answers)
             self._log.info(
                 "request",
                 request_id=state["request_id"],
@@ -118,6 +137,7 @@ class Edge:
                 seconds=round(seconds, 6),
                 tokens=state.get("tokens"),
                 model=self._model,
+                **more,
             )
 
     def _admit(self, sent: dict[bytes, bytes], state: dict[str, object], began: float) -> None:

@@ -137,10 +137,11 @@ def operator_router(judge: Judge, settings: Settings) -> APIRouter:
         return schemas.Health(status="live")
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {CONTENT_TYPE_LATEST: {}}}})
-    async def metrics() -> Response:
-        """Prometheus' text format."""
+    async def metrics(request: Request) -> Response:
+        """Prometheus' text format, or OpenMetrics for whoever accepts it."""
         judge.metrics.observe_waiting(judge.batcher.waiting)
-        return Response(judge.metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        content, media_type = judge.metrics.render(request.headers.get("accept", ""))
+        return Response(content, headers={"Content-Type": media_type, "Vary": "Accept"})
 
     return router
 

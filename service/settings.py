@@ -1,9 +1,10 @@
 """Every environment variable of the service, its unit and its default."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -55,6 +56,28 @@ class Settings(BaseSettings):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="least severe lines to write")
     ] = "info"
+
+    tracing: Annotated[
+        Literal["off", "otlp"], Field(description="`otlp` sends spans to `OTEL_EXPORTER_OTLP_ENDPOINT`; see below")
+    ] = "off"
+    trace_ratio: Annotated[
+        float,
+        Field(ge=0, le=1, description="share of the requests traced; a caller's `traceparent` decides for itself"),
+    ] = 0.1
+
+    @field_validator("tracing")
+    @classmethod
+    def _installed(cls, tracing: str) -> str:
+        if tracing == "otlp":
+            try:
+                found = find_spec("opentelemetry.sdk") and find_spec("opentelemetry.exporter.otlp.proto.http")
+            except ModuleNotFoundError:
+                found = None
+            if found is None:
+                raise ValueError(
+                    "expected the extra `tracing`, found no OpenTelemetry: pip install -r requirements/tracing.txt"
+                )
+        return tracing
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -105,6 +105,10 @@ def test_serve_starts_answers_and_stops_on_sigterm(tiny_bundle_path: Path) -> No
     [request] = [line for line in lines if line["event"] == "request"]
     assert (request["status"], request["route"], request["tokens"]) == (200, "/predict", 8)
     assert request["request_id"] == answer.headers["x-request-id"]
+    parts = [request[f"{part}_seconds"] for part in ("tokenize", "queue", "compute")]
+    assert min(parts) >= 0
+    assert sum(parts) < request["seconds"]
+    assert "trace_id" not in request
     assert "sekret" not in (out + errors).lower()
     assert process.returncode in (0, -signal.SIGTERM)
 
