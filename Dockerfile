@@ -12,8 +12,9 @@ RUN apt-get update \
 
 # What changes seldom comes first: the packages, then the bundle, then the code.
 FROM python AS packages
-COPY requirements/venv.sh requirements/cpu.txt /requirements/
-RUN /requirements/venv.sh /requirements/cpu.txt
+ARG REQUIREMENTS=cpu
+COPY requirements/venv.sh requirements/${REQUIREMENTS}.txt /requirements/
+RUN /requirements/venv.sh /requirements/${REQUIREMENTS}.txt
 
 FROM python-cuda AS packages-cuda
 COPY requirements/venv.sh requirements/cuda.txt /requirements/
