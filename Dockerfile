@@ -10,15 +10,17 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
 
-# What changes seldom comes first: the packages, then the bundle, then the code.
+# What changes seldom comes first: the packages, then the bundle, then the code. REQUIREMENTS="cpu tracing" (or "cuda
+# tracing") has what OVATION_TRACING=otlp needs, too.
 FROM python AS packages
 ARG REQUIREMENTS=cpu
-COPY requirements/venv.sh requirements/${REQUIREMENTS}.txt /requirements/
-RUN /requirements/venv.sh /requirements/${REQUIREMENTS}.txt
+COPY requirements /requirements
+RUN /requirements/venv.sh ${REQUIREMENTS}
 
 FROM python-cuda AS packages-cuda
-COPY requirements/venv.sh requirements/cuda.txt /requirements/
-RUN /requirements/venv.sh /requirements/cuda.txt
+ARG REQUIREMENTS=cuda
+COPY requirements /requirements
+RUN /requirements/venv.sh ${REQUIREMENTS}
 
 # Another bundle is built in with --build-arg BUNDLE=models/mine, or mounted over this one.
 FROM python AS source
