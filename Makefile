@@ -5,7 +5,7 @@ RUNTIME ?= cpu
 VENV := .venv$(if $(filter cuda,$(RUNTIME)),-cuda)
 BIN := $(VENV)/bin
 
-.PHONY: serve test lint format train bench lock clean
+.PHONY: serve test test-image lint format train bench lock clean
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.service ## serve the bundled model on 127.0.0.1:8000 (OVATION_HOST, OVATION_PORT)
@@ -13,6 +13,9 @@ serve: $(VENV)/.service ## serve the bundled model on 127.0.0.1:8000 (OVATION_HO
 
 test: lint ## format check, lint, types and all tests
 	$(BIN)/python -m pytest
+
+test-image: ## build the image and try it in compose (needs Docker with BuildKit, and Compose)
+	$(PYTHON) tests/image_smoke.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -30,6 +30,8 @@ def main() -> None:
 @main.command()
 def serve() -> None:
     """Serves the bundle at OVATION_MODEL over HTTP until SIGTERM or Ctrl-C."""
+    # Nothing to drain while it starts; and process 1 of a container would not even end without a handler.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     from pydantic import ValidationError
 
     from service import logs
@@ -69,9 +71,9 @@ def _serve_one(settings: Any) -> None:
 
     from service.app import create_app
 
+    server = uvicorn.Server(_config(create_app(settings), settings))
     # uvicorn raises the signal again when it has stopped: a drained service ended as it should, with code 0.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
-    server = uvicorn.Server(_config(create_app(settings), settings))
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     if not server.started:

@@ -138,9 +138,10 @@ def operator_router(judge: Judge, settings: Settings) -> APIRouter:
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {CONTENT_TYPE_LATEST: {}}}})
     async def metrics(request: Request) -> Response:
-        """Prometheus' text format, or OpenMetrics for whoever accepts it."""
+        """Prometheus' text format; where requests are traced, OpenMetrics with exemplars for whoever accepts it."""
         judge.metrics.observe_waiting(judge.batcher.waiting)
-        content, media_type = judge.metrics.render(request.headers.get("accept", ""))
+        accept = request.headers.get("accept", "") if settings.tracing == "otlp" else ""
+        content, media_type = judge.metrics.render(accept)
         return Response(content, headers={"Content-Type": media_type, "Vary": "Accept"})
 
     return router

@@ -33,6 +33,21 @@ def test_the_settings_table_is_the_settings() -> None:
     assert rows == expected
 
 
+def test_compose_passes_every_setting_on() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    passed = re.findall(r"^    OVATION_(\w+):", compose, re.MULTILINE)
+    # The image and the published port decide the others.
+    assert {name.lower() for name in passed} >= Settings.model_fields.keys() - {"host", "port", "provider"}
+
+
+def test_compose_waits_for_the_longest_drain_by_default() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    patience = re.search(r"stop_grace_period: \$\{OVATION_STOP_GRACE_PERIOD:-(\d+)s\}", compose)
+    assert patience
+    settings = Settings.model_fields
+    assert int(patience[1]) > settings["pre_stop_seconds"].default + settings["grace_seconds"].default + 2
+
+
 def test_the_commands_exist() -> None:
     commands = re.findall(r"python -m (service|training) (\w+)([^\n`#]*)", "\n".join(PAGES))
     assert len(commands) >= 8
@@ -45,8 +60,8 @@ def test_the_commands_exist() -> None:
 
 
 def test_the_make_targets_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"(?:^|`)make ([a-z]+)", "\n".join(PAGES), re.MULTILINE)) <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", "\n".join(PAGES), re.MULTILINE)) <= targets
 
 
 def test_the_changelog_names_this_version() -> None:

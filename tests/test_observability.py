@@ -208,7 +208,9 @@ def test_source_code_raises_drift_and_the_reference_does_not(promtool: str, tmp_
             answers: list[dict[str, Any]] = []
             for start in range(0, len(texts), 50):
                 body = {"texts": texts[start : start + 50]}
-                answers += (await client.post("/predict/batch", json=body)).json()["predictions"]
+                answer = await client.post("/predict/batch", json=body)
+                assert answer.status_code == 200, answer.text
+                answers += answer.json()["predictions"]
             return answers, samples((await client.get("/metrics")).text)
 
     answers, live = asyncio.run(judge())

@@ -113,6 +113,17 @@ def test_serve_starts_answers_and_stops_on_sigterm(tiny_bundle_path: Path) -> No
     assert process.returncode in (0, -signal.SIGTERM)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_while_it_starts_ends_it(tmp_path: Path, workers: str) -> None:
+    manifest = tmp_path / "manifest.json"
+    os.mkfifo(manifest)
+    process = run_service("serve", OVATION_MODEL=str(tmp_path), OVATION_PORT="0", OVATION_WORKERS=workers)
+    with manifest.open("wb"):  # opens when the service opens its end, which then waits for the first byte
+        process.send_signal(signal.SIGTERM)
+        out, errors = process.communicate(timeout=60)
+    assert (process.returncode, out, errors) == (0, "", "")
+
+
 def test_a_damaged_bundle_ends_the_process_with_code_3(tiny_bundle_path: Path, tmp_path: Path) -> None:
     damaged = Path(shutil.copytree(tiny_bundle_path, tmp_path / "damaged"))
     (damaged / "model.onnx").write_bytes(b"short")
