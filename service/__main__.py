@@ -13,11 +13,10 @@ from typing import Any
 import click
 
 from service import bundle
-from service.bundle import BundleError
+from service.bundle import DAMAGED, BundleError
 from service.classifier import Classifier, EvidenceUnavailable, ProviderError
 from service.tokenizer import BlankText
 
-DAMAGED = 3  # the exit code for a bundle or a provider that cannot be served
 # uvicorn cancels what is still open this long after those who waited were answered 503.
 _LAST_SECONDS = 2
 
@@ -73,7 +72,7 @@ def _serve_one(settings: Any) -> None:
 
     server = uvicorn.Server(_config(create_app(settings), settings))
     # uvicorn raises the signal again when it has stopped: a drained service ended as it should, with code 0.
-    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    signal.signal(signal.SIGTERM, lambda number, frame: None if server.started else sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     if not server.started:

@@ -9,30 +9,27 @@ from contextlib import asynccontextmanager
 
 import structlog
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 import service
 from service import bundle, cgroup, grouping, logs, problems
 from service.alarms import Alarms
-from service.batcher import Batcher, Closed, Overloaded
+from service.batcher import Batcher
 from service.body import JsonRoute
-from service.bundle import BundleError
-from service.classifier import Classifier, EvidenceUnavailable, Prediction, ProviderError, Slot
+from service.bundle import DAMAGED, BundleError
+from service.classifier import Classifier, Prediction, ProviderError, Slot
 from service.drain import Drain
 from service.judge import Judge
 from service.metrics import OTHER, Metrics
 from service.middleware import Edge
 from service.routes import operator_router, predict_router
 from service.settings import Settings
-from service.tokenizer import BlankText, Encoded
+from service.tokenizer import Encoded
 
-DAMAGED = 3  # the exit code for a bundle or a provider that cannot be served
 LOST = 70  # for an inference thread that hung or died: whoever supervises the process starts another
 
 _PREDICT_STATUSES = (200, 400, 405, 408, 413, 415, 422, 429, 499, 500, 503, 504)
 _HEALTH_STATUSES = (200, 405, 503)
-_HANDLED = (RequestValidationError, HTTPException, problems.Problem, BlankText, EvidenceUnavailable)
 _JUDGED = ("/predict", "/predict/batch")
 # One event loop feeds no more: beyond that, more workers.
 _MOST_THREADS = 4
@@ -117,7 +114,7 @@ def create_app(
     predict = predict_router(judge, settings)
     app.include_router(predict)
     app.include_router(operator_router(judge, settings))
-    for error in (*_HANDLED, Overloaded, Closed, TimeoutError):
+    for error in (HTTPException, problems.Problem):  # all that the routes that `app` calls itself may raise
         app.add_exception_handler(error, problems.answer)
     edge = Edge(
         app.build_middleware_stack(),
@@ -126,6 +123,7 @@ def create_app(
         judged={route.path: route.handle for route in predict.routes if isinstance(route, JsonRoute)},
         model=classifier.name,
         timeout_seconds=settings.timeout_seconds,
+        max_body_bytes=settings.max_body_bytes,
         shed=judge.shed,
         draining=lambda: judge.draining,
         tracing=tracing,

@@ -26,6 +26,7 @@ _Result = TypeVar("_Result", covariant=True)
 _FORGET = 0.98  # of the measured rate at each batch: it follows the last fifty or so
 _INTERRUPT_SECONDS = 1.0  # what a hung batch gets to end after it was interrupted
 _POLL_SECONDS = 0.005  # between two looks at threads that end
+_LAST_SECONDS = 0.25  # what the batches of the other slots get to end when one is lost
 # While others wait, the loop is woken for results at most this often: it finds the caches full of the network's numbers
 # each time. Measured by `python -m benchmarks tuning`.
 HOLD_SECONDS = 0.005
@@ -145,7 +146,7 @@ class Batcher(Generic[Item, Result]):
         self._waiting_tokens = 0
         self._wake = threading.Condition()
         self._idle = 0
-        self._admitted, self._nudging = 0, False
+        self._admitted, self._nudging, self._collecting = 0, False, False
         self._closed = self._dead = False
         self._rate_tokens = self._rate_seconds = 0.0
         self._last_end = 0.0
@@ -167,14 +168,14 @@ class Batcher(Generic[Item, Result]):
         """Raises Closed, or Overloaded where a request of this size would find no room or no time."""
         if self._closed:
             raise Closed("the service is stopping")
-        if not self._waiting:
+        if not (waiting := len(self._waiting)):  # read once: the slots take from it meanwhile
             return
         rate = self.tokens_per_second
         excess = self._waiting_tokens + tokens - self._max_tokens
-        if len(self._waiting) + items > self._max_items or excess > 0:
-            needed = max(excess, self._waiting_tokens / len(self._waiting) * items)
+        if waiting + items > self._max_items or excess > 0:
+            needed = max(excess, self._waiting_tokens / waiting * items)
             raise Overloaded(
-                f"expected room for {items} more texts ({tokens} tokens), found {len(self._waiting)} of "
+                f"expected room for {items} more texts ({tokens} tokens), found {waiting} of "
                 f"{self._max_items} places and {self._waiting_tokens} of {self._max_tokens} tokens taken",
                 needed / rate if rate else 1,
             )
@@ -203,9 +204,13 @@ class Batcher(Generic[Item, Result]):
                 self._waiting[waiter] = None
             self._waiting_tokens += total
         self._admitted += 1
-        if self._idle and not self._nudging:
-            self._nudging = True
-            self._loop.call_soon(self._nudge, self._admitted, ticket.since)
+        if self._idle:
+            if not self._nudging:
+                self._nudging = True
+                self._loop.call_soon(self._nudge, self._admitted, ticket.since)
+        elif not self._collecting and self._hold_seconds:
+            self._collecting = True
+            self._loop.call_later(self._hold_seconds, self._collect_held)
         return ticket
 
     def leave(self, ticket: Ticket[Item, Result]) -> int:
@@ -260,6 +265,7 @@ class Batcher(Generic[Item, Result]):
 
     def _start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._last_end = perf_counter()
         for number, worker in enumerate(self._workers):
             # Daemons: one that hangs in native code must not keep the process from ending.
             thread = threading.Thread(target=self._work, args=(worker,), name=f"slot-{number}", daemon=True)
@@ -286,7 +292,7 @@ class Batcher(Generic[Item, Result]):
         except BaseException as error:  # the thread ends: whoever waited for it must hear
             reason = f"an inference thread died of {type(error).__name__}"
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
-                self._loop.call_soon_threadsafe(self._die, reason, error)
+                self._loop.call_soon_threadsafe(self._die, worker, reason, error)
 
     def _take(self, worker: _Worker[Item, Result]) -> bool:
         """Waits for work and puts the next group into `worker.batch`; False when there will be none."""
@@ -355,6 +361,15 @@ class Batcher(Generic[Item, Result]):
             self._deliver(self._done.popleft())
         self._collected = perf_counter()
 
+    def _collect_held(self) -> None:
+        """Hands over what was held, and comes again while anybody waits."""
+        assert self._loop is not None
+        self._collect()
+        if self._waiting:
+            self._loop.call_later(self._hold_seconds, self._collect_held)
+        else:
+            self._collecting = False
+
     def _deliver(self, done: "_Done[Item, Result]") -> None:
         """Gives each caller its result; one that left meanwhile is passed over."""
         batch, results, began, ended, idled = done
@@ -391,31 +406,43 @@ class Batcher(Generic[Item, Result]):
         self._collect()  # a batch that hangs must not keep from others what was done before it
         now = perf_counter()
         for worker in self._workers:
-            if not worker.batch or worker.given_up:
-                continue
-            if worker.interrupted is None:
-                if now - worker.began > self._hang_seconds:
-                    worker.interrupted = now
-                    worker.slot.interrupt()
-            elif now - worker.interrupted > _INTERRUPT_SECONDS:
+            with self._wake:  # so that the slot cannot take its next batch in between, which would be interrupted
+                if not worker.batch or worker.given_up:
+                    continue
+                if worker.interrupted is None:
+                    if now - worker.began > self._hang_seconds:
+                        worker.interrupted = now
+                        worker.slot.interrupt()
+                    continue
+                if now - worker.interrupted <= _INTERRUPT_SECONDS:
+                    continue
                 worker.given_up = True
-                reason = f"a batch hung: expected it to end within {self._hang_seconds} s, found it running after"
-                self._die(reason, Hung(f"{reason} {now - worker.began:.1f} s"))
-                return
+            reason = f"a batch hung: expected it to end within {self._hang_seconds} s, found it running after"
+            self._die(worker, reason, Hung(f"{reason} {now - worker.began:.1f} s"))
+            return
         if not self._dead:
             self._watch = self._loop.call_later(min(1.0, self._hang_seconds / 4), self._look_after)
 
-    def _die(self, reason: str, error: BaseException) -> None:
+    def _die(self, lost: _Worker[Item, Result], reason: str, error: BaseException) -> None:
         """A slot is lost: those it ran fail, those who wait are told to come back, nobody is admitted any more."""
+        assert self._loop is not None
         if self._dead:
             return
         self._dead = True
-        for worker in self._workers:
+        self._collect()
+        failure = error if isinstance(error, Exception) else Hung(reason)
+        self._fail([lost], failure)
+        self.abandon()
+        self._loop.call_later(_LAST_SECONDS, self._fail, self._workers, failure)
+        self._on_death(reason)
+
+    def _fail(self, workers: Sequence[_Worker[Item, Result]], failure: Exception) -> None:
+        """Answers those whose batches these run, but for what was done meanwhile."""
+        self._collect()
+        for worker in workers:
             for waiter in worker.batch:
                 if not waiter.ticket.answers.done():
-                    waiter.ticket.answers.set_exception(error if isinstance(error, Exception) else Hung(reason))
-        self.abandon()
-        self._on_death(reason)
+                    waiter.ticket.answers.set_exception(failure)
 
 
 def _checked(results: Sequence[Result], expected: int) -> Sequence[Result]:

@@ -26,6 +26,9 @@ MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_FILE_BYTES = 2**31
 
 
+DAMAGED = 3  # the exit code of a process for a bundle or a provider that cannot be served
+
+
 class BundleError(Exception):
     """A bundle that must not be served; the message says the path, what was expected and what was found."""
 

@@ -24,17 +24,19 @@ class Drain:
         self._begin, self._abandon = begin, abandon
         self._pre_stop_seconds, self._grace_seconds = pre_stop_seconds, grace_seconds
         self._loop = asyncio.get_running_loop()
-        self._begun = False
+        self._first: int | None = None
         self._uvicorns: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             self._uvicorns = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._begun:
+        if self._first == signal.SIGINT and number == signal.SIGTERM:
+            return  # Ctrl-C reaches every process of a terminal; uvicorn's supervisor then sends this besides
+        if self._first is not None:
             for _ in range(2):  # uvicorn takes its second SIGINT for "now"
                 self._uvicorns[signal.SIGINT](signal.SIGINT, frame)
             return
-        self._begun = True
+        self._first = number
         self._loop.call_soon_threadsafe(self._start, number)
 
     def _start(self, number: int) -> None:

@@ -11,7 +11,7 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.batcher import Closed
+from service.batcher import Closed, Overloaded
 from service.metrics import OTHER, Metrics
 from service.problems import Problem, problem_of
 
@@ -49,11 +49,13 @@ class Edge:
         judged: Mapping[str, ASGIApp],
         model: str,
         timeout_seconds: float,
+        max_body_bytes: int,
         shed: Callable[[int, float], None],
         draining: Callable[[], bool],
         tracing: "Tracing | None" = None,
     ) -> None:
         self._app, self._metrics, self._routes, self._judged, self._model = app, metrics, routes, judged, model
+        self._max_body_bytes = max_body_bytes
         self._timeout_seconds, self._shed, self._draining = timeout_seconds, shed, draining
         self._tracing = tracing
         self._log = structlog.get_logger("ovation")
@@ -149,9 +151,12 @@ class Edge:
             seconds = min(seconds, int(value) / 1e3)
         state["deadline"] = began + seconds
         length = sent.get(b"content-length", b"")
+        body_bytes = int(length) if length.isdigit() else 0
+        if body_bytes > self._max_body_bytes:
+            return  # not to be answered 429 however busy: whoever reads it refuses it
         try:
-            self._shed(int(length) if length.isdigit() else 0, seconds)
-        except Exception:
+            self._shed(body_bytes, seconds)
+        except Overloaded:
             self._metrics.observe_shed()
             raise
 

@@ -32,7 +32,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "overloaded": (429, "No room, or not enough time before the deadline; try again after `Retry-After` seconds."),
     "internal": (500, "A fault of the service; its log has the request id."),
     "not_ready": (503, "The service is starting or stopping."),
-    "timeout": (504, "The deadline passed after the request had been admitted."),
+    "timeout": (504, "The deadline passed while the request was worked on."),
 }
 _BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
 

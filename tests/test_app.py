@@ -239,7 +239,7 @@ async def test_evidence_that_the_bundle_does_not_give(tiny_classifier: Classifie
 
 async def test_a_full_queue_refuses_whole_requests(tiny_classifier: Classifier) -> None:
     held = Held(tiny_classifier)
-    async with client_of(make_app(held, max_texts=2, max_waiting_texts=2)) as client:
+    async with client_of(make_app(held, max_texts=2, max_waiting_texts=2, max_body_bytes=1000)) as client:
         running = asyncio.create_task(client.post("/predict", json={"text": "good"}))
         await asyncio.to_thread(held.entered.acquire)  # taken from the queue, held in the thread
         waiting = asyncio.create_task(client.post("/predict", json={"text": "good good"}))
@@ -248,6 +248,8 @@ async def test_a_full_queue_refuses_whole_requests(tiny_classifier: Classifier) 
         refused = await client.post("/predict/batch", json={"texts": ["sekret", "sekret"]})
         check_problem(refused, 429, "overloaded")
         assert refused.headers["retry-after"] == "1"
+        # However busy: what is too large will be tomorrow, too.
+        check_problem(await client.post("/predict", json={"text": "x" * 2000}), 413, "body_too_large")
         held.gate.set()
         assert [(await task).status_code for task in (running, waiting)] == [200, 200]
         assert held.judged == [1, 2]  # nothing of the refused request was run

@@ -61,10 +61,10 @@ def make(
     hang_seconds: float = 30.0,
     on_batch: Callable[[list[int], float], None] = lambda items, seconds: None,
     on_death: Callable[[str], None] = lambda reason: None,
+    hold_seconds: float = 0.0,  # so that a gate tells when each batch is over
 ) -> Batcher[int, int]:
     grouping = replace(JOIN, steps={count: JOIN.steps[count] for count in range(1, rows + 1)})
-    # Nothing is held, so that a gate tells when each batch is over; what holding does is tested by itself.
-    return Batcher(slots, lambda item: item, grouping, waiting, tokens, hang_seconds, 0.0, on_batch, on_death)
+    return Batcher(slots, lambda item: item, grouping, waiting, tokens, hang_seconds, hold_seconds, on_batch, on_death)
 
 
 async def results(batcher: Batcher[int, int], *items: int, seconds_left: float = 60.0) -> list[int]:
@@ -372,4 +372,42 @@ async def test_batches_are_told() -> None:
     [(items, seconds)] = told
     assert items == [1, 2]
     assert seconds == found[0].compute_seconds
+    await batcher.close()
+
+
+class Second(Gate):
+    """Lets its first batches through, and waits from the batch with a 7 in it on."""
+
+    def __call__(self, items: Sequence[int]) -> list[int]:
+        if 7 in items:
+            return super().__call__(items)
+        self.batches.append(list(items))
+        return [2 * item for item in items]
+
+
+async def test_what_is_held_does_not_wait_for_the_batch_after_it() -> None:
+    gate = Second()
+    batcher = make(gate, rows=1, hold_seconds=0.02)
+    tasks = [ask(batcher, item) for item in (1, 2, 3, 7, 4)]
+    assert await asyncio.gather(*tasks[:3]) == [[2], [4], [6]]  # while the batch of 7 runs, and 4 waits
+    assert not tasks[3].done()
+    gate.open.set()
+    assert await asyncio.gather(*tasks[3:]) == [[14], [8]]
+    await batcher.close()
+
+
+async def test_a_lost_slot_takes_nobody_with_it_who_is_nearly_done() -> None:
+    lost, other = Gate(), Gate()
+    reasons: list[str] = []
+    batcher = make(lost, other, rows=1, on_death=reasons.append)
+    tasks = [ask(batcher, item) for item in (66, 5)]
+    await entered(lost)
+    await entered(other)
+    dies, ends = (lost, other) if [66] in lost.batches else (other, lost)
+    dies.open.set()
+    await until(lambda: bool(reasons))
+    ends.open.set()
+    with pytest.raises(Hung):
+        await tasks[0]
+    assert await tasks[1] == [10]
     await batcher.close()

@@ -306,6 +306,30 @@ def test_what_the_grace_does_not_suffice_for_is_answered_503(tiny_bundle_path: P
     assert tally.refused[503] > 0
 
 
+def test_ctrl_c_reaches_every_process_and_still_loses_nothing(tiny_bundle_path: Path) -> None:
+    async def run(found: Service) -> Tally:
+        tally = Tally()
+        async with clients(found.url) as client:
+            held = [asyncio.create_task(tally.ask(client, HELD)) for _ in range(4)]
+            while (await series(client))["ovation_tokenize_seconds_count",] < 4:
+                await asyncio.sleep(0.01)
+            workers = found.workers()
+            for pid in (*workers, found.process.pid):  # as a terminal does
+                os.kill(pid, signal.SIGINT)
+            while found.log.read_text().count('"event":"draining"') < len(workers):
+                await asyncio.sleep(0.01)
+            for pid in workers:  # as uvicorn's supervisor does a moment later
+                os.kill(pid, signal.SIGTERM)
+            found.gate.touch()
+            await asyncio.gather(*held)
+        return tally
+
+    with service(tiny_bundle_path, workers=2) as found:
+        tally = asyncio.run(run(found))
+        found.end()
+    assert str(tally) == "answered 4, refused {}, lost 0"
+
+
 def test_a_second_signal_stops_now(tiny_bundle_path: Path) -> None:
     async def run(found: Service) -> Tally:
         tally = Tally()
