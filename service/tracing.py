@@ -148,9 +148,11 @@ class _Rarely(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self._told: dict[str, float] = {}
+        self._lock = threading.Lock()  # the SDK's thread and that of the last spans may fail at once
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if (now := monotonic()) - self._told.get(record.msg, -_COMPLAINT_SECONDS) < _COMPLAINT_SECONDS:
-            return False
-        self._told[record.msg] = now
-        return True
+        with self._lock:
+            if (now := monotonic()) - self._told.get(record.msg, -_COMPLAINT_SECONDS) < _COMPLAINT_SECONDS:
+                return False
+            self._told[record.msg] = now
+            return True
