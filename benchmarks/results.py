@@ -5,6 +5,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from benchmarks import plots
+
 FOLDER = Path(__file__).parent / "results"
 SECTIONS = ("grid", "floor", "closed", "peers", "open", "workers", "soak", "start", "tuning", "tracing")
 _CUDA = "cuda"  # measured by itself, elsewhere: `python -m benchmarks.cuda`
@@ -21,6 +23,9 @@ def write(folder: Path) -> None:
             continue
         result = json.loads(path.read_text())
         parts += [f"## {section}", str(module.__doc__).splitlines()[0], module.table(result["found"]), _about(result)]
+        if section in plots.SECTIONS:
+            parts.append(f"![{section}]({section}.png)")
+    plots.write(folder)
     (folder / "results.md").write_text("\n\n".join(parts) + "\n")
 
 
