@@ -36,8 +36,8 @@ class Edge:
 
     `routes` are the paths that exist; any other is counted as "other". `judged` are those that have a deadline:
     `timeout_seconds` after they came, or sooner if `X-Request-Timeout-Ms` says so; `shed` is asked before their body
-    is read whether there is any hope of meeting it. Each is called as it stands in `judged`, not through `app`, whose
-    middleware and routing would cost it 40 microseconds (`python -m benchmarks floor`). While `draining`, connections
+    is read whether there is any hope of meeting it. Each is called as it stands in `judged`, not through `app`, so
+    that it does not pay for middleware and routing that have nothing to do for it. While `draining`, connections
     are closed after their answer. An exception that nobody handled becomes a 500.
     """
 
