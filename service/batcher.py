@@ -27,8 +27,8 @@ _FORGET = 0.98  # of the measured rate at each batch: it follows the last fifty 
 _INTERRUPT_SECONDS = 1.0  # what a hung batch gets to end after it was interrupted
 _POLL_SECONDS = 0.005  # between two looks at threads that end
 _LAST_SECONDS = 0.25  # what the batches of the other slots get to end when one is lost
-# While others wait, the loop is woken for results at most this often: fewer turns between loop and network, whose caches
-# are the same. `python -m benchmarks tuning` compares; on two cores of a shared machine it was within the noise.
+# While others wait, the loop is woken for results at most this often: fewer turns between loop and network, which share
+# their caches. `python -m benchmarks tuning` compares; there it was within the noise.
 HOLD_SECONDS = 0.005
 
 
