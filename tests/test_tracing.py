@@ -6,6 +6,7 @@ import logging
 import re
 import signal
 import socket
+import threading
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -233,12 +234,15 @@ def test_complaints_about_a_collector_are_few(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.1")  # no time to try again: each export fails at once
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
     monkeypatch.setattr(logging.getLogger("opentelemetry.exporter.otlp.proto.http.trace_exporter"), "filters", [])
+    others = {thread.ident for thread in threading.enumerate()}  # exporters of earlier tests may still complain
     app = make_app(tiny_classifier, tracing="otlp", trace_ratio=1)
     with caplog.at_level(logging.WARNING), serving(app) as url, httpx.Client() as client:
         for _ in range(200):
             client.post(f"{url}/predict", json={"text": "good"})
     failures = [record for record in caplog.records if record.name.startswith("opentelemetry.exporter")]
-    assert len({record.msg for record in failures}) == len(failures) > 0
+    assert failures
+    ours = [record.msg for record in failures if record.thread not in others]
+    assert len(set(ours)) == len(ours)
 
 
 def test_off_means_that_it_is_not_loaded(tiny_bundle_path: Path) -> None:
