@@ -6,9 +6,9 @@ import logging
 import re
 import signal
 import socket
-import threading
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
