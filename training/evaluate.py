@@ -1,8 +1,9 @@
 """What a bundle is worth on labelled reviews, measured through the classifier that serves it."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import brier_score_loss, f1_score, log_loss, roc_auc_score
 
 from service.bundle import Histogram, Reference
-from service.classifier import Classifier
+from service.classifier import Classifier, Prediction
 
 Floats = NDArray[np.float64]
 
@@ -20,6 +21,7 @@ ECE_BINS = 15
 LENGTH_BUCKETS = (100, 200, 400)  # tokens
 # Answers that are not flagged as uncertain were right at least this often on validation.
 STATED_RATE = 0.95
+_WINDOW_ROWS, _BATCH_ROWS = 256, 4
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,25 @@ class Answers:
         return score
 
 
+def judge(classifier: Classifier, texts: Sequence[str]) -> list[Prediction]:
+    """What the service answers to each of `texts`: their answers do not depend on how they are batched here."""
+    encoded = [classifier.tokenizer.encode(text) for text in texts]
+    found: dict[int, Prediction] = {}
+    # Padded steps cost as much as real ones: texts of like length run together.
+    order = sorted(range(len(texts)), key=lambda row: len(encoded[row].token_ids))
+    for start in range(0, len(order), _BATCH_ROWS):
+        rows = order[start : start + _BATCH_ROWS]
+        found |= zip(rows, classifier.predict([encoded[row] for row in rows]), strict=True)
+    return [found[row] for row in range(len(texts))]
+
+
 def ask(classifier: Classifier, reviews: Iterable[tuple[str, int, int]]) -> Answers:
-    """Answers each (text, label, rating) as the service would: alone, from its raw text."""
-    rows = []
-    for text, label, rating in reviews:
-        [prediction] = classifier([text])
-        probabilities = [prediction.probabilities[name] for name in classifier.manifest.labels]
-        rows.append((probabilities, label, rating, prediction.tokens, prediction.unknown_share))
+    """The service's answers to (text, label, rating) reviews, read as a stream."""
+    rows, stream = [], iter(reviews)
+    while part := list(islice(stream, _WINDOW_ROWS)):
+        for (_, label, rating), found in zip(part, judge(classifier, [text for text, _, _ in part]), strict=True):
+            probabilities = [found.probabilities[name] for name in classifier.manifest.labels]
+            rows.append((probabilities, label, rating, found.tokens, found.unknown_share))
     columns = [np.array(column) for column in zip(*rows, strict=True)]
     return Answers(*columns)
 
