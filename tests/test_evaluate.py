@@ -2,7 +2,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy.special import softmax
 
 from service.classifier import Classifier
 from training import card, evaluate, figures
@@ -23,7 +22,7 @@ def answers(probabilities: list[list[float]], labels: list[int], ratings: list[i
 
 def test_figures_by_hand() -> None:
     found = evaluate.report(
-        answers([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]], [0, 1, 1, 1], [1, 9, 7, 9]), temperature=1.0
+        answers([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]], [0, 1, 1, 1], [1, 9, 7, 9]), 1.0, 0.75
     )
     assert found["accuracy"] == 0.75
     assert found["auroc"] == 1.0
@@ -37,45 +36,14 @@ def test_figures_by_hand() -> None:
         "9": {"reviews": 2, "accuracy": 1.0},
     }
     assert [bucket["reviews"] for bucket in found["by_length"].values()] == [1, 0, 1, 2]
+    assert (found["unflagged"]["reviews"], found["unflagged"]["accuracy"]) == (2, 1.0)
     assert found["expected_calibration_error_before_temperature"] == found["expected_calibration_error"]
 
 
 def test_three_labels_and_a_label_without_reviews() -> None:
-    found = evaluate.report(answers([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1]], [0, 1]), 1.0)
+    found = evaluate.report(answers([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1]], [0, 1]), 1.0, 0.0)
     assert found["auroc"] is None
     assert found["accuracy"] == 1.0
-
-
-def test_wilson_interval() -> None:
-    # Values of statsmodels' proportion_confint(…, method="wilson").
-    assert evaluate.wilson_interval(8, 10) == pytest.approx((0.490162, 0.943318), abs=1e-5)
-    low, high = evaluate.wilson_interval(22_843, 25_000)
-    assert high - low == pytest.approx(0.007, abs=1e-4)
-
-
-def test_calibration_error() -> None:
-    scores = np.repeat([0.6, 0.9], 50)
-    right = np.array([True] * 30 + [False] * 20 + [True] * 45 + [False] * 5)
-    assert evaluate.calibration_error(scores, right, bins=2) == pytest.approx(0)
-    assert evaluate.calibration_error(scores, np.ones(100, bool), bins=2) == pytest.approx(0.25)
-
-
-def test_the_temperature_that_was_put_in_is_found() -> None:
-    generator = np.random.default_rng(0)
-    logits = generator.normal(size=(20_000, 2)) * 2
-    labels = (generator.random(20_000) < softmax(logits, axis=1)[:, 1]).astype(int)
-    assert evaluate.fit_temperature(logits * 3, labels) == pytest.approx(3, rel=0.05)
-
-
-def test_uncertain_below_keeps_its_rate() -> None:
-    generator = np.random.default_rng(1)
-    scores = generator.uniform(0.5, 1, 5000)
-    labels = (generator.random(5000) > scores).astype(int)
-    found = answers(np.stack([scores, 1 - scores], axis=1).tolist(), labels.tolist())
-    threshold = evaluate.uncertain_below(found, 0.9)
-    assert found.right[found.score >= threshold].mean() >= 0.9
-    assert threshold == pytest.approx(0.8, abs=0.05)
-    assert evaluate.uncertain_below(answers([[0.6, 0.4]], [1])) == 1.0
 
 
 def test_reference_histograms_hold_every_review() -> None:
@@ -83,6 +51,12 @@ def test_reference_histograms_hold_every_review() -> None:
     for histogram in (found.score, found.tokens, found.unknown_share):
         assert len(histogram.edges) == len(histogram.counts) + 1
         assert sum(histogram.counts) == 2
+
+
+def test_what_holds_no_known_word_is_flagged_whatever_its_score() -> None:
+    found = answers([[0.9, 0.1], [0.9, 0.1]], [0, 1])
+    found.unknown_share[1] = 1
+    assert evaluate.report(found, 1.0, 0.5)["unflagged"]["reviews"] == 1
 
 
 def test_asked_through_the_classifier(tiny_classifier: Classifier) -> None:
@@ -93,11 +67,10 @@ def test_asked_through_the_classifier(tiny_classifier: Classifier) -> None:
     assert (found.labels.tolist(), found.ratings.tolist()) == ([0, 1], [2, 9])
 
 
-def test_pictures_are_png() -> None:
+def test_the_curves_of_a_run() -> None:
     history = [Epoch(1, 0.7, 0.5, 0.6, 0.55), Epoch(2, 0.4, 0.8, 0.5, 0.75)]
-    pictures = [figures.curves(history, "a"), figures.reliability(answers([[0.9, 0.1]] * 20, [0] * 20), "b")]
-    assert all(picture.startswith(b"\x89PNG") for picture in pictures)
-    assert pictures[0] == figures.curves(history, "a")
+    assert figures.curves(history, "a").startswith(b"\x89PNG")
+    assert figures.curves(history, "a") == figures.curves(history, "a")
     assert figures.history_csv(history).decode().splitlines() == [
         "epoch,train_loss,train_accuracy,validation_loss,validation_accuracy",
         "1,0.7,0.5,0.6,0.55",

@@ -5,9 +5,12 @@ import re
 from collections import Counter
 from importlib.resources import files
 from itertools import product
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from service.classifier import Classifier
 from training import negation
 from training.negation import Pair
 
@@ -80,3 +83,26 @@ def test_the_sets_share_no_word_but_function_words() -> None:
     for one, other in product(first, second):
         assert stem(one) != stem(other), (one, other)
         assert len(one) < 5 or one[:5] != other[:5], (one, other)
+
+
+def test_a_pair_counts_where_both_halves_are_right(tiny_classifier: Classifier) -> None:
+    texts = ("The film was awful.", "The film was wonderful.")
+    judged = {prediction.label: text for text, prediction in zip(texts, tiny_classifier(texts), strict=True)}
+    assert set(judged) == {"negative", "positive"}
+    right, wrong = (
+        Pair(pattern, "", judged[positive], judged[negative])
+        for pattern, positive, negative in (("a", "positive", "negative"), ("b", "negative", "positive"))
+    )
+    half = Pair("b", "", judged["positive"], judged["positive"])
+    found = negation.report(tiny_classifier, [right, wrong, half, right])
+    assert found is not None
+    assert (found["pairs"], found["both_right"], found["halves_right"]) == (4, 0.5, 5 / 8)
+    assert found["by_pattern"] == {
+        "a": {"pairs": 2, "both_right": 1.0, "halves_right": 1.0},
+        "b": {"pairs": 2, "both_right": 0.0, "halves_right": 0.25},
+    }
+
+
+def test_the_probe_is_for_positive_and_negative() -> None:
+    stars = cast(Classifier, SimpleNamespace(manifest=SimpleNamespace(labels=("1", "2"))))
+    assert negation.report(stars, FIRST) is None

@@ -1,4 +1,4 @@
-"""The command line: `python -m training run | evaluate | inspect`."""
+"""The command line: `python -m training run | evaluate | report | inspect`."""
 
 import dataclasses
 import json
@@ -117,7 +117,7 @@ def evaluate_command(
     split = split or ("test" if source.is_imdb else "all")
     reviews = _reviews(found, source, split)
     answers = evaluate.ask(Classifier(found, "cpu"), reviews)
-    report = evaluate.report(answers, found.manifest.temperature)
+    report = evaluate.report(answers, found.manifest.temperature, found.manifest.uncertain_below)
     if split == "test" or (split == "all" and source.is_imdb):  # all of aclImdb holds its test split too
         card.append_reading(folder, card.reading(report, f"`training evaluate` on {data.name}"))
     counts = {"bundle": found.name, "split": split, "bad_rows": dict(source.bad.counts)}
@@ -142,6 +142,36 @@ def _reviews(found: Bundle, source: Source, split: str) -> list[tuple[str, int, 
     if not reviews:
         raise DataError(f"{source.path}: expected labelled reviews in the split {split!r}, found none")
     return reviews
+
+
+@main.command("report")
+@click.option("--bundle", "folder", type=_PATH, required=True)
+@click.option("--data", type=_PATH, required=True, help="The --data of the run.")
+@click.option("--validation", type=_PATH, help="The --validation of the run, if it had one.")
+@click.option("--test", type=_PATH, help="The --test of the run, if it had one.")
+@click.option("--split", type=click.Choice(["validation", "test"]), default="validation",
+              help="test: both, and the reading is logged in the card.")  # fmt: skip
+@_columns[0]
+@_columns[1]
+@click.option("--group-column", help="The one the run was given.")
+def report_command(
+    folder: Path,
+    data: Path,
+    validation: Path | None,
+    test: Path | None,
+    split: str,
+    text_column: str,
+    label_column: str,
+    group_column: str | None,
+) -> None:
+    """Measures every figure of the model card again, and renders the card and its pictures in the bundle's folder."""
+    from training import report
+
+    given = ((data, "data"), (validation, "validation"), (test, "test"))
+    sources = [(Source(path, text_column, label_column, group_column), role) for path, role in given if path]
+    found = bundle.read(folder)
+    report.renew(found, sources, split == "test", f"`training report` on {data.name}")
+    print(f"{folder / 'README.md'}: {found.name}")
 
 
 @main.command("inspect")

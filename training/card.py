@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from service.bundle import Manifest
+from training import findings
+from training.findings import accuracy, table
 
 _READINGS = "## Readings of the test split"
 
@@ -19,7 +21,8 @@ weights and the word list were derived from them."""
 _WEAKNESSES = """\
 - Made for one kind of text, whole reviews in one language; other kinds (tweets, support tickets, news) want training on
   your own. Watch `unknown_share` and `uncertain`.
-- Neutral texts have no label of their own: they come out near the middle and are flagged `uncertain`.
+- Neutral texts have no label of their own and come out as one of the others, not always flagged `uncertain` (see
+  "other texts" above).
 - Irony, comparisons ("better than the first one, which was dreadful") and praise of one thing amid blame of another
   are often judged by their loudest words.
 - Long texts are cut to the tokens named above; `truncated` says so.
@@ -29,12 +32,14 @@ _WEAKNESSES = """\
   people by it."""
 
 
-def render(manifest: Manifest, readings: list[str]) -> str:
-    """The card in Markdown; `readings` are the lines of the log."""
+def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str]) -> str:
+    """The card in Markdown; `measured` as `report.contents` gives it, `readings` are the lines of the log."""
     training, recipe = manifest.training, manifest.training["recipe"]
     imdb = training["data"][0]["file"].startswith("aclImdb")
     data = _IMDB if imdb else "\n".join(f"- `{entry['file']}` ({entry['role']})" for entry in training["data"])
-    splits = " and on ".join(f"{found['reviews']:,} {name} reviews" for name, found in manifest.metrics.items())
+    splits = measured["splits"]
+    metrics = {**manifest.metrics, **{name: split["figures"] for name, split in splits.items()}}
+    counts = " and on ".join(f"{found['reviews']:,} {name} reviews" for name, found in metrics.items())
     lines = [
         f"# {manifest.name} {manifest.version}",
         "",
@@ -57,20 +62,20 @@ def render(manifest: Manifest, readings: list[str]) -> str:
         "Validation is cut out of train in blocks of file ids, because reviews of one film stand together; a copy of a "
         "test or validation text leaves train and unlabelled.",
         "",
-        f"## Figures, on {splits}",
+        f"## Figures, on {counts}",
         "",
-        "Measured through `service.classifier` on the CPU in float32, each text alone, by the run below; again by",
-        "`python -m training evaluate --bundle BUNDLE --data SOURCE --split validation`.",
+        "Measured through `service.classifier` on the CPU in float32. Everything from here to the training is measured",
+        "and written again by `python -m training report --bundle BUNDLE --data SOURCE --split test` (without the last",
+        "option on validation alone); the numbers stand in `figures/report.json`.",
         "",
-        *_metrics_table(manifest.metrics),
+        *_metrics_table(metrics),
         "",
         "![curves](figures/curves.png)",
-        *(["", "![reliability](figures/reliability.png)"] if "test" in manifest.metrics else []),
         "",
-        f"An answer is flagged `uncertain` below a score of {manifest.uncertain_below:.3f}: above it, answers were "
-        "right 95 % of the time on validation. Probabilities are calibrated by one temperature "
-        f"({manifest.temperature:.3f}), folded into the last weights.",
-        "",
+        *findings.calibration(manifest, metrics),
+        *findings.robustness(splits, measured["odd_texts"]),
+        *findings.negation(splits),
+        *findings.evidence(splits),
         "## Training",
         "",
         *_training(training),
@@ -88,27 +93,21 @@ def render(manifest: Manifest, readings: list[str]) -> str:
 
 
 def _metrics_table(metrics: Mapping[str, Any]) -> list[str]:
-    rows = [["", *metrics], ["---", *["---:"] * len(metrics)]]
     reports = list(metrics.values())
-    rows.append(["accuracy (95 % interval)", *map(_accuracy, reports)])
+    rows = [["accuracy (95 % interval)", *map(accuracy, reports)]]
     for key, name in (
         ("auroc", "AUROC"),
         ("f1_macro", "F1, macro"),
         ("brier", "Brier score"),
         ("negative_log_likelihood", "negative log-likelihood"),
-        ("expected_calibration_error", "calibration error, 15 bins of equal mass"),
+        ("expected_calibration_error", "calibration error (ECE), 15 bins of equal mass"),
         ("expected_calibration_error_before_temperature", "the same before temperature"),
     ):
         rows.append([name, *("-" if found[key] is None else f"{found[key]:.4f}" for found in reports)])
     for key, prefix in (("by_length", "accuracy, "), ("by_rating", "accuracy, stars: ")):
         for bucket in dict.fromkeys(bucket for found in reports for bucket in found[key]):
             rows.append([prefix + bucket, *(_bucket(found[key].get(bucket, {"reviews": 0})) for found in reports)])
-    return ["| " + " | ".join(row) + " |" for row in rows]
-
-
-def _accuracy(found: Mapping[str, Any]) -> str:
-    low, high = found["accuracy_interval_95"]
-    return f"{found['accuracy']:.2%} ({low:.2%} to {high:.2%})"
+    return table(["", *metrics], rows)
 
 
 def _bucket(found: Mapping[str, Any]) -> str:
@@ -129,7 +128,7 @@ def _training(training: Mapping[str, Any]) -> list[str]:
 def reading(found: Mapping[str, Any], why: str) -> str:
     """One line of the log of readings."""
     return (
-        f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: accuracy {_accuracy(found)} on {found['reviews']:,} reviews; {why}."
+        f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: accuracy {accuracy(found)} on {found['reviews']:,} reviews; {why}."
     )
 
 

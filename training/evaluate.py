@@ -1,6 +1,5 @@
 """What a bundle is worth on labelled reviews, measured through the classifier that serves it."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -8,19 +7,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 from sklearn.metrics import brier_score_loss, f1_score, log_loss, roc_auc_score
 
 from service.bundle import Histogram, Reference
 from service.classifier import Classifier, Prediction
+from service.tokenizer import Encoded
+from training.calibration import Floats, calibration_error, unflagged
+from training.intervals import wilson_interval
 
-Floats = NDArray[np.float64]
-
-ECE_BINS = 15
 LENGTH_BUCKETS = (100, 200, 400)  # tokens
-# Answers that are not flagged as uncertain were right at least this often on validation.
-STATED_RATE = 0.95
 _WINDOW_ROWS, _BATCH_ROWS = 256, 4
 
 
@@ -47,31 +43,31 @@ class Answers:
         return score
 
 
-def judge(classifier: Classifier, texts: Sequence[str]) -> list[Prediction]:
-    """What the service answers to each of `texts`: their answers do not depend on how they are batched here."""
-    encoded = [classifier.tokenizer.encode(text) for text in texts]
+def judge(classifier: Classifier, encoded: Sequence[Encoded]) -> list[Prediction]:
+    """What the service answers to each of `encoded` texts; no answer depends on how they are batched here."""
     found: dict[int, Prediction] = {}
     # Padded steps cost as much as real ones: texts of like length run together.
-    order = sorted(range(len(texts)), key=lambda row: len(encoded[row].token_ids))
+    order = sorted(range(len(encoded)), key=lambda row: len(encoded[row].token_ids))
     for start in range(0, len(order), _BATCH_ROWS):
         rows = order[start : start + _BATCH_ROWS]
         found |= zip(rows, classifier.predict([encoded[row] for row in rows]), strict=True)
-    return [found[row] for row in range(len(texts))]
+    return [found[row] for row in range(len(encoded))]
 
 
 def ask(classifier: Classifier, reviews: Iterable[tuple[str, int, int]]) -> Answers:
     """The service's answers to (text, label, rating) reviews, read as a stream."""
     rows, stream = [], iter(reviews)
     while part := list(islice(stream, _WINDOW_ROWS)):
-        for (_, label, rating), found in zip(part, judge(classifier, [text for text, _, _ in part]), strict=True):
+        encoded = [classifier.tokenizer.encode(text) for text, _, _ in part]
+        for (_, label, rating), found in zip(part, judge(classifier, encoded), strict=True):
             probabilities = [found.probabilities[name] for name in classifier.manifest.labels]
             rows.append((probabilities, label, rating, found.tokens, found.unknown_share))
     columns = [np.array(column) for column in zip(*rows, strict=True)]
     return Answers(*columns)
 
 
-def report(answers: Answers, temperature: float) -> dict[str, Any]:
-    """Every figure of the model card. `temperature` is what the bundle has folded in, to tell how it was before."""
+def report(answers: Answers, temperature: float, uncertain_below: float) -> dict[str, Any]:
+    """Accuracy and calibration. `temperature` is what the bundle has folded in, to tell how it was before."""
     labels, probabilities = answers.labels, answers.probabilities
     names = np.arange(probabilities.shape[1])
     right = int(answers.right.sum())
@@ -91,6 +87,8 @@ def report(answers: Answers, temperature: float) -> dict[str, Any]:
         "negative_log_likelihood": float(log_loss(labels, _proper(probabilities), labels=names)),
         "expected_calibration_error": calibration_error(answers.score, answers.right),
         "expected_calibration_error_before_temperature": calibration_error(before.max(axis=1), answers.right),
+        # As the service flags: by the score, and whatever holds no word that the network knows.
+        "unflagged": unflagged(answers.right, (answers.score >= uncertain_below) & (answers.unknown_share < 1)),
         "by_length": _by_length(answers),
         "by_rating": {
             str(rating): share(answers.right[answers.ratings == rating])
@@ -116,40 +114,6 @@ def _by_length(answers: Answers) -> dict[str, dict[str, float]]:
 def share(right: NDArray[np.bool_]) -> dict[str, float]:
     """How many reviews there are, and the accuracy on them where there are any."""
     return {"reviews": len(right), "accuracy": float(right.mean())} if len(right) else {"reviews": 0}
-
-
-def wilson_interval(right: int, count: int) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson 1927)."""
-    z, p = 1.959964, right / count
-    centre = (p + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
-    return centre - half, centre + half
-
-
-def calibration_error(scores: Floats, right: NDArray[np.bool_], bins: int = ECE_BINS) -> float:
-    """Expected calibration error over bins of equal mass (Naeini et al. 2015); `scores` and `right` are [review]."""
-    order = np.argsort(scores, kind="stable")
-    gaps = [abs(float(scores[p].mean() - right[p].mean())) * len(p) for p in np.array_split(order, bins) if len(p)]
-    return sum(gaps) / len(scores)
-
-
-def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
-    """The temperature that makes `logits` [review, label] likeliest (Guo et al. 2017), between 0.05 and 20."""
-
-    def loss(log_temperature: float) -> float:
-        log_probabilities = log_softmax(logits / math.exp(log_temperature), axis=1)
-        return -float(log_probabilities[np.arange(len(labels)), labels].mean())
-
-    return math.exp(minimize_scalar(loss, bounds=(math.log(0.05), math.log(20)), method="bounded").x)
-
-
-def uncertain_below(answers: Answers, rate: float = STATED_RATE) -> float:
-    """The lowest score from which answers were right at `rate`; over every score where none was."""
-    order = np.argsort(-answers.score, kind="stable")
-    scores = answers.score[order]
-    right = np.cumsum(answers.right[order]) / np.arange(1, len(order) + 1)
-    good = np.flatnonzero(right >= rate)
-    return float(scores[good[-1]]) if len(good) else 1.0
 
 
 def reference(answers: Answers) -> Reference:

@@ -1,17 +1,20 @@
-"""Pictures for people: the curves of a run, the reliability of its answers, the cell at work. All are PNG bytes."""
+"""Pictures for people: the curves of a run, what its answers are worth, the cell at work. All are PNG bytes."""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from service.cell import Trace
-from training.evaluate import ECE_BINS, Answers
 from training.fit import Epoch
 
 _BLUE, _ORANGE, _GREY = "#2a6f97", "#d1603d", "#888888"
+_COLOURS = {"validation": _ORANGE, "test": _BLUE}
+_DELETED = {"random": "at random", "evidence": "most evidence first", "occlusion": "most lost alone first (occlusion)"}
 
 
 def history_csv(history: Sequence[Epoch]) -> bytes:
@@ -38,19 +41,67 @@ def curves(history: Sequence[Epoch], title: str) -> bytes:
     return _png(figure)
 
 
-def reliability(answers: Answers, title: str) -> bytes:
-    """How often answers of each score were right, in bins of equal mass."""
-    figure = Figure(figsize=(4.4, 4.2), layout="constrained")
+def reliability(splits: Mapping[str, Any], title: str) -> bytes:
+    """How often answers of each score were right, in bins of equal mass; `splits` as `report.measure` gives them."""
+    figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     axes = figure.subplots()
-    order = np.argsort(answers.score, kind="stable")
-    parts = [part for part in np.array_split(order, ECE_BINS) if len(part)]
-    lowest = 1 / answers.probabilities.shape[1]
+    lowest = min(score for split in splits.values() for _, score, _ in split["reliability"])
     axes.plot([lowest, 1], [lowest, 1], color=_GREY, linewidth=1, linestyle="--", label="perfectly calibrated")
-    scores, right = ([float(values[part].mean()) for part in parts] for values in (answers.score, answers.right))
-    axes.plot(scores, right, marker="o", color=_BLUE, label=f"{len(answers.labels):,} reviews")
+    for name, split in splits.items():
+        counts, scores, right = zip(*split["reliability"], strict=True)
+        label = f"{name}, {sum(counts):,} reviews"
+        axes.plot(scores, right, marker="o", markersize=4, color=_COLOURS[name], label=label)
     axes.set(xlabel="score", ylabel="share of right answers", title=title)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
+    return _png(figure)
+
+
+def coverage(splits: Mapping[str, Any], stated_rate: float | None, title: str) -> bytes:
+    """Accuracy on the answers that are surest, by how many those are; a dot where the flag `uncertain` cuts."""
+    figure = Figure(figsize=(5.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for name, split in splits.items():
+        shares, accuracy = zip(*split["coverage"], strict=True)
+        axes.plot(shares, accuracy, color=_COLOURS[name], label=f"{name}, {split['figures']['reviews']:,} reviews")
+        kept = split["figures"]["unflagged"]
+        if kept["reviews"]:
+            axes.plot(kept["share"], kept["accuracy"], marker="o", color=_COLOURS[name])
+            axes.annotate(
+                f"{kept['accuracy']:.1%} of {kept['share']:.0%}",
+                (kept["share"], kept["accuracy"]),
+                xytext=(-6, -14 if name == "validation" else 8),
+                textcoords="offset points",
+                ha="right" if name == "validation" else "left",
+                color=_COLOURS[name],
+            )
+    if stated_rate is not None:
+        axes.axhline(stated_rate, color=_GREY, linewidth=1, linestyle="--", label=f"stated: {stated_rate:.0%}")
+    axes.set(xlabel="share of the answers, surest first", ylabel="share of right answers among them", title=title)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="lower left")
+    return _png(figure)
+
+
+def deletion(splits: Mapping[str, Any], title: str) -> bytes:
+    """What is left of the score when tokens are removed in each order; `splits` as `faithfulness.report` gives them."""
+    figure = Figure(figsize=(0.8 + 4.6 * len(splits), 4.0), layout="constrained")
+    for axes, (name, found) in zip(
+        np.atleast_1d(figure.subplots(1, len(splits), sharey=True)), splits.items(), strict=True
+    ):
+        shares = [0.0, *found["shares"]]
+        places = np.arange(len(shares))
+        for order, colour in (("random", _GREY), ("evidence", _BLUE), ("occlusion", _ORANGE)):
+            left = [found["score"], *found["orders"][order]["score_left"]]
+            axes.plot(places, left, marker="o", markersize=4, color=colour, label=_DELETED[order])
+        axes.set_xticks(places, [f"{share:.0%}" for share in shares])
+        axes.set(xlabel="share of the tokens removed", title=f"{name}, {found['texts']:,} reviews")
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("probability of the label first given")
+    figure.axes[0].legend(frameon=False)
+    figure.suptitle(title)
     return _png(figure)
 
 

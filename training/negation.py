@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.classifier import Classifier
-from training.evaluate import judge, wilson_interval
+from training.evaluate import judge
+from training.intervals import wilson_interval
 
 SETS = {"validation": "negation.tsv", "test": "negation-held-out.tsv"}
 _LABELS = ("positive", "negative")
@@ -40,8 +41,8 @@ def report(classifier: Classifier, pairs: Sequence[Pair]) -> dict[str, Any] | No
     """How often both halves of a pair are judged right, in all and by pattern; None where the labels are others."""
     if not set(_LABELS) <= set(classifier.manifest.labels):
         return None
-    texts = [half for pair in pairs for half in (pair.positive, pair.negative)]
-    labels = [prediction.label for prediction in judge(classifier, texts)]
+    halves = [classifier.tokenizer.encode(half) for pair in pairs for half in (pair.positive, pair.negative)]
+    labels = [prediction.label for prediction in judge(classifier, halves)]
     right = np.array(labels).reshape(-1, 2) == _LABELS  # [pair, half]
     patterns = np.array([pair.pattern for pair in pairs])
     low, high = wilson_interval(int(right.all(axis=1).sum()), len(pairs))

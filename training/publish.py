@@ -16,7 +16,7 @@ from service import bundle, cell
 from service.bundle import Bundle, Golden, Manifest
 from service.classifier import Classifier
 from service.tokenizer import Tokenizer
-from training import card, evaluate, export, figures
+from training import calibration, card, evaluate, export, figures, report
 from training.corpus import Corpus, held_out
 from training.fit import State
 from training.model import BiLSTM
@@ -42,18 +42,20 @@ def calibrate(options: Options, state: State, tokenizer: Tokenizer, corpus: Corp
     raw = evaluate.ask(Classifier(_draft(options, model, tokenizer, corpus, 1.0, {}), "cpu"), held)
     # The logarithms of a softmax are the logits but for a constant, which no temperature minds.
     logits = np.log(np.maximum(raw.probabilities, 1e-300))
-    temperature = evaluate.fit_temperature(logits, raw.labels)
+    temperature = calibration.fit_temperature(logits, raw.labels)
     answers = evaluate.ask(Classifier(_draft(options, model, tokenizer, corpus, temperature, {}), "cpu"), held)
-    figures_of_validation = evaluate.report(answers, temperature)
+    uncertain_below, shown = calibration.uncertain_below(answers.score, answers.right)
+    figures_of_validation = evaluate.report(answers, temperature, uncertain_below)
     console.print(
         f"validation through the service's classifier: accuracy {figures_of_validation['accuracy']:.2%}, "
         f"temperature {temperature:.3f}",
         highlight=False,
     )
     update = {
-        "uncertain_below": evaluate.uncertain_below(answers),
+        "uncertain_below": uncertain_below,
         "reference": evaluate.reference(answers),
         "metrics": {"validation": figures_of_validation},
+        "training": {"stated_rate": calibration.STATED_RATE, "stated_rate_shown": shown},
     }
     return _draft(options, model, tokenizer, corpus, temperature, update)
 
@@ -83,8 +85,8 @@ def _draft(
         tolerance={"cpu/fp32": 1e-3, "cuda/fp32": 1e-3},
         reference=None,
         metrics={},
-        training={"parity": worst},
-    ).model_copy(update=update)
+        training={},
+    ).model_copy(update=update | {"training": {"parity": worst, **update.get("training", {})}})
     path = options.folder / DRAFT
     bundle.write(path, manifest, onnx_model, tokenizer.vocabulary, force=True)
     return bundle.read(path)
@@ -126,21 +128,27 @@ def provenance(options: Options, corpus: Corpus, state: State, revision: str | N
 def publish(
     options: Options, draft: Bundle, how: dict[str, Any], state: State, corpus: Corpus, console: Console
 ) -> None:
-    """Reads the test split, once, through the classifier; writes the bundle with its card and figures."""
+    """Measures the draft, reads the test split once, and writes the bundle with its card and figures."""
+    splits = ["validation"]
+    if len(corpus.rows(TEST)) and not options.skip_test:
+        splits.append("test")
+    console.print(f"measuring on {' and '.join(splits)}: accuracy, calibration, robustness, negation, evidence")
+    classifier, measured = Classifier(draft, "cpu"), {}
+    for split in splits:
+        reviews = held_out(options.sources, corpus, report.SPLITS[split], options.sample)
+        measured[split] = report.measure(classifier, reviews, split)
+    metrics = {split: found["figures"] for split, found in measured.items()}
+    readings = card.readings(options.out)
+    if "test" in metrics:
+        why = f"training run, preset {options.preset_name}, seed {options.seed}"
+        readings.append(card.reading(metrics["test"], why))
     manifest = draft.manifest
-    metrics, readings = dict(manifest.metrics), card.readings(options.out)
+    manifest = manifest.model_copy(update={"metrics": metrics, "training": manifest.training | how})
     extras = {
         "figures/history.csv": figures.history_csv(state.history),
         "figures/curves.png": figures.curves(state.history, f"{options.out.name}: train and validation"),
+        **report.files(manifest, report.contents(classifier, measured), readings),
     }
-    if len(corpus.rows(TEST)) and not options.skip_test:
-        answers = evaluate.ask(Classifier(draft, "cpu"), held_out(options.sources, corpus, TEST, options.sample))
-        metrics["test"] = evaluate.report(answers, manifest.temperature)
-        extras["figures/reliability.png"] = figures.reliability(answers, f"{options.out.name}: reliability on test")
-        why = f"training run, preset {options.preset_name}, seed {options.seed}"
-        readings.append(card.reading(metrics["test"], why))
-    manifest = manifest.model_copy(update={"metrics": metrics, "training": manifest.training | how})
-    extras["README.md"] = card.render(manifest, readings).encode()
     bundle.write(options.out, manifest, draft.model, draft.tokenizer.vocabulary, extras, force=options.force)
     for split, found in metrics.items():
         low, high = found["accuracy_interval_95"]
