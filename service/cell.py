@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
 
+# Odd 31-bit numbers: with token ids below 2^24 no sum of three products leaves int64.
+MULTIPLIERS = (1_000_003, 998_244_353, 1_610_612_741)
+TRIPLE = 12_345  # sets a triple apart from the pair whose third token has the id 0
+
 
 @dataclass(frozen=True)
 class Direction:
@@ -41,6 +45,8 @@ class Network:
     forward: Direction
     backward: Direction
     head: dict[str, Array]  # pooled: kernel [4 * hidden, label], bias [label]; last states: see `logits`
+    ngrams: Array | None = None  # [bucket, label] weights of hashed pairs and triples of tokens, where there are any
+    ngram_scale: float = 1.0  # what each of them is multiplied by, beside 1 / sqrt(tokens)
 
 
 def sigmoid(x: Array) -> Array:
@@ -71,6 +77,17 @@ def traces(token_ids: NDArray[np.int32], network: Network) -> tuple[Trace, Trace
     return run(inputs, network.forward), run(inputs, network.backward, reverse=True)
 
 
+def ngram_buckets(token_ids: NDArray[np.int32], buckets: int) -> list[NDArray[np.int64]]:
+    """The buckets of a text's pairs, [time - 1], and triples, [time - 2], of neighbouring tokens: `token_ids` [time].
+
+    The hashing trick (Weinberger et al. 2009): unlike n-grams may share a bucket, and no list of n-grams is kept.
+    """
+    first, second, third = (token_ids[at : len(token_ids) - 2 + at].astype(np.int64) for at in range(3))
+    pairs = token_ids[:-1].astype(np.int64) * MULTIPLIERS[0] + token_ids[1:].astype(np.int64) * MULTIPLIERS[1]
+    triples = first * MULTIPLIERS[0] + second * MULTIPLIERS[1] + third * MULTIPLIERS[2] + TRIPLE
+    return [pairs % buckets, triples % buckets]
+
+
 def logits(token_ids: NDArray[np.int32], network: Network) -> tuple[Array, Array | None]:
     """One text's logits [label] and evidence [time, label]; None where the head gives no evidence."""
     forward, backward = traces(token_ids, network)
@@ -83,4 +100,9 @@ def logits(token_ids: NDArray[np.int32], network: Network) -> tuple[Array, Array
     won = states.argmax(axis=0) == np.arange(len(states))[:, None]  # [time, 2 * hidden] the step that won each unit
     shares = np.concatenate([np.where(won, states, 0), states / len(states)], axis=1)  # [time, 4 * hidden]
     evidence = shares @ head["kernel"]  # [time, label]
+    if network.ngrams is not None:
+        scale = network.ngram_scale / np.sqrt(len(states))
+        for size, buckets in zip((2, 3), ngram_buckets(token_ids, len(network.ngrams)), strict=True):
+            for at, weights in enumerate(network.ngrams[buckets] * (scale / size)):
+                evidence[at : at + size] += weights  # each token of an n-gram bears an equal share
     return evidence.sum(axis=0) + head["bias"], evidence

@@ -15,14 +15,16 @@ from training import export
 from training.model import BiLSTM, Head
 
 
-def untrained(head: Head, labels: int, hidden_size: int = 16, words: int = 500) -> Classifier:
+def untrained(head: Head, labels: int, hidden_size: int = 16, words: int = 500, buckets: int = 0) -> Classifier:
     """A classifier of random weights, large enough to tell texts apart."""
     torch.manual_seed(labels)
-    model = BiLSTM(words + 2, 16, hidden_size, labels, head)
+    model = BiLSTM(words + 2, 16, hidden_size, labels, head, ngram_buckets=buckets)
     with torch.no_grad():
         model.embedding.weight.mul_(20)
         model.output.weight.mul_(3)
         model.output.bias.uniform_(-1, 1)
+        if buckets:
+            model.ngrams.weight.normal_()
     weights = export.arrays(model, 1.0)
     tokenizer = Tokenizer([*SPECIAL, *(f"w{index}" for index in range(words))], 400, "head-and-tail")
     text = "w1 w2 w3 unheard"
@@ -40,9 +42,9 @@ def untrained(head: Head, labels: int, hidden_size: int = 16, words: int = 500) 
     return Classifier(Bundle(Path("random"), "random@0", manifest, export.graph(weights), tokenizer), "cpu")
 
 
-POOLED = {labels: untrained("pooled", labels) for labels in (2, 3, 20)}
+POOLED = {labels: untrained("pooled", labels, buckets=buckets) for labels, buckets in ((2, 0), (3, 1000), (20, 64))}
 # The size that ships: kernels differ with the width of the matrices.
-WIDE = untrained("pooled", 2, hidden_size=64)
+WIDE = untrained("pooled", 2, hidden_size=64, buckets=4096)
 LAST = untrained("last", 2)
 SEQUENCES = st.lists(st.integers(1, 501), min_size=1, max_size=60).map(lambda ids: np.array(ids, np.int32))
 BATCHES = st.lists(SEQUENCES, min_size=1, max_size=9)

@@ -89,7 +89,7 @@ def test_killed_and_resumed_is_as_never_killed(reviews_csv: Path, tmp_path: Path
     assert whole["files"] == killed["files"]  # the very same weights
     assert whole["metrics"] == killed["metrics"]
     assert not (tmp_path / "killed.run" / "checkpoint.pt").exists()
-    assert "expected a checkpoint" in train(*arguments, "--out", tmp_path / "new", "--resume").stderr
+    assert "expected an unfinished run" in train(*arguments, "--out", tmp_path / "new", "--resume").stderr
 
 
 def test_ctrl_c_keeps_the_best_so_far(reviews_csv: Path, tmp_path: Path) -> None:

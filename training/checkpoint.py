@@ -1,7 +1,8 @@
 """What a run keeps beside its bundle, so that a kill loses half a minute at most."""
 
+import json
 import re
-from typing import Any
+from pathlib import Path
 
 import torch
 
@@ -9,55 +10,65 @@ from service import bundle
 from training.fit import State
 from training.options import Options
 
-CHECKPOINT, SOFT_LABELS = "checkpoint.pt", "soft-labels.npy"
+OPTIONS, SOFT_LABELS = "options.json", "soft-labels.npy"
+_STAGES = "*.checkpoint"
 
 
 class RunError(Exception):
     """A run that cannot start or go on; the message says what was found and what to do."""
 
 
-def refuse_to_overwrite(options: Options) -> None:
-    """Raises RunError where a bundle, or an unfinished run, would be lost; makes the run's folder."""
+def open_folder(options: Options) -> None:
+    """Makes the run's folder, or finds the one to go on with. Raises RunError where a bundle or a run would be lost."""
     if not re.match(bundle.NAME, options.out.name):
         raise RunError(
             f"{options.out}: expected a folder named in letters, digits, '.', '_' and '-', found another name"
         )
     if options.out.exists() and not options.force:
         raise RunError(f"{options.out}: expected no such folder, found one; --force replaces it at the end of the run")
-    path = options.folder / CHECKPOINT
+    path = options.folder / OPTIONS
     if path.exists() and not (options.resume or options.force):
         raise RunError(f"{options.folder}: found an unfinished run; --resume goes on with it, --force starts anew")
-    if options.resume and not path.exists():
-        raise RunError(f"{options.folder}: expected a checkpoint to resume from, found none")
-    if not options.resume:
-        path.unlink(missing_ok=True)
+    if options.resume:
+        _compare(options, path)
+        return
+    remove(options)
     options.folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(options.fingerprint(), indent=1))
 
 
-def save(options: Options, state: State, spent_seconds: float) -> None:
-    """Writes `state`, whole or not at all, and the seconds that the run has spent."""
-    path = options.folder / CHECKPOINT
-    content = {"options": options.fingerprint(), "state": state.snapshot(), "spent_seconds": spent_seconds}
-    torch.save(content, path.with_suffix(".new"))
+def _compare(options: Options, path: Path) -> None:
+    """Raises RunError where there is no run to resume, or one with other options."""
+    if not path.exists():
+        raise RunError(f"{options.folder}: expected an unfinished run to resume, found none")
+    theirs, ours = json.loads(path.read_text()), json.loads(json.dumps(options.fingerprint()))
+    if different := [key for key, value in ours.items() if theirs.get(key) != value]:
+        raise RunError(f"{path}: expected a run with the same options, found others: {', '.join(different)}")
+
+
+def save(options: Options, stage: str, state: State, spent_seconds: float) -> None:
+    """Writes the `state` of a stage, whole or not at all, and the seconds that the run has spent."""
+    path = options.folder / _STAGES.replace("*", stage)
+    torch.save({"state": state.snapshot(), "spent_seconds": spent_seconds}, path.with_suffix(".new"))
     path.with_suffix(".new").replace(path)  # a kill in the middle of a write loses nothing
 
 
-def restore(options: Options, state: State) -> float:
-    """Fills `state` and returns the seconds that the run had spent. Raises RunError for other options than it had."""
-    path = options.folder / CHECKPOINT
-    content = torch.load(path, weights_only=True)
-    ours = options.fingerprint()
-    if different := [key for key, value in ours.items() if _plain(content["options"].get(key)) != _plain(value)]:
-        raise RunError(f"{path}: expected a run with the same options, found others: {', '.join(different)}")
-    state.restore(content["state"])
-    return float(content["spent_seconds"])
+def restore(options: Options, stage: str, state: State) -> bool:
+    """Fills the `state` of a stage that had begun, and tells whether it had."""
+    path = options.folder / _STAGES.replace("*", stage)
+    if not (options.resume and path.exists()):
+        return False
+    state.restore(torch.load(path, weights_only=True)["state"])
+    return True
 
 
-def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+def spent_seconds(options: Options) -> float:
+    """What the run had spent when it was last saved."""
+    paths = options.folder.glob(_STAGES) if options.resume else ()
+    return max((float(torch.load(path, weights_only=True)["spent_seconds"]) for path in paths), default=0.0)
 
 
 def remove(options: Options) -> None:
-    """Ends a run whose bundle is written: only its draft stays."""
-    for name in (CHECKPOINT, SOFT_LABELS):
-        (options.folder / name).unlink(missing_ok=True)
+    """Ends a run whose bundle is written, or is not wanted: only its draft stays."""
+    for path in (options.folder / OPTIONS, options.folder / SOFT_LABELS, *options.folder.glob(_STAGES)):
+        path.unlink(missing_ok=True)

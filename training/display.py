@@ -14,8 +14,8 @@ _PLAIN_EVERY_SECONDS = 30.0
 class Display:
     """Shows the steps of a run; `start_epoch` and `start_step` tell where a resumed one begins."""
 
-    def __init__(self, console: Console, epochs: int) -> None:
-        self._console, self._epochs = console, epochs
+    def __init__(self, console: Console, stage: str, epochs: int) -> None:
+        self._console, self._stage, self._epochs = console, stage, epochs
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -49,12 +49,14 @@ class Display:
         now = time.monotonic()
         rate = self._tokens / max(1e-9, now - self._started)
         left = (total - done) * (now - self._started) / (done - self._first_step)
-        where = f"epoch {step.epoch}/{self._epochs} step {step.step}/{step.steps} loss {step.train_loss:.4f}"
+        where = (
+            f"{self._stage}: epoch {step.epoch}/{self._epochs} step {step.step}/{step.steps} loss {step.train_loss:.4f}"
+        )
         self._bar.update(self._task, description=where, completed=done, total=total, rate=rate)
         if step.finished:
             line = step.finished
             self._console.print(
-                f"epoch {line.epoch}/{self._epochs}: train loss {line.train_loss:.4f}, accuracy "
+                f"{self._stage}: epoch {line.epoch}/{self._epochs}: train loss {line.train_loss:.4f}, accuracy "
                 f"{line.train_accuracy:.2%}; validation loss {line.validation_loss:.4f}, accuracy "
                 f"{line.validation_accuracy:.2%}{' (best so far)' if step.improved else ''}; "
                 f"{rate:,.0f} tokens/s, {_minutes(left)} left",

@@ -32,6 +32,14 @@ class Examples:
         """Tokens of each example, [example]."""
         return self.ends - self.starts
 
+    def counts(self, vocabulary_size: int) -> NDArray[np.int64]:
+        """How often each token id stands in the examples, [vocabulary]."""
+        changes = np.zeros(len(self.token_ids) + 1, np.int64)
+        np.add.at(changes, self.starts, 1)
+        np.add.at(changes, self.ends, -1)
+        covered = np.cumsum(changes[:-1])  # by how many examples
+        return np.bincount(self.token_ids, covered, vocabulary_size).astype(np.int64)
+
     def batch(self, examples: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Token ids int64 [batch, time], lengths int64 [batch], targets float32 [batch, label]."""
         starts, ends = self.starts[examples], self.ends[examples]

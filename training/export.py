@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from service import cell
 from service.cell import Array, Direction, Network, logits
 from service.tokenizer import Batch
 from training.model import BiLSTM
@@ -34,11 +35,15 @@ def arrays(model: BiLSTM, temperature: float = 1.0) -> Network:
         if model.labels == 2:  # the single unit's logit stands against 0
             kernel, bias = np.hstack([np.zeros_like(kernel), kernel]), np.concatenate([[0.0], bias])
     head |= {"kernel": kernel, "bias": bias}
+    # A float16 weight is wrong by 1 in 2048 at most: nothing beside what a bucket's n-grams have in common.
+    ngrams = weights["ngrams.weight"].astype(np.float16) if model.ngram_buckets else None
     return Network(
         weights["embedding.weight"],
         _direction(weights, "forward_lstm"),
         _direction(weights, "backward_lstm"),
         {name: np.ascontiguousarray(array, np.float32) for name, array in head.items()},
+        ngrams,
+        1 / temperature,
     )
 
 
@@ -67,6 +72,9 @@ def load_arrays(model: BiLSTM, network: Network, with_output: bool = True) -> No
         state[f"{layer}.bias_hh_l0"] = np.zeros_like(direction.bias)
     if model.head == "last":
         state |= {"hidden.weight": network.head["hidden_kernel"].T, "hidden.bias": network.head["hidden_bias"]}
+    if with_output and network.ngrams is not None:
+        # The scale is folded into the last layer, but the table is stored as it was trained.
+        state |= {"ngrams.weight": network.ngrams.astype(np.float32) * network.ngram_scale}
     if with_output:
         units = len(model.output.bias)
         state |= {"output.weight": network.head["kernel"][:, -units:].T, "output.bias": network.head["bias"][-units:]}
@@ -100,7 +108,9 @@ def graph(network: Network) -> bytes:
     if "hidden_kernel" in network.head:
         nodes += _last_nodes(constants, hidden_size)
     else:
-        nodes += _pooled_nodes(constants, hidden_size)
+        if network.ngrams is not None:
+            constants |= {"ngrams": network.ngrams, "ngram_scale": np.array(network.ngram_scale, np.float32)}
+        nodes += _pooled_nodes(constants, hidden_size, network.ngrams is not None)
         outputs.append(helper.make_tensor_value_info("evidence", TensorProto.FLOAT, ["batch", "time", "label"]))
     inputs = [
         helper.make_tensor_value_info("token_ids", TensorProto.INT32, ["batch", "time"]),
@@ -124,7 +134,7 @@ def _last_nodes(constants: dict[str, NDArray[Any]], hidden_size: int) -> list[on
     ]
 
 
-def _pooled_nodes(constants: dict[str, NDArray[Any]], hidden_size: int) -> list[onnx.NodeProto]:
+def _pooled_nodes(constants: dict[str, NDArray[Any]], hidden_size: int, ngrams: bool) -> list[onnx.NodeProto]:
     """Pooling in the LSTM's own layout: reduced over axis 0, one text's answer is bit-identical in any batch."""
     constants |= {
         "zero": np.array(0),
@@ -155,7 +165,7 @@ def _pooled_nodes(constants: dict[str, NDArray[Any]], hidden_size: int) -> list[
         helper.make_node("Squeeze", ["pooled", "time_axis"], ["pooled_once"]),
         helper.make_node("Transpose", ["pooled_once"], ["pooled_by_text"], perm=[1, 0, 2]),  # [batch, 4, hidden]
         helper.make_node("Reshape", ["pooled_by_text", "flat"], ["features"]),  # [batch, 4 * hidden]
-        helper.make_node("Gemm", ["features", "kernel", "bias"], ["logits"]),
+        helper.make_node("Gemm", ["features", "kernel", "bias"], ["own_logits" if ngrams else "logits"]),
     ]
     evidence = [
         helper.make_node("ArgMax", ["states_to_win"], ["winner"], axis=0, keepdims=1),  # the first of equals
@@ -165,9 +175,81 @@ def _pooled_nodes(constants: dict[str, NDArray[Any]], hidden_size: int) -> list[
         helper.make_node("Concat", ["highest_shares", "mean_shares"], ["shares"], axis=1),  # [time, 4, batch, hidden]
         helper.make_node("Transpose", ["shares"], ["shares_by_text"], perm=[2, 0, 1, 3]),  # [batch, time, 4, hidden]
         helper.make_node("Reshape", ["shares_by_text", "flat_steps"], ["step_features"]),  # [batch, time, 4 * hidden]
-        helper.make_node("MatMul", ["step_features", "kernel"], ["evidence"]),
+        helper.make_node("MatMul", ["step_features", "kernel"], ["own_evidence" if ngrams else "evidence"]),
     ]
-    return pooling + evidence
+    return pooling + evidence + (_ngram_nodes(constants) if ngrams else [])
+
+
+def _ngram_nodes(constants: dict[str, NDArray[Any]]) -> list[onnx.NodeProto]:
+    """The weights of hashed pairs and triples of tokens (`model.ngram_buckets`), added to logits and evidence.
+
+    Pairs stand before triples along one axis of 2 * time, summed like the pools over axis 0.
+    """
+    constants |= {
+        **{f"multiplier_{at}": np.array(multiplier) for at, multiplier in enumerate(cell.MULTIPLIERS)},
+        "triple": np.array(cell.TRIPLE),
+        "buckets": np.array(len(constants["ngrams"])),
+        "two": np.array(2),
+        "first_row": np.array([1]),
+        "second_row": np.array([2]),
+        "last_row": np.array([-1]),
+        "before_last_row": np.array([-2]),
+        "end": np.array([2**31]),
+        "ids_after": np.array([0, 0, 2, 0]),
+        "one_before": np.array([1, 0, 0, 0, 0, 0]),
+        "two_before": np.array([2, 0, 0, 0, 0, 0]),
+        "in_two": np.array(1 / 2, np.float32),
+        "in_three": np.array(1 / 3, np.float32),
+    }
+    buckets = [
+        helper.make_node("Cast", ["ids"], ["first"], to=TensorProto.INT64),  # [time, batch]
+        helper.make_node("Pad", ["first", "ids_after"], ["padded"]),  # [time + 2, batch]
+        helper.make_node("Slice", ["padded", "first_row", "last_row", "time_axis"], ["second"]),
+        helper.make_node("Slice", ["padded", "second_row", "end", "time_axis"], ["third"]),
+        helper.make_node("Mul", ["first", "multiplier_0"], ["first_hash"]),
+        helper.make_node("Mul", ["second", "multiplier_1"], ["second_hash"]),
+        helper.make_node("Mul", ["third", "multiplier_2"], ["third_hash"]),
+        helper.make_node("Add", ["first_hash", "second_hash"], ["pair_hash"]),
+        helper.make_node("Add", ["pair_hash", "third_hash"], ["three_hash"]),
+        helper.make_node("Add", ["three_hash", "triple"], ["triple_hash"]),
+        helper.make_node("Concat", ["pair_hash", "triple_hash"], ["hashes"], axis=0),  # [2 * time, batch]
+        helper.make_node("Mod", ["hashes", "buckets"], ["ngram_buckets"]),
+    ]
+    sums = [
+        helper.make_node("Gather", ["ngrams", "ngram_buckets"], ["stored"]),  # [2 * time, batch, label] float16
+        helper.make_node("Cast", ["stored"], ["found"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["range", "one"], ["pair_ends"]),  # [time]
+        helper.make_node("Add", ["range", "two"], ["triple_ends"]),
+        helper.make_node("Concat", ["pair_ends", "triple_ends"], ["ends"], axis=0),
+        helper.make_node("Unsqueeze", ["ends", "ends_axes"], ["ends_by_text"]),  # [2 * time, 1, 1]
+        helper.make_node("Unsqueeze", ["lengths_int64", "label_axis"], ["lengths_column"]),  # [batch, 1]
+        helper.make_node("Less", ["ends_by_text", "lengths_column"], ["whole"]),  # [2 * time, batch, 1]
+        helper.make_node("Where", ["whole", "found", "nothing"], ["ngram_weights"]),
+        helper.make_node("ReduceSum", ["ngram_weights", "time_axis"], ["ngram_sum"], keepdims=0),  # [batch, label]
+        helper.make_node("Cast", ["lengths_column"], ["lengths_float"], to=TensorProto.FLOAT),
+        helper.make_node("Sqrt", ["lengths_float"], ["lengths_root"]),
+        helper.make_node("Div", ["ngram_scale", "lengths_root"], ["scale"]),  # [batch, 1]
+        helper.make_node("Mul", ["ngram_sum", "scale"], ["ngram_logits"]),
+        helper.make_node("Add", ["own_logits", "ngram_logits"], ["logits"]),
+    ]
+    constants |= {"ends_axes": np.array([1, 2]), "label_axis": np.array([1])}
+    # Each token of an n-gram bears an equal share: the weights, moved down by a row for each token after the first.
+    evidence = [
+        helper.make_node("Mul", ["ngram_weights", "scale"], ["scaled"]),
+        helper.make_node("Split", ["scaled"], ["pairs", "triples"], axis=0, num_outputs=2),  # [time, batch, label]
+        helper.make_node("Mul", ["pairs", "in_two"], ["pair_0"]),
+        helper.make_node("Mul", ["triples", "in_three"], ["triple_0"]),
+        helper.make_node("Pad", ["pair_0", "one_before"], ["pair_moved"]),
+        helper.make_node("Slice", ["pair_moved", "time_axis", "last_row", "time_axis"], ["pair_1"]),
+        helper.make_node("Pad", ["triple_0", "one_before"], ["triple_moved"]),
+        helper.make_node("Slice", ["triple_moved", "time_axis", "last_row", "time_axis"], ["triple_1"]),
+        helper.make_node("Pad", ["triple_0", "two_before"], ["triple_moved_twice"]),
+        helper.make_node("Slice", ["triple_moved_twice", "time_axis", "before_last_row", "time_axis"], ["triple_2"]),
+        helper.make_node("Sum", ["pair_0", "pair_1", "triple_0", "triple_1", "triple_2"], ["ngram_shares"]),
+        helper.make_node("Transpose", ["ngram_shares"], ["ngram_shares_by_text"], perm=[1, 0, 2]),
+        helper.make_node("Add", ["own_evidence", "ngram_shares_by_text"], ["evidence"]),  # [batch, time, label]
+    ]
+    return buckets + sums + evidence
 
 
 def network(model: bytes) -> Network:
@@ -176,7 +258,8 @@ def network(model: bytes) -> Network:
     gates = found["B"].shape[1] // 2
     forward, backward = (Direction(found["W"][d], found["R"][d], found["B"][d][:gates]) for d in (0, 1))
     head = {name: found[name] for name in ("hidden_kernel", "hidden_bias", "kernel", "bias") if name in found}
-    return Network(found["embedding"], forward, backward, head)
+    scale = float(found["ngram_scale"]) if "ngrams" in found else 1.0
+    return Network(found["embedding"], forward, backward, head, found.get("ngrams"), scale)
 
 
 def prove_parity(model: BiLSTM, onnx_model: bytes, temperature: float, max_tokens: int) -> float:

@@ -12,12 +12,16 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.examples import Examples, batches_of
 from training.model import BiLSTM
 
 Precision = Literal["bf16", "fp32"]
+Batch = tuple[Tensor, Tensor, Tensor]  # token ids [batch, time], lengths [batch], targets [batch, label]
+# Mean loss, how many predictions were right, how many there were.
+Objective = Callable[[Any, Batch], tuple[Tensor, Tensor, int]]
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Plan:
     weight_decay: float = 0.0
     clip: float | None = None  # largest norm of the whole gradient
     average_decay: float | None = None  # of the exponential moving average of the weights, per step
+    adversarial: float = 0.0  # norm of the perturbation of a text's embeddings, in their standard deviation
     patience: int | None = None  # epochs without a lower validation loss before stopping
     keep: Literal["best", "last"] = "best"  # which epoch's weights the run ends with
 
@@ -63,13 +68,13 @@ class Progress:
 class State:
     """Everything a run needs to go on from where it stands."""
 
-    model: BiLSTM
+    model: Any  # the nn.Module that the objective judges
     optimiser: torch.optim.AdamW
     average: dict[str, Tensor]  # the averaged weights; the model's own where the plan averages nothing
     epoch: int = 0  # epochs finished
     step: int = 0  # steps done in the epoch under way
     updates: int = 0  # of the average
-    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # of that epoch: loss, right, examples
+    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # of that epoch: loss, right, predictions
     history: list[Epoch] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
     since_best: int = 0
@@ -77,7 +82,7 @@ class State:
     _PLAIN: ClassVar = ("average", "epoch", "step", "updates", "totals", "best", "since_best")
 
     @classmethod
-    def start(cls, model: BiLSTM, plan: Plan) -> "State":
+    def start(cls, model: nn.Module, plan: Plan) -> "State":
         """A run that has not begun."""
         optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
         return cls(model, optimiser, copy.deepcopy(model.state_dict()) if plan.average_decay else {})
@@ -120,25 +125,27 @@ def fit(
     validation: Examples,
     seed: int,
     precision: Precision,
+    objective: Objective | None = None,
 ) -> Iterator[Progress]:
-    """Trains `state.model` until the plan is done, yielding after every step.
+    """Trains `state.model` until the plan is done, yielding after every step; `objective` is `classify` by default.
 
     `train` gives the examples of each epoch (from 0), as many every time. They and the order of the batches depend on
     `seed` and the epoch alone, so a restored state finds its place. At the end the model holds the weights that
     `plan.keep` names.
     """
     device = next(state.model.parameters()).device
+    objective = objective or classify
     while not state.done(plan):
         examples = train(state.epoch)
         batches = batches_of(examples.lengths(), plan.batch_size, seed, state.epoch)
         while state.step < len(batches):
             rate = learning_rate(plan, state.epoch * len(batches) + state.step, plan.epochs * len(batches))
             batch = examples.batch(batches[state.step], device)
-            _step(state, plan, rate, batch, precision)
+            _step(state, plan, rate, batch, precision, objective)
             state.step += 1
-            epoch, step, mean_loss = state.epoch + 1, state.step, state.totals[0] / state.totals[2]
+            epoch, step, mean_loss = state.epoch + 1, state.step, state.totals[0] / max(1.0, state.totals[2])
             # The state is whole at every yield, so an epoch is closed before its last step is told.
-            finished = _finish_epoch(state, validation, precision) if step == len(batches) else None
+            finished = _finish_epoch(state, validation, precision, objective) if step == len(batches) else None
             improved = finished is not None and state.since_best == 0
             yield Progress(epoch, step, len(batches), int(batch[1].sum()), mean_loss, finished, improved)
             if finished:
@@ -147,16 +154,52 @@ def fit(
     state.model.eval()
 
 
-def _step(state: State, plan: Plan, rate: float, batch: tuple[Tensor, Tensor, Tensor], precision: Precision) -> None:
-    inputs, lengths, targets = batch
+def classify(model: BiLSTM, batch: Batch) -> tuple[Tensor, Tensor, int]:
+    """Cross-entropy against the target distributions; right is who names the target's likeliest label."""
+    token_ids, lengths, targets = batch
+    return _judged(model(token_ids, lengths), targets)
+
+
+def _judged(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, int]:
+    loss = nn.functional.cross_entropy(logits.float(), targets)
+    return loss, (logits.argmax(1) == targets.argmax(1)).sum(), len(targets)
+
+
+def _backward_adversarial(model: BiLSTM, batch: Batch, norm: float, precision: Precision) -> tuple[Tensor, Tensor, int]:
+    """`classify`, and again with each text's embeddings moved to where its loss grows fastest (Miyato et al. 2017).
+
+    Two plain backward passes: the first gives the weights' gradient and the direction of the second. The second draws
+    another dropout, so that the two also have to agree.
+    """
+    token_ids, lengths, targets = batch
+    with _autocast(token_ids.device, precision):
+        inputs = model.embed(token_ids)  # [time, batch, embedding]
+        inputs.retain_grad()
+        loss, right, count = _judged(model.judge(inputs, token_ids, lengths), targets)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert inputs.grad is not None
+    gradient = inputs.grad.float()
+    # Miyato et al. normalise the embeddings; here the norm counts in what they spread.
+    size = norm * model.embedding.weight.detach().std()
+    moved = gradient * (size / (gradient.square().sum(dim=(0, 2), keepdim=True).sqrt() + 1e-12))
+    with _autocast(token_ids.device, precision):
+        inputs = model.embed(token_ids)
+        harder, _, _ = _judged(model.judge(inputs + moved.to(inputs.dtype), token_ids, lengths), targets)
+    harder.backward()  # type: ignore[no-untyped-call]
+    return loss, right, count
+
+
+def _step(state: State, plan: Plan, rate: float, batch: Batch, precision: Precision, objective: Objective) -> None:
     for group in state.optimiser.param_groups:
         group["lr"] = rate
     state.model.train()
-    with _autocast(inputs.device, precision):
-        logits = state.model(inputs, lengths)
-    loss = nn.functional.cross_entropy(logits.float(), targets)
     state.optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    if plan.adversarial:
+        loss, right, count = _backward_adversarial(state.model, batch, plan.adversarial, precision)
+    else:
+        with _autocast(batch[0].device, precision):
+            loss, right, count = objective(state.model, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
     if plan.clip is not None:
         nn.utils.clip_grad_norm_(state.model.parameters(), plan.clip)
     state.optimiser.step()
@@ -166,16 +209,15 @@ def _step(state: State, plan: Plan, rate: float, batch: tuple[Tensor, Tensor, Te
         decay = min(plan.average_decay, state.updates / (10 + state.updates))
         for name, tensor in state.model.state_dict().items():
             state.average[name].lerp_(tensor, 1 - decay)
-    right = (logits.argmax(1) == targets.argmax(1)).sum()
-    for index, amount in enumerate((float(loss.detach()) * len(inputs), float(right), len(inputs))):
+    for index, amount in enumerate((float(loss.detach()) * count, float(right), count)):
         state.totals[index] += amount
 
 
-def _finish_epoch(state: State, validation: Examples, precision: Precision) -> Epoch:
+def _finish_epoch(state: State, validation: Examples, precision: Precision, objective: Objective) -> Epoch:
     """Evaluates the weights as they would ship, and notes whether they are the best so far."""
     live = copy.deepcopy(state.model.state_dict())
     state.model.load_state_dict(state.weights())
-    loss, accuracy = evaluate(state.model, validation, precision)
+    loss, accuracy = evaluate(state.model, validation, precision, objective)
     lowest = min((line.validation_loss for line in state.history), default=math.inf)
     total_loss, right, count = state.totals
     line = Epoch(state.epoch + 1, total_loss / count, right / count, loss, accuracy)
@@ -189,19 +231,33 @@ def _finish_epoch(state: State, validation: Examples, precision: Precision) -> E
     return line
 
 
-def evaluate(model: BiLSTM, examples: Examples, precision: Precision, batch_size: int = 128) -> tuple[float, float]:
-    """Mean cross-entropy against the targets and accuracy against their likeliest label."""
+def evaluate(
+    model: nn.Module, examples: Examples, precision: Precision, objective: Objective = classify, batch_size: int = 128
+) -> tuple[float, float]:
+    """Mean loss and share of right predictions."""
     order = np.argsort(examples.lengths(), kind="stable")
     device = next(model.parameters()).device
-    total, right = 0.0, 0
+    total, right, predictions = 0.0, 0, 0
     model.eval()
     with torch.inference_mode(), _autocast(device, precision):
         for start in range(0, len(order), batch_size):
-            inputs, lengths, targets = examples.batch(order[start : start + batch_size], device)
-            logits = model(inputs, lengths).float()
-            total += float(nn.functional.cross_entropy(logits, targets, reduction="sum"))
-            right += int((logits.argmax(1) == targets.argmax(1)).sum())
-    return total / len(order), right / len(order)
+            loss, good, count = objective(model, examples.batch(order[start : start + batch_size], device))
+            total, right, predictions = total + float(loss) * count, right + int(good), predictions + count
+    return total / predictions, right / predictions
+
+
+def predict(model: BiLSTM, examples: Examples, precision: Precision, batch_size: int = 128) -> NDArray[np.float32]:
+    """Logits [example, label]."""
+    order = np.argsort(examples.lengths(), kind="stable")
+    device = next(model.parameters()).device
+    found = np.zeros(examples.targets.shape, np.float32)
+    model.eval()
+    with torch.inference_mode(), _autocast(device, precision):
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            token_ids, lengths, _ = examples.batch(chosen, device)
+            found[chosen] = model(token_ids, lengths).float().cpu().numpy()
+    return found
 
 
 def learning_rate(plan: Plan, step: int, steps: int) -> float:

@@ -1,10 +1,11 @@
-"""The network: embedding, one bidirectional LSTM layer, pooling, a linear layer."""
+"""The network: embedding, one bidirectional LSTM layer, pooling, a linear layer; beside it a table of n-grams."""
 
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from service import cell
 from service.tokenizer import PADDING, UNKNOWN
 
 Head = Literal["pooled", "last"]
@@ -19,6 +20,9 @@ class BiLSTM(nn.Module):
     The head "pooled" is one linear layer over the maximum and the mean of the states, so that each time step's share
     of every logit can be told; "last" is a hidden layer of ReLUs over the two last states, then, for two labels, a
     single unit whose logit stands against 0.
+
+    With `ngram_buckets` above 0 the weights of the text's hashed pairs and triples of tokens are added to the logits:
+    the wide half of a wide and deep network (Cheng et al. 2016).
     """
 
     def __init__(
@@ -32,21 +36,25 @@ class BiLSTM(nn.Module):
         word_dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         head_dropout: float = 0.0,
+        ngram_buckets: int = 0,
+        ngram_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.head, self.labels, self.word_dropout = head, labels, word_dropout
+        self.head, self.labels, self.ngram_buckets = head, labels, ngram_buckets
+        self.word_dropout, self.embedding_dropout, self.ngram_dropout = word_dropout, embedding_dropout, ngram_dropout
         self.embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PADDING)
         # Two layers of one direction each, the second fed the text reversed: a bidirectional nn.LSTM would need
         # packing to keep its backward half off the padding, and packing leaves oneDNN's fast path.
         self.forward_lstm = nn.LSTM(embedding_size, hidden_size)
         self.backward_lstm = nn.LSTM(embedding_size, hidden_size)
-        self.embedding_dropout = nn.Dropout(embedding_dropout)
         self.head_dropout = nn.Dropout(head_dropout)
         if head == "last":
             self.hidden = nn.Linear(2 * hidden_size, dense_size)
             self.output = nn.Linear(dense_size, 1 if labels == 2 else labels)
         else:
             self.output = nn.Linear(4 * hidden_size, labels)
+        if ngram_buckets:
+            self.ngrams = nn.Embedding(ngram_buckets, labels)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -63,22 +71,43 @@ class BiLSTM(nn.Module):
         for layer in (self.hidden, self.output) if self.head == "last" else (self.output,):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
+        if self.ngram_buckets:
+            nn.init.zeros_(self.ngrams.weight)
 
     def forward(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
         """`token_ids` int [batch, time] padded at the end, `lengths` int [batch] >= 1 -> float32 [batch, label]."""
-        token_ids = token_ids.T  # [time, batch]: the LSTM's own layout
+        return self.judge(self.embed(token_ids), token_ids, lengths)
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """`token_ids` int [batch, time] -> [time, batch, embedding], the LSTM's own layout, dropout applied."""
         if self.training and self.word_dropout:
             dropped = torch.rand(token_ids.shape, device=token_ids.device) < self.word_dropout
             token_ids = token_ids.masked_fill(dropped, UNKNOWN)
-        inputs = self.embedding_dropout(self.embedding(token_ids))  # [time, batch, embedding]
-        steps = torch.arange(len(token_ids), device=token_ids.device)[:, None]  # [time, 1]
+        return locked_dropout(self.embedding(token_ids.T), self.embedding_dropout, self.training)
+
+    def judge(self, inputs: Tensor, token_ids: Tensor, lengths: Tensor) -> Tensor:
+        """Logits float32 [batch, label] of embedded texts, `inputs` [time, batch, embedding] of `token_ids`."""
+        steps = torch.arange(len(inputs), device=inputs.device)[:, None]  # [time, 1]
         real = steps < lengths  # [time, batch]
-        mirrored = torch.where(real, lengths - 1 - steps, steps)  # [time, batch]: each text reversed in place
+        states = torch.cat(self.states(inputs, mirror(steps, lengths)), dim=-1).float()  # [time, batch, 2 * hidden]
+        logits = self._read(states, real, lengths)  # pooling does not mind that the second half runs backwards
+        return logits + self._count(token_ids, lengths) if self.ngram_buckets else logits
+
+    def states(self, inputs: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
+        """[time, batch, embedding] -> both directions' states, the second in its own order: last token first."""
         reversed_inputs = inputs.gather(0, mirrored[:, :, None].expand_as(inputs))
-        states = torch.cat(
-            [self.forward_lstm(inputs)[0], self.backward_lstm(reversed_inputs)[0]], dim=-1
-        ).float()  # [time, batch, 2 * hidden]; pooling does not mind that the second half runs backwards
-        return self._read(states, real, lengths)
+        return self.forward_lstm(inputs)[0], self.backward_lstm(reversed_inputs)[0]
+
+    def _count(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
+        """The n-grams' share of the logits, [batch, label]."""
+        buckets, present = ngram_buckets(token_ids, lengths, self.ngram_buckets)  # [2, time, batch]
+        weights = self.ngrams(buckets)  # [2, time, batch, label]
+        if self.training:
+            present = nn.functional.dropout(present, self.ngram_dropout)
+        else:
+            weights = weights.half().float()  # as the graph stores them
+        scale = lengths[:, None].float().rsqrt()
+        return (weights * present[..., None]).sum(dim=(0, 1)) * scale  # type: ignore[no-any-return]
 
     def _read(self, states: Tensor, real: Tensor, lengths: Tensor) -> Tensor:
         if self.head == "last":
@@ -90,3 +119,32 @@ class BiLSTM(nn.Module):
         mean = states.masked_fill(~real, 0.0).sum(dim=0) / lengths[:, None]  # [batch, 2 * hidden]
         pooled = torch.cat([highest, mean], dim=1)  # [batch, 4 * hidden]
         return self.output(self.head_dropout(pooled))  # type: ignore[no-any-return]
+
+
+def mirror(steps: Tensor, lengths: Tensor) -> Tensor:
+    """Where each step of a text reversed in place comes from, padding staying at the end: int [time, batch]."""
+    return torch.where(steps < lengths, lengths - 1 - steps, steps)
+
+
+def locked_dropout(inputs: Tensor, share: float, training: bool) -> Tensor:
+    """Drops the same features at every step of a text (Gal and Ghahramani 2016): `inputs` [time, batch, feature].
+
+    A mask a step would take a seventh of the whole training time, and an LSTM sees through it.
+    """
+    if not training or not share:
+        return inputs
+    kept = torch.rand(1, *inputs.shape[1:], device=inputs.device) >= share
+    return inputs * (kept / (1 - share)).to(inputs.dtype)
+
+
+def ngram_buckets(token_ids: Tensor, lengths: Tensor, buckets: int) -> tuple[Tensor, Tensor]:
+    """The bucket of the pair and of the triple that begin at each token, and 1.0 where they end within the text.
+
+    `service.cell.ngram_buckets` in torch: int64 and float32, both [2, time, batch].
+    """
+    padded = nn.functional.pad(token_ids.T.long(), (0, 0, 0, 2))  # [time + 2, batch]
+    first, second, third = padded[:-2], padded[1:-1], padded[2:]
+    pair = first * cell.MULTIPLIERS[0] + second * cell.MULTIPLIERS[1]
+    triple = pair + third * cell.MULTIPLIERS[2] + cell.TRIPLE
+    ends = torch.arange(1, len(first) + 1, device=token_ids.device)[:, None]  # [time, 1] of the pairs
+    return torch.stack([pair, triple]) % buckets, torch.stack([ends < lengths, ends + 1 < lengths]).float()

@@ -1,10 +1,19 @@
-"""The two recipes: `base`, the network that ships, and `article`, the one it grew from."""
+"""The recipes: `release`, the network that ships; `base`, the same with fewer teachers; `article`, the first."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.tokenizer import Rules, Truncation
 from training.fit import Plan
 from training.model import Head
+
+
+@dataclass(frozen=True)
+class DeepTeacher:
+    """A wider network of the same embedding size, which first learns to predict the next token, then to classify."""
+
+    hidden_size: int
+    pretraining: Plan
+    fine_tuning: Plan
 
 
 @dataclass(frozen=True)
@@ -26,33 +35,52 @@ class Preset:
     word_dropout: float = 0.0
     embedding_dropout: float = 0.0
     head_dropout: float = 0.0
+    ngram_buckets: int = 0  # rows of the table of hashed pairs and triples of tokens; 0: none
+    ngram_dropout: float = 0.0
+    deep_teacher: DeepTeacher | None = None  # beside the linear one
+    contrasts: int = 0  # made-up English sentences that turn on a negation, shown in every epoch
 
+
+_BASE = Preset(
+    vocabulary_size=30_000,
+    rules="words-and-marks",
+    max_tokens=400,
+    truncation="head-and-tail",
+    embedding_size=64,
+    hidden_size=64,
+    head="pooled",
+    validation_share=0.1,
+    sentences=2,
+    teacher=True,
+    word_dropout=0.1,
+    embedding_dropout=0.3,
+    head_dropout=0.2,
+    plan=Plan(
+        epochs=6,
+        batch_size=64,
+        learning_rate=3e-3,
+        one_cycle=True,
+        weight_decay=0.01,
+        clip=1.0,
+        average_decay=0.999,
+        patience=3,
+    ),
+)
 
 PRESETS = {
-    "base": Preset(
-        vocabulary_size=30_000,
-        rules="words-and-marks",
-        max_tokens=400,
-        truncation="head-and-tail",
-        embedding_size=64,
-        hidden_size=64,
-        head="pooled",
-        validation_share=0.1,
-        sentences=2,
-        teacher=True,
-        word_dropout=0.1,
-        embedding_dropout=0.3,
-        head_dropout=0.2,
-        plan=Plan(
-            epochs=6,
-            batch_size=64,
-            learning_rate=3e-3,
-            one_cycle=True,
-            weight_decay=0.01,
-            clip=1.0,
-            average_decay=0.999,
-            patience=3,
+    "base": _BASE,
+    "release": replace(
+        _BASE,
+        embedding_size=128,
+        ngram_buckets=2**18,
+        ngram_dropout=0.5,
+        deep_teacher=DeepTeacher(
+            hidden_size=128,
+            pretraining=Plan(epochs=4, batch_size=64, learning_rate=3e-3, one_cycle=True, clip=1.0, keep="last"),
+            fine_tuning=replace(_BASE.plan, epochs=3, learning_rate=2e-3, keep="last"),
         ),
+        contrasts=10_000,
+        plan=replace(_BASE.plan, epochs=5, keep="last"),
     ),
     "article": Preset(
         vocabulary_size=10_000,

@@ -1,0 +1,123 @@
+"""What the network is to answer for each training review: its label, or what its teachers make of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax, softmax
+from torch import Tensor
+
+from training import checkpoint, deep_teacher, teacher
+from training.calibration import fit_temperature
+from training.corpus import Corpus
+from training.examples import Examples
+from training.fit import predict
+from training.preset import Preset
+from training.split import TRAIN, UNLABELLED, VALIDATION
+from training.stage import Trainer
+
+# Above this the n-grams of the linear model would fill the memory of a common machine.
+_TEACHER_MAX_REVIEWS = 200_000
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a network is trained on, and what it may start from."""
+
+    train: Examples  # under their targets, hard or soft
+    validation: Examples  # under their labels
+    embedding: Tensor | None  # [vocabulary, embedding] that a deep teacher has learned
+
+
+def prepare(
+    trainer: Trainer,
+    preset: Preset,
+    corpus: Corpus,
+    token_ids: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    vocabulary: list[str],
+) -> Lessons:
+    """`token_ids` [total tokens] and `offsets` [review + 1] are the corpus as `Corpus.encode` gives it."""
+    labelled, others, held = corpus.rows(TRAIN), corpus.rows(UNLABELLED), corpus.rows(VALIDATION)
+    hard = np.eye(len(corpus.label_names), dtype=np.float32)
+
+    def stretch(rows: NDArray[np.int64], targets: NDArray[np.float32]) -> Examples:
+        return Examples(token_ids, offsets[rows], offsets[rows + 1], targets)
+
+    given, validation = stretch(labelled, hard[corpus.labels[labelled]]), stretch(held, hard[corpus.labels[held]])
+    smallest = int(np.bincount(corpus.labels[labelled]).min())
+    if not preset.teacher or smallest < teacher.FOLDS or len(labelled) > _TEACHER_MAX_REVIEWS:
+        if preset.teacher or len(others):
+            trainer.console.print(
+                f"no teacher for {len(labelled):,} labelled reviews, the rarest label on {smallest}: training on the "
+                f"labels alone; {len(others):,} unlabelled reviews give only their words",
+                highlight=False,
+            )
+        return Lessons(given, validation, None)
+
+    both = np.concatenate([labelled, others])
+    linear, linear_validation = np.split(_linear_teacher(trainer, corpus, both), [len(both)])
+    # Half label, half teacher: the label alone knows the truth, the teacher how plain it is.
+    soft = linear.copy()
+    soft[: len(labelled)] = (linear[: len(labelled)] + given.targets) / 2
+    lessons = stretch(both, soft)
+    if not (preset.deep_teacher and len(others)):
+        return Lessons(lessons, validation, None)
+    network = deep_teacher.fit(trainer, preset, vocabulary, lessons, validation)
+    # The labelled reviews keep their targets: the deep teacher knows their labels by heart.
+    unlabelled = stretch(others, soft[len(labelled) :])
+    on_others, on_validation = (predict(network, part, trainer.precision) for part in (unlabelled, validation))
+    soft[len(labelled) :] = _average(
+        trainer,
+        [_log(unlabelled.targets), on_others],
+        [_log(linear_validation), on_validation],
+        corpus.labels[held],
+    )
+    return Lessons(stretch(both, soft), validation, network.embedding.weight.detach().cpu().clone())
+
+
+def _log(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.log(np.maximum(probabilities, 1e-6))
+
+
+def _average(
+    trainer: Trainer,
+    logits: list[NDArray[np.float32]],
+    on_validation: list[NDArray[np.float32]],
+    labels: NDArray[np.int32],
+) -> NDArray[np.float32]:
+    """The teachers' mean logits, each at the temperature that fits it on validation, as probabilities [text, label]."""
+    temperatures = [fit_temperature(found.astype(np.float64), labels.astype(np.int64)) for found in on_validation]
+    means = [
+        np.mean([log_softmax(found / temperature, axis=1) for found, temperature in pairs], axis=0)
+        for pairs in (zip(part, temperatures, strict=True) for part in (logits, on_validation))
+    ]
+    rights = [float((found.argmax(axis=1) == labels).mean()) for found in (*on_validation, means[1])]
+    trainer.console.print(
+        f"teachers on validation: linear {rights[0]:.2%}, deep {rights[1]:.2%}, their mean {rights[2]:.2%}",
+        highlight=False,
+    )
+    return np.asarray(softmax(means[0], axis=1), np.float32)
+
+
+def _linear_teacher(trainer: Trainer, corpus: Corpus, texts: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The teacher's probabilities [texts + validation, label]; a resumed run finds those it had.
+
+    `texts` begin with the labelled reviews; each of them is judged by a fold that has not seen its label.
+    """
+    path = trainer.options.folder / checkpoint.SOFT_LABELS
+    if trainer.options.resume and path.exists():
+        return np.asarray(np.load(path))
+    trainer.console.print("linear-teacher: some two minutes on 25,000 reviews and 50,000 unlabelled")
+    labelled, judged = corpus.rows(TRAIN), np.concatenate([texts, corpus.rows(VALIDATION)])
+    folds = teacher.fit(corpus.documents, labelled, corpus.labels[labelled])
+    fold_of = np.full(len(judged), teacher.FOLDS)
+    fold_of[: len(labelled)] = folds.fold_of
+    soft = folds.judge(corpus.documents, judged, fold_of)
+    accuracy = float((soft[: len(labelled)].argmax(axis=1) == corpus.labels[labelled]).mean())
+    trainer.console.print(
+        f"linear-teacher: right on {accuracy:.2%} of the training reviews it has not seen", highlight=False
+    )
+    np.save(path.with_suffix(".new.npy"), soft)
+    path.with_suffix(".new.npy").replace(path)
+    return soft
