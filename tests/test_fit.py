@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training import teacher
-from training.examples import Examples, batches_of, with_sentences
+from training.examples import Examples, batches_of, with_sentences, with_texts
 from training.fit import (
     Epoch,
     Plan,
@@ -34,7 +36,8 @@ def examples(count: int, seed: int = 0) -> Examples:
 
 def network(head: Head = "pooled", dropout: float = 0.2) -> BiLSTM:
     torch.manual_seed(3)
-    return BiLSTM(50, 8, 8, 2, head, 8, dropout, dropout, dropout)
+    buckets = 64 if head == "pooled" else 0
+    return BiLSTM(50, 8, 8, 2, head, 8, dropout, dropout, dropout, ngram_buckets=buckets, ngram_dropout=dropout)
 
 
 PLAN = Plan(epochs=3, batch_size=8, learning_rate=0.02, one_cycle=True, clip=1.0, average_decay=0.9, patience=5)
@@ -54,22 +57,43 @@ def test_it_learns_what_can_be_learned(head: Head) -> None:
     assert history[-1].train_loss < history[0].train_loss / 4
 
 
-@pytest.mark.parametrize("precision", sorted({"fp32", choose_precision(CPU)}))
-@pytest.mark.parametrize("stop", [1, 9, 10, 11, 17])
-def test_a_run_broken_off_anywhere_ends_the_same(stop: int, precision: Precision) -> None:
-    train = examples(80)  # ten batches an epoch
-    whole = State.start(network(), PLAN)
-    expected = end(whole, PLAN, train, precision)
+def test_adversarial_steps_move_texts_by_the_norm_they_are_given() -> None:
+    model, moves = network(dropout=0.0), []
+    judge = model.judge
 
-    broken = State.start(network(), PLAN)
-    for done, _ in enumerate(fit(broken, PLAN, lambda epoch: train, examples(20, 1), seed=7, precision=precision), 1):
+    def watched(inputs: torch.Tensor, token_ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        moves.append(inputs.detach().clone())
+        return judge(inputs, token_ids, lengths)
+
+    model.judge = watched  # type: ignore[method-assign]
+    spread = float(model.embedding.weight.detach().std())
+    plan = Plan(epochs=1, batch_size=80, learning_rate=0.0, adversarial=2.0)
+    history = end(State.start(model, plan), plan, examples(80))
+    clean, moved = moves[:2]  # [time, batch, embedding]
+    torch.testing.assert_close((moved - clean).norm(dim=(0, 2)), torch.full((80,), 2.0 * spread), rtol=1e-4, atol=0)
+    inputs, lengths, targets = examples(80).batch(np.arange(80), CPU)
+    harder = torch.nn.functional.cross_entropy(judge(moved, inputs, lengths), targets)
+    assert float(harder) > history[0].validation_loss > 0  # towards a larger loss
+
+
+@pytest.mark.parametrize("precision", sorted({"fp32", choose_precision(CPU)}))
+@pytest.mark.parametrize("adversarial", [0.0, 2.0])
+@pytest.mark.parametrize("stop", [1, 9, 10, 11, 17])
+def test_a_run_broken_off_anywhere_ends_the_same(stop: int, adversarial: float, precision: Precision) -> None:
+    plan = replace(PLAN, adversarial=adversarial)
+    train = examples(80)  # ten batches an epoch
+    whole = State.start(network(), plan)
+    expected = end(whole, plan, train, precision)
+
+    broken = State.start(network(), plan)
+    for done, _ in enumerate(fit(broken, plan, lambda epoch: train, examples(20, 1), seed=7, precision=precision), 1):
         if done == stop:
             break
     snapshot = broken.snapshot()
     torch.manual_seed(99)  # another process knows nothing of the generator
-    again = State.start(network(), PLAN)
+    again = State.start(network(), plan)
     again.restore(snapshot)
-    assert end(again, PLAN, train, precision) == expected
+    assert end(again, plan, train, precision) == expected
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, again.model.state_dict()[name]), name
 
@@ -177,3 +201,19 @@ def test_every_epoch_shows_other_sentences_and_as_many() -> None:
 def test_texts_too_short_for_sentences_are_shown_whole() -> None:
     reviews = Examples(np.array([3, 3], np.int32), np.array([0]), np.array([2]), np.eye(2, dtype=np.float32)[:1])
     assert len(with_sentences(reviews, ["", "", ".", "a"], 2, seed=1, epoch=0)) == 1
+
+
+def test_texts_of_their_own_are_added() -> None:
+    reviews = Examples(np.array([3, 4, 5], np.int32), np.array([0]), np.array([2]), np.eye(2, dtype=np.float32)[:1])
+    texts = [np.array([7, 8, 9], np.int32), np.array([6], np.int32)]
+    found = with_texts(reviews, texts, np.array([[0.1, 0.9], [0.8, 0.2]], np.float32))
+    token_ids, lengths, targets = found.batch(np.arange(3), CPU)
+    shown = [row[:length].tolist() for row, length in zip(token_ids, lengths.tolist(), strict=True)]
+    assert shown == [[3, 4], [7, 8, 9], [6]]
+    assert targets.tolist() == pytest.approx([[1, 0], [0.1, 0.9], [0.8, 0.2]])
+
+
+def test_counts_are_of_what_the_examples_cover() -> None:
+    token_ids = np.array([3, 3, 4, 5, 3], np.int32)
+    found = Examples(token_ids, np.array([0, 1]), np.array([2, 4]), np.eye(2, dtype=np.float32))
+    assert found.counts(6).tolist() == [0, 0, 0, 3, 1, 1]

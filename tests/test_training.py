@@ -88,8 +88,41 @@ def test_killed_and_resumed_is_as_never_killed(reviews_csv: Path, tmp_path: Path
     whole, killed = manifest(tmp_path / "whole"), manifest(tmp_path / "killed")
     assert whole["files"] == killed["files"]  # the very same weights
     assert whole["metrics"] == killed["metrics"]
-    assert not (tmp_path / "killed.run" / "checkpoint.pt").exists()
+    assert list((tmp_path / "killed.run").iterdir()) == [tmp_path / "killed.run" / "draft"]
     assert "expected an unfinished run" in train(*arguments, "--out", tmp_path / "new", "--resume").stderr
+
+
+def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> None:
+    _, archive = write_imdb(tmp_path, count=40)
+    arguments = ("release", "--data", archive, "--siblings", "1", "--device", "cpu")
+    done = train(*arguments, "--out", tmp_path / "whole")
+    assert done.returncode == 0, done.stderr
+    plan, _, rest = done.stdout.partition("in all about")
+    for stage in ("language-model", "deep-teacher", "network: 5 epochs", "2 times"):
+        assert stage in plan
+    assert "linear-teacher" in rest  # the plan stood first
+
+    resume: tuple[str, ...] = ()
+    for words in ("linear-teacher: right", "language-model: epoch 2/4", "deep-teacher: epoch 1/3", "network: epoch 4/5",
+                  "network-2: epoch 3/5", "measuring"):  # fmt: skip
+        process = start(*arguments, "--out", tmp_path / "killed", *resume)
+        wait_for(process, words)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not (tmp_path / "killed").exists()
+        resume = ("--resume",)
+    done = train(*arguments, "--out", tmp_path / "killed", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "linear-teacher" not in done.stdout
+    assert "epoch" not in done.stdout  # every stage had ended
+    whole, killed = manifest(tmp_path / "whole"), manifest(tmp_path / "killed")
+    assert whole["files"]["model.onnx"] == killed["files"]["model.onnx"]  # the very same weights
+    assert whole["metrics"] == killed["metrics"]
+    assert whole["training"]["spread"] == killed["training"]["spread"]
+    assert [found["seed"] for found in whole["training"]["spread"]] == [1, 2]
+    card = (tmp_path / "killed" / "README.md").read_text()
+    assert "for the spread over seeds only, seed 2" in card.split("## Readings of the test split")[1]
+    assert list((tmp_path / "killed.run").iterdir()) == [tmp_path / "killed.run" / "draft"]
 
 
 def test_ctrl_c_keeps_the_best_so_far(reviews_csv: Path, tmp_path: Path) -> None:
@@ -178,17 +211,23 @@ def test_mistakes_are_told_in_a_line(arguments: tuple[str, ...], message: str, t
 
 
 def test_a_graph_that_differs_from_the_network_is_no_bundle() -> None:
-    model = BiLSTM(50, 8, 8, 2, "pooled")
-    weights = export.arrays(model)
-    good = export.graph(weights)
-    assert export.prove_parity(model, good, 1.0, 20) < 1e-5
-    weights.head["bias"][0] += 0.01
-    with pytest.raises(ParityError, match="no bundle was written"):
-        export.prove_parity(model, export.graph(weights), 1.0, 20)
+    model = BiLSTM(50, 8, 8, 2, "pooled", ngram_buckets=30)
+    model.ngrams.weight.data.normal_()
+    weights = export.arrays(model, 1.5)
+    assert export.prove_parity(model, export.graph(weights), 1.5, 20) < 1e-5
+    ngrams = weights.ngrams
+    assert ngrams is not None
+    for array, places in ((weights.head["bias"], 0), (ngrams, slice(None))):
+        array[places] += 0.01
+        with pytest.raises(ParityError, match="no bundle was written"):
+            export.prove_parity(model, export.graph(weights), 1.5, 20)
+        array[places] -= 0.01
 
 
 def test_a_warm_start_is_the_reverse_of_an_export() -> None:
-    for head, labels in (("pooled", 3), ("last", 2), ("last", 4)):
-        model, other = (BiLSTM(50, 8, 8, labels, head) for _ in range(2))  # type: ignore[arg-type]
+    for head, labels, buckets in (("pooled", 3, 0), ("pooled", 2, 30), ("last", 2, 0), ("last", 4, 0)):
+        model, other = (BiLSTM(50, 8, 8, labels, head, ngram_buckets=buckets) for _ in range(2))  # type: ignore[arg-type]
+        if buckets:
+            model.ngrams.weight.data.normal_()
         export.load_arrays(other, export.network(export.graph(export.arrays(model))))
         assert export.graph(export.arrays(other)) == export.graph(export.arrays(model))

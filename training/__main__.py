@@ -1,4 +1,4 @@
-"""The command line: `python -m training run | evaluate | report | inspect`."""
+"""The command line: `python -m training run | release | evaluate | report | inspect`."""
 
 import dataclasses
 import json
@@ -73,11 +73,7 @@ def run_command(
 ) -> None:
     """Trains, exports, proves and measures; the last line printed is the command that serves the result."""
     console = Console()
-    if data is None:
-        from training.download import archive
-
-        data = archive(console=console)
-    given = ((data, "data"), (validation, "validation"), (test, "test"))
+    given = ((data or _download(console), "data"), (validation, "validation"), (test, "test"))
     sources = [(Source(path, text_column, label_column, group_column), role) for path, role in given if path]
     if unlabelled:
         sources.append((Source(unlabelled, text_column, label_column=None), "unlabelled"))
@@ -93,6 +89,41 @@ def run_command(
         console,
     )
     print(f"OVATION_MODEL={made} python -m service serve")
+
+
+@main.command("release")
+@click.option("--data", type=_PATH, help="Like --data of run; without it the archive is downloaded.")
+@click.option("--out", type=_PATH, default="models/imdb-bilstm", help="Folder of the bundle.")
+@_columns[0]
+@_columns[1]
+@click.option("--seed", type=int, default=1, help="The seed that ships, to be fixed before anything is measured.")
+@click.option("--siblings", type=click.IntRange(0), default=2, help="More seeds to train and measure, for the spread.")
+@click.option("--sample", type=click.FloatRange(0.001, 1), default=1.0, help="Share of the reviews, for a trial.")
+@click.option("--skip-test", is_flag=True, help="Leave the test split unread.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted release of the same options.")
+@click.option("--force", is_flag=True, help="Replace the bundle, and any unfinished run, at --out.")
+@click.option("--device", type=click.Choice(["auto", "cpu"]), default="auto", help="auto: CUDA where there is one.")
+def release_command(
+    data: Path | None,
+    out: Path,
+    text_column: str,
+    label_column: str,
+    seed: int,
+    siblings: int,
+    **others: bool | float | str,
+) -> None:
+    """Archive in, finished bundle out: every stage of the preset `release`, and its spread over seeds."""
+    console = Console()
+    source = Source(data or _download(console), text_column, label_column)
+    spread = tuple(range(seed + 1, seed + 1 + siblings))
+    options = Options("release", PRESETS["release"], ((source, "data"),), out, seed=seed, spread=spread, **others)  # type: ignore[arg-type]
+    print(f"OVATION_MODEL={run(options, console)} python -m service serve")
+
+
+def _download(console: Console) -> Path:
+    from training.download import archive
+
+    return archive(console=console)
 
 
 @main.command("evaluate")

@@ -1,6 +1,6 @@
 """The model card: what a bundle is for, what it is worth, and every reading of its test split."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -117,11 +117,30 @@ def _bucket(found: Mapping[str, Any]) -> str:
 def _training(training: Mapping[str, Any]) -> list[str]:
     files = ", ".join(f"`{entry['file']}` (SHA-256 {entry['sha256'][:16]}…)" for entry in training["data"])
     return [
-        f"`python -m training run --preset {training['preset']} --seed {training['seed']}` on {files}: "
+        f"`python -m training {_command(training)} --seed {training['seed']}` on {files}: "
         f"{training['epochs']} epochs, {training['wall_seconds'] / 60:.0f} minutes on {training['threads']} threads of "
         f"a {training['device']} in {training['precision']}, source {training['source_revision'] or 'unknown'}. "
         f"torch, NumPy and onnxruntime agree within {training['parity']:.1g}. Every flag and library version stands in "
-        "`manifest.json`."
+        "`manifest.json`.",
+        *_spread(training.get("spread", [])),
+    ]
+
+
+def _command(training: Mapping[str, Any]) -> str:
+    return "release" if "spread" in training else f"run --preset {training['preset']}"
+
+
+def _spread(seeds: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How far the seed alone moves the accuracy."""
+    if not seeds:
+        return []
+    splits = [name for name in seeds[0] if name != "seed"]
+    rows = [[str(found["seed"]), *(f"{found[split]:.2%}" for split in splits)] for found in seeds]
+    return [
+        "",
+        "The first seed ships, whatever the others read; they share its teachers and tell how far chance reaches:",
+        "",
+        *table(["seed", *splits], rows),
     ]
 
 

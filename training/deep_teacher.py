@@ -13,16 +13,14 @@ from training.preset import Preset
 from training.stage import Trainer
 
 
-def fit(trainer: Trainer, preset: Preset, vocabulary: list[str], lessons: Examples, validation: Examples) -> BiLSTM:
-    """The teacher, pretrained on the texts of `lessons` and then taught by their targets."""
-    plan, seed = preset.deep_teacher, trainer.options.seed
-    assert plan is not None
-    torch.manual_seed(seed)
-    network = BiLSTM(
-        len(vocabulary),
+def start(preset: Preset, vocabulary_size: int, labels: int) -> BiLSTM:
+    """The untrained teacher."""
+    assert preset.deep_teacher is not None
+    return BiLSTM(
+        vocabulary_size,
         preset.embedding_size,
-        plan.hidden_size,
-        lessons.targets.shape[1],
+        preset.deep_teacher.hidden_size,
+        labels,
         "pooled",
         word_dropout=preset.word_dropout,
         embedding_dropout=preset.embedding_dropout,
@@ -30,6 +28,14 @@ def fit(trainer: Trainer, preset: Preset, vocabulary: list[str], lessons: Exampl
         ngram_buckets=preset.ngram_buckets,
         ngram_dropout=preset.ngram_dropout,
     )
+
+
+def fit(trainer: Trainer, preset: Preset, vocabulary: list[str], lessons: Examples, validation: Examples) -> BiLSTM:
+    """The teacher, pretrained on the texts of `lessons` and then taught by their targets."""
+    plan, seed = preset.deep_teacher, trainer.options.seed
+    assert plan is not None
+    torch.manual_seed(seed)
+    network = start(preset, len(vocabulary), lessons.targets.shape[1])
     reader = LanguageModel(network, lessons.counts(len(vocabulary)))
     trainer.train("language-model", reader, plan.pretraining, lambda epoch: lessons, validation, seed, predict_next)
 

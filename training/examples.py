@@ -1,6 +1,7 @@
 """What the network is shown: stretches of token ids with their targets, in batches of like length."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +75,17 @@ def with_sentences(reviews: Examples, vocabulary: list[str], each: int, seed: in
         np.concatenate([reviews.starts, starts]),
         np.concatenate([reviews.ends, ends]),
         np.concatenate([reviews.targets, reviews.targets[owners]]),
+    )
+
+
+def with_texts(examples: Examples, texts: Sequence[NDArray[np.int32]], targets: NDArray[np.float32]) -> Examples:
+    """`examples` and `texts` of their own (token ids, each [time]), under `targets` [text, label]."""
+    ends = len(examples.token_ids) + np.cumsum([len(text) for text in texts], dtype=np.int64)
+    return Examples(
+        np.concatenate([examples.token_ids, *texts]),
+        np.concatenate([examples.starts, ends - [len(text) for text in texts]]),
+        np.concatenate([examples.ends, ends]),
+        np.concatenate([examples.targets, targets]),
     )
 
 

@@ -18,6 +18,7 @@ class Options:
     sources: tuple[tuple[Source, str], ...]  # each with its role: data, validation, test, unlabelled
     out: Path
     seed: int = 1
+    spread: tuple[int, ...] = ()  # more seeds of the last stage, measured beside the first to tell chance from skill
     test_share: float = 0.1
     sample: float = 1.0
     warm_start: Path | None = None

@@ -38,7 +38,7 @@ class Preset:
     ngram_buckets: int = 0  # rows of the table of hashed pairs and triples of tokens; 0: none
     ngram_dropout: float = 0.0
     deep_teacher: DeepTeacher | None = None  # beside the linear one
-    contrasts: int = 0  # made-up English sentences that turn on a negation, shown in every epoch
+    contrasts: float = 0.0  # made-up English sentences that turn on a negation, for each review, in every epoch
 
 
 _BASE = Preset(
@@ -79,7 +79,7 @@ PRESETS = {
             pretraining=Plan(epochs=4, batch_size=64, learning_rate=3e-3, one_cycle=True, clip=1.0, keep="last"),
             fine_tuning=replace(_BASE.plan, epochs=3, learning_rate=2e-3, keep="last"),
         ),
-        contrasts=10_000,
+        contrasts=0.15,
         plan=replace(_BASE.plan, epochs=5, keep="last"),
     ),
     "article": Preset(

@@ -126,9 +126,18 @@ def provenance(options: Options, corpus: Corpus, state: State, revision: str | N
 
 
 def publish(
-    options: Options, draft: Bundle, how: dict[str, Any], state: State, corpus: Corpus, console: Console
+    options: Options,
+    draft: Bundle,
+    siblings: dict[int, Bundle],
+    how: dict[str, Any],
+    state: State,
+    corpus: Corpus,
+    console: Console,
 ) -> None:
-    """Measures the draft, reads the test split once, and writes the bundle with its card and figures."""
+    """Measures the draft, reads the test split once, and writes the bundle with its card and figures.
+
+    `siblings`, by their seeds, are measured for the spread alone.
+    """
     splits = ["validation"]
     if len(corpus.rows(TEST)) and not options.skip_test:
         splits.append("test")
@@ -142,6 +151,19 @@ def publish(
     if "test" in metrics:
         why = f"training run, preset {options.preset_name}, seed {options.seed}"
         readings.append(card.reading(metrics["test"], why))
+    spread = [{"seed": options.seed} | {split: found["accuracy"] for split, found in metrics.items()}]
+    for seed, sibling in siblings.items():
+        spread.append({"seed": seed})
+        for split in splits:
+            answers = evaluate.ask(
+                Classifier(sibling, "cpu"), held_out(options.sources, corpus, report.SPLITS[split], options.sample)
+            )
+            found = evaluate.report(answers, sibling.manifest.temperature, sibling.manifest.uncertain_below)
+            spread[-1][split] = found["accuracy"]
+            if split == "test":
+                readings.append(card.reading(found, f"for the spread over seeds only, seed {seed}"))
+    if siblings:
+        how = how | {"spread": spread}
     manifest = draft.manifest
     manifest = manifest.model_copy(update={"metrics": metrics, "training": manifest.training | how})
     extras = {

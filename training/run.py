@@ -1,24 +1,33 @@
 """One run, from labelled reviews to a verified bundle, told in order."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 
 from service import bundle
 from service.bundle import Bundle
 from service.tokenizer import Tokenizer
-from training import checkpoint, export, publish, targets
+from training import checkpoint, contrasts, deep_teacher, export, publish, targets
 from training.corpus import Corpus, build
-from training.examples import Examples, with_sentences
-from training.fit import choose_precision
+from training.examples import Examples, with_sentences, with_texts
+from training.fit import State, choose_precision
+from training.forecast import Stage, tell
+from training.language_model import LanguageModel, predict_next
 from training.model import BiLSTM, Head
 from training.options import Options
 from training.preset import Preset
 from training.reviews import Source
+from training.split import TRAIN, UNLABELLED
 from training.stage import Trainer
+
+_TOKENS_OF_A_SENTENCE = 23  # the mean of the reviews' single sentences; only the forecast of a run's time leans on it
+# What a made-up sentence teaches, [label, label]: its label, but not to shout it.
+_PLAIN = np.array([[0.95, 0.05], [0.05, 0.95]], np.float32)
 
 
 def run(options: Options, console: Console) -> Path:
@@ -35,33 +44,38 @@ def run(options: Options, console: Console) -> Path:
     _tell(corpus, (source for source, _ in options.sources), console)
     tokenizer = base.tokenizer if base else _tokenizer(options.preset, corpus)
     vocabulary = tokenizer.vocabulary
-    lessons = targets.prepare(trainer, options.preset, corpus, *corpus.encode(tokenizer), vocabulary)
-
-    def shown(epoch: int) -> Examples:
-        sentences = options.preset.sentences
-        if not sentences:
-            return lessons.train
-        return with_sentences(lessons.train, vocabulary, sentences, options.seed, epoch)
-
-    torch.manual_seed(options.seed)
+    encoded = corpus.encode(tokenizer)
     model = _network(options.preset, tokenizer, corpus, base)
-    if lessons.embedding is not None and not base:
-        model.embedding.weight.data.copy_(lessons.embedding)
+    if not options.resume:
+        _tell_plan(trainer, corpus, encoded[1], model)
+    lessons = targets.prepare(trainer, options.preset, corpus, *encoded, vocabulary)
     console.print(
         f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(vocabulary):,} tokens known, "
         f"{len(lessons.train):,} training reviews, {device.type} in {trainer.precision}",
         highlight=False,
     )
-    state = trainer.train("network", model, options.preset.plan, shown, lessons.validation, options.seed)
 
-    draft = publish.calibrate(options, state, tokenizer, corpus, console)
+    def train(seed: int) -> State:
+        torch.manual_seed(seed)
+        model = _network(options.preset, tokenizer, corpus, base)
+        if lessons.embedding is not None and not base:
+            model.embedding.weight.data.copy_(lessons.embedding)
+        name = "network" if seed == options.seed else f"network-{seed}"
+        shown = _shown(options.preset, corpus, tokenizer, lessons.train, seed)
+        return trainer.train(name, model, options.preset.plan, shown, lessons.validation, seed)
+
+    def calibrated(state: State) -> Bundle:
+        return publish.calibrate(options, state, tokenizer, corpus, console)
+
+    state = train(options.seed)
+    draft, siblings = calibrated(state), {seed: calibrated(train(seed)) for seed in options.spread}
     how = publish.provenance(options, corpus, state, revision) | {
         "device": device.type,
         "precision": trainer.precision,
         "threads": torch.get_num_threads(),
         "wall_seconds": round(trainer.spent_seconds()),
     }
-    publish.publish(options, draft, how, state, corpus, console)
+    publish.publish(options, draft, siblings, how, state, corpus, console)
     checkpoint.remove(options)
     return options.out
 
@@ -75,6 +89,47 @@ def _tell(corpus: Corpus, sources: Iterable[Source], console: Console) -> None:
             console.print(f"left out {place}", markup=False, highlight=False)
         if (rest := sum(source.bad.counts.values()) - len(source.bad.places)) > 0:
             console.print(f"left out {rest:,} more rows of {source.path.name}", highlight=False)
+
+
+def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], model: BiLSTM) -> None:
+    """Prints what the run is going to do, and for how long."""
+    options, preset = trainer.options, trainer.options.preset
+    vocabulary_size, labels = model.embedding.num_embeddings, model.labels
+    soft = preset.teacher or not len(corpus.rows(UNLABELLED))
+    rows = corpus.rows(TRAIN, UNLABELLED) if soft else corpus.rows(TRAIN)
+    tokens = int((offsets[rows + 1] - offsets[rows]).sum())
+    with_sentences = tokens + len(rows) * preset.sentences * _TOKENS_OF_A_SENTENCE
+    stages = []
+    if preset.deep_teacher and len(corpus.rows(UNLABELLED)):
+        deep = deep_teacher.start(preset, vocabulary_size, labels)
+        reader = LanguageModel(deep, np.ones(vocabulary_size, np.int64))
+        size = (vocabulary_size, labels)
+        stages = [
+            Stage("language-model", reader, preset.deep_teacher.pretraining, *size, tokens, objective=predict_next),
+            Stage("deep-teacher", deep, preset.deep_teacher.fine_tuning, *size, with_sentences),
+        ]
+    times = 1 + len(options.spread)
+    tell(trainer, [*stages, Stage("network", model, preset.plan, vocabulary_size, labels, with_sentences, times)])
+
+
+def _shown(
+    preset: Preset, corpus: Corpus, tokenizer: Tokenizer, lessons: Examples, seed: int
+) -> Callable[[int], Examples]:
+    """The examples of each epoch: the lessons, some of their sentences, and sentences that turn on a negation."""
+    contrasts_fit = set(corpus.label_names) == {"negative", "positive"}
+
+    def shown(epoch: int) -> Examples:
+        examples = lessons
+        if preset.sentences:
+            examples = with_sentences(examples, tokenizer.vocabulary, preset.sentences, seed, epoch)
+        if preset.contrasts and contrasts_fit:
+            drawn = contrasts.draw(seed, epoch, round(preset.contrasts * len(lessons)))
+            texts = [tokenizer.encode(text).token_ids for text, _ in drawn]
+            sides = [corpus.label_names.index("positive" if positive else "negative") for _, positive in drawn]
+            examples = with_texts(examples, texts, _PLAIN[sides])
+        return examples
+
+    return shown
 
 
 def _tokenizer(preset: Preset, corpus: Corpus) -> Tokenizer:

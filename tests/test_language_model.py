@@ -1,0 +1,78 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from training.examples import Examples
+from training.fit import Epoch, Plan, State, evaluate, fit
+from training.language_model import LanguageModel, predict_next
+from training.model import BiLSTM
+
+CPU = torch.device("cpu")
+PLAN = Plan(epochs=4, batch_size=8, learning_rate=0.02, clip=1.0, keep="last")
+
+
+def cycles(count: int, shortest: int = 1, seed: int = 0) -> Examples:
+    """Texts that count up from anywhere in a circle of six tokens: each neighbour tells the next."""
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(shortest, 20, count)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    token_ids = np.concatenate([2 + (generator.integers(6) + np.arange(length)) % 6 for length in lengths])
+    return Examples(token_ids.astype(np.int32), offsets[:-1], offsets[1:], np.zeros((count, 2), np.float32))
+
+
+def language_model() -> LanguageModel:
+    torch.manual_seed(3)
+    return LanguageModel(BiLSTM(400, 8, 8, 2, "pooled"), cycles(80).counts(400))
+
+
+def end(state: State, steps: int | None = None, plan: Plan = PLAN) -> list[Epoch]:
+    train, validation = cycles(80), cycles(20, seed=1)
+    for done, _ in enumerate(fit(state, plan, lambda epoch: train, validation, 7, "fp32", predict_next), 1):
+        if done == steps:
+            break
+    return state.history
+
+
+def test_both_directions_learn_what_comes_next() -> None:
+    model = language_model()
+    history = end(State.start(model, PLAN), plan=replace(PLAN, epochs=30))
+    assert history[-1].validation_accuracy > 0.95
+    assert history[-1].validation_loss < history[0].validation_loss / 4
+    # Each direction alone, too: the mean could hide one that learned nothing.
+    for lstm in (model.network.forward_lstm, model.network.backward_lstm):
+        weight = lstm.weight_hh_l0.detach().clone()
+        lstm.weight_hh_l0.data.zero_()
+        lstm.weight_ih_l0.data.mul_(-1)
+        assert evaluate(model, cycles(20, seed=1), "fp32", predict_next)[1] < 0.7
+        lstm.weight_ih_l0.data.mul_(-1)
+        lstm.weight_hh_l0.data.copy_(weight)
+
+
+def test_broken_off_it_ends_the_same() -> None:
+    whole = State.start(language_model(), PLAN)
+    expected = end(whole)
+    broken = State.start(language_model(), PLAN)
+    end(broken, steps=13)
+    snapshot = broken.snapshot()
+    again = State.start(language_model(), PLAN)
+    torch.manual_seed(99)
+    again.restore(snapshot)
+    assert end(again) == expected
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[name]), name
+
+
+def test_a_text_of_one_token_teaches_nothing_and_breaks_nothing() -> None:
+    loss, right, count = language_model()(torch.tensor([[3], [4]]), torch.tensor([1, 1]))
+    assert (loss.item(), int(right), count) == (0.0, 0, 0)
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+def test_padding_is_not_predicted(padding: int) -> None:
+    model = language_model().eval()
+    token_ids = torch.nn.functional.pad(torch.tensor([[2, 3, 4, 5], [5, 6, 7, 0]]), (0, padding))
+    loss, _, count = model(token_ids, torch.tensor([4, 3]))
+    assert count == 2 * (3 + 2)
+    assert loss.item() == pytest.approx(model(token_ids[:, :4], torch.tensor([4, 3]))[0].item(), rel=1e-5)
