@@ -1,19 +1,14 @@
 """The lessons in negation: what they are made of, how they are drawn, and that none of it stands in the probe."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 
-import pytest
-
 from tests.test_negation import stem
 from training import contrasts, negation
-from training.contrasts import Frame
 
 LESSONS = contrasts.lessons()
 PROBE = [pair for name in negation.SETS.values() for pair in negation.read(name)]
-COUNT = 20_000
 
 # What any text about a film may use: words without a sentiment. No word of a polarity is among them.
 FUNCTION_WORDS = """
@@ -75,3 +70,29 @@ def test_no_frame_is_a_template_of_the_probe() -> None:
     for frame in frames_as_read():
         for text in (frame, *re.split(r"[.?!;] ", frame)):
             assert bare(text) not in templates or len(bare(text).split()) < 3, f"`{text}` is a template of the probe"
+
+
+def test_draws_are_balanced_pairs_that_the_seed_decides() -> None:
+    drawn = contrasts.draw(1, 0, 2 * len(LESSONS.frames))
+    assert drawn == contrasts.draw(1, 0, 2 * len(LESSONS.frames)) != contrasts.draw(1, 1, 2 * len(LESSONS.frames))
+    assert [positive for _, positive in drawn] == [True, False] * len(LESSONS.frames)
+    for (positive, _), (negative, _) in zip(drawn[::2], drawn[1::2], strict=True):
+        assert positive != negative  # the two halves of a pair differ in their words of a polarity alone
+    assert len(contrasts.draw(1, 0, 7)) == 7
+
+
+def test_no_slot_is_left_and_articles_fit() -> None:
+    for text, _ in contrasts.draw(2, 0, 5000):
+        assert not re.search(r"[{}\[\]<>|]|  ", text), text
+        assert not re.search(r"\b[Aa] (?:[ai]|o(?!ne)|e(?!u))", text), text
+        assert text[0].isupper() or not text[0].isalpha()
+        assert text[-1] in ".?!", text
+
+
+def test_frames_and_words_stand_once() -> None:
+    assert len(set(LESSONS.frames)) == len(LESSONS.frames)
+    for kind in {kind for kind, _ in LESSONS.words}:
+        positive, negative = ({forms[0] for forms in LESSONS.words[kind, side]} for side in (True, False))
+        assert positive
+        assert negative
+        assert not positive & negative

@@ -42,12 +42,10 @@ def test_both_directions_learn_what_comes_next() -> None:
     assert history[-1].validation_loss < history[0].validation_loss / 4
     # Each direction alone, too: the mean could hide one that learned nothing.
     for lstm in (model.network.forward_lstm, model.network.backward_lstm):
-        weight = lstm.weight_hh_l0.detach().clone()
-        lstm.weight_hh_l0.data.zero_()
-        lstm.weight_ih_l0.data.mul_(-1)
+        learned = {name: tensor.clone() for name, tensor in lstm.state_dict().items()}
+        lstm.load_state_dict({name: -tensor for name, tensor in learned.items()})
         assert evaluate(model, cycles(20, seed=1), "fp32", predict_next)[1] < 0.7
-        lstm.weight_ih_l0.data.mul_(-1)
-        lstm.weight_hh_l0.data.copy_(weight)
+        lstm.load_state_dict(learned)
 
 
 def test_broken_off_it_ends_the_same() -> None:

@@ -97,7 +97,7 @@ def _framed(text: str, generator: random.Random) -> str:
     before, after = (
         generator.choice(fillers[kind]) if generator.random() < 0.15 else "" for kind in ("before", "after")
     )
-    return f"{before} {text} {after}".strip()
+    return " ".join(f"{before} {text} {after}".split())  # what is optional leaves a gap where it is left out
 
 
 def _filled(text: str, positive: bool, generator: random.Random) -> str:
