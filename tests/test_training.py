@@ -103,8 +103,16 @@ def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> N
     assert "linear-teacher" in rest  # the plan stood first
 
     resume: tuple[str, ...] = ()
-    for words in ("linear-teacher: right", "language-model: epoch 2/4", "deep-teacher: epoch 1/3", "network: epoch 4/5",
-                  "network-2: epoch 3/5", "measuring"):  # fmt: skip
+    stages = (
+        "linear-teacher: right",
+        "language-model: epoch 2/4",
+        "deep-teacher: epoch 1/3",
+        "network-language-model: epoch 1/2",
+        "network: epoch 4/5",
+        "network-2: epoch 3/5",
+        "measuring",
+    )
+    for words in stages:
         process = start(*arguments, "--out", tmp_path / "killed", *resume)
         wait_for(process, words)
         process.send_signal(signal.SIGKILL)

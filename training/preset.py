@@ -38,6 +38,7 @@ class Preset:
     ngram_buckets: int = 0  # rows of the table of hashed pairs and triples of tokens; 0: none
     ngram_dropout: float = 0.0
     deep_teacher: DeepTeacher | None = None  # beside the linear one
+    pretraining: Plan | None = None  # of the network itself as a language model, from the deep teacher's embedding
     contrasts: float = 0.0  # made-up English sentences that turn on a negation, for each review, in every epoch
 
 
@@ -79,6 +80,7 @@ PRESETS = {
             pretraining=Plan(epochs=4, batch_size=64, learning_rate=3e-3, one_cycle=True, clip=1.0, keep="last"),
             fine_tuning=replace(_BASE.plan, epochs=3, learning_rate=2e-3, keep="last"),
         ),
+        pretraining=Plan(epochs=2, batch_size=64, learning_rate=3e-3, one_cycle=True, clip=1.0, keep="last"),
         contrasts=0.15,
         plan=replace(_BASE.plan, epochs=5, keep="last"),
     ),

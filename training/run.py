@@ -61,6 +61,17 @@ def run(options: Options, console: Console) -> Path:
         if lessons.embedding is not None and not base:
             model.embedding.weight.data.copy_(lessons.embedding)
         name = "network" if seed == options.seed else f"network-{seed}"
+        if options.preset.pretraining and len(corpus.rows(UNLABELLED)) and not base:
+            reader = LanguageModel(model, lessons.train.counts(len(vocabulary)))
+            trainer.train(
+                f"{name}-language-model",
+                reader,
+                options.preset.pretraining,
+                lambda epoch: lessons.train,
+                lessons.validation,
+                seed,
+                predict_next,
+            )
         shown = _shown(options.preset, corpus, tokenizer, lessons.train, seed)
         return trainer.train(name, model, options.preset.plan, shown, lessons.validation, seed)
 
@@ -99,17 +110,19 @@ def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], mod
     rows = corpus.rows(TRAIN, UNLABELLED) if soft else corpus.rows(TRAIN)
     tokens = int((offsets[rows + 1] - offsets[rows]).sum())
     with_sentences = tokens + len(rows) * preset.sentences * _TOKENS_OF_A_SENTENCE
-    stages = []
+    stages, size = [], (vocabulary_size, labels)
     if preset.deep_teacher and len(corpus.rows(UNLABELLED)):
         deep = deep_teacher.start(preset, vocabulary_size, labels)
         reader = LanguageModel(deep, np.ones(vocabulary_size, np.int64))
-        size = (vocabulary_size, labels)
         stages = [
             Stage("language-model", reader, preset.deep_teacher.pretraining, *size, tokens, objective=predict_next),
             Stage("deep-teacher", deep, preset.deep_teacher.fine_tuning, *size, with_sentences),
         ]
     times = 1 + len(options.spread)
-    tell(trainer, [*stages, Stage("network", model, preset.plan, vocabulary_size, labels, with_sentences, times)])
+    if preset.pretraining and len(corpus.rows(UNLABELLED)) and not options.warm_start:
+        reader = LanguageModel(model, np.ones(vocabulary_size, np.int64))
+        stages.append(Stage("network-language-model", reader, preset.pretraining, *size, tokens, times, predict_next))
+    tell(trainer, [*stages, Stage("network", model, preset.plan, *size, with_sentences, times)])
 
 
 def _shown(
