@@ -6,6 +6,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.frontier import plot
+
 
 def write(folder: Path) -> None:
     """Writes a PNG for each section that has one and was run."""
@@ -57,5 +59,5 @@ def _open(found: dict[str, Any], path: Path) -> None:
     pyplot.close(figure)
 
 
-_PLOTS: dict[str, Callable[[dict[str, Any], Path], None]] = {"peers": _peers, "open": _open}
+_PLOTS: dict[str, Callable[[dict[str, Any], Path], None]] = {"peers": _peers, "open": _open, "frontier": plot.draw}
 SECTIONS = frozenset(_PLOTS)

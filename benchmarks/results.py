@@ -9,15 +9,15 @@ from benchmarks import plots
 
 FOLDER = Path(__file__).parent / "results"
 SECTIONS = ("grid", "floor", "closed", "peers", "open", "workers", "soak", "start", "tuning", "tracing")
-_CUDA = "cuda"  # measured by itself, elsewhere: `python -m benchmarks.cuda`
+_ALONE = ("cuda", "frontier", "keras")  # each measured by its own command, `python -m benchmarks.NAME`
 
 
 def write(folder: Path) -> None:
     """Writes results.md and the plots of what `folder` holds."""
     parts = ["# Results", "Made by `python -m benchmarks`; the same figures in full are in the JSON files beside this."]
-    for section in (*SECTIONS, _CUDA):
+    for section in (*SECTIONS, *_ALONE):
         path = folder / f"{section}.json"
-        module = import_module("benchmarks.cuda" if section == _CUDA else f"benchmarks.sections.{section}")
+        module = import_module(f"benchmarks.{section}" if section in _ALONE else f"benchmarks.sections.{section}")
         if not path.exists():
             parts += [f"## {section}", "Not run."]
             continue
@@ -33,7 +33,8 @@ def _about(result: dict[str, Any]) -> str:
     machine = result["machine"]
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['kernel']}, Python {machine['python']}, "
-        f"onnxruntime {machine['onnxruntime']}; texts: {result['texts']}; {result['seconds']:g} s a load"
+        f"onnxruntime {machine['onnxruntime']}; texts: {result['texts']}"
+        f"{'; {:g} s a load'.format(result['seconds']) if 'seconds' in result else ''}"
         f"{', quick: not to be quoted' if result['quick'] else ''}; revision {str(machine['git_revision'])[:8]}"
         f"{' with changes' if machine['git_dirty'] else ''}, {machine['time_utc']}"
     )

@@ -3,21 +3,15 @@
 Each runs in a virtual environment of its own, under settings that its own documentation recommends for one core.
 """
 
-import hashlib
 import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.servers import ROOT, Server, Unavailable, free_port, running
-
-RUNS = ROOT / "runs"
+from benchmarks.environments import RUNS, environment
+from benchmarks.servers import Server, free_port, running
 
 
 def _body(text: str) -> bytes:
@@ -110,31 +104,8 @@ PEERS = (
 )
 
 
-def environment(name: str) -> Path:
-    """The python of the environment that the peer `name` runs in, made first if need be. Raises Unavailable."""
-    [peer] = [peer for peer in PEERS if peer.name == name]
-    requirements = Path(__file__).with_name(f"{peer.requirements}.txt")
-    folder = RUNS / f"bench-{peer.requirements}"
-    python, marker = folder / "bin" / "python", folder / ".complete"
-    # The marker comes last and names what was installed, so that a half-made or an outdated one is made anew.
-    wanted = f"{sys.version}\n{hashlib.sha256(requirements.read_bytes()).hexdigest()}\n"
-    if marker.exists() and marker.read_text() == wanted:
-        return python
-    shutil.rmtree(folder, ignore_errors=True)
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(requirements)]
-    for command in ([sys.executable, "-m", "venv", str(folder)], pip):
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": ""}
-        )
-        if done.returncode:
-            output = (done.stdout + done.stderr).strip()
-            raise Unavailable(f"{peer.name}: {' '.join(command)} failed: {output[-1000:]}")
-    marker.write_text(wanted)
-    return python
-
-
 def serving(peer: Peer, model: Path, cores: Collection[int]) -> AbstractContextManager[Server]:
     """The server of `peer`, ready on `cores`. Raises Unavailable."""
     port = free_port()
-    command = peer.command(environment(peer.name), port, model)
+    command = peer.command(environment(Path(__file__).with_name(f"{peer.requirements}.txt")), port, model)
     return running(command, port, cores, peer.environment_variables, peer.ready_path)

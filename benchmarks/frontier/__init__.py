@@ -1,0 +1,78 @@
+"""Accuracy on validation against reviews a second on one core: bundles, and cheaper models fitted to the same reviews.
+
+`python -m benchmarks.frontier --data aclImdb_v1.tar.gz [BUNDLE ...]` measures. Raw text in, label out, one review at a
+time, tokenizing included; all in one run, in interleaved rounds.
+"""
+
+from statistics import median
+from typing import Any
+
+from benchmarks.report import markdown, spread
+
+SHIPPED, BASELINE = "imdb-bilstm fp32", "NB-weighted linear fp32"
+# Accuracies on the 25,000 test reviews as their authors publish them; nothing of these was run here.
+PUBLISHED = (
+    {"name": "DistilBERT", "accuracies": [0.9282], "source": "Sanh et al. 2019"},
+    {"name": "BERT-base", "accuracies": [0.9346, 0.9458], "source": "Sanh et al. 2019; Sun et al. 2019"},
+)
+
+
+def table(found: dict[str, Any]) -> str:
+    """Every contestant, the most accurate first; how each is made; and the ratio that counts."""
+    points = sorted(found["points"], key=lambda point: -point["accuracy"])
+    rows = [
+        [
+            f"{point['name']}, {point['precision']}",
+            _percent(point["accuracy"], found["reviews"]),
+            spread([part[point["key"]] for part in found["rounds"]]),
+            spread(ratios(found, point["key"], BASELINE), ".2f"),
+        ]
+        for point in points
+    ]
+    rows += [
+        [
+            f"{one['name']}, published ({one['source']})",
+            " to ".join(f"{accuracy:.2%}" for accuracy in one["accuracies"]) + " on test",
+            "not measured",
+            "",
+        ]
+        for one in found["published"]
+    ]
+    made = {point["name"]: point["implementation"] for point in points if "implementation" in point}
+    notes = [f"- {name}: {how}." for name, how in made.items()]
+    notes += [f"- {name}: unavailable: {why.splitlines()[0]}" for name, why in found["unavailable"].items()]
+    header = ["judge", "accuracy on validation (95 % interval)", "reviews/s", "× NB-weighted linear"]
+    lines = [
+        f"{found['reviews']:,} validation reviews, {found['timed']:,} of them timed in {len(found['rounds'])} rounds:",
+        markdown(header, rows),
+        "\n".join(notes),
+    ]
+    return "\n\n".join([*lines, *filter(None, [headline(found)])])
+
+
+def headline(found: dict[str, Any]) -> str | None:
+    """Whether what ships is faster than the linear model of nearly its accuracy; None where it was not measured."""
+    by_key = {point["key"]: point for point in found["points"]}
+    if not {SHIPPED, BASELINE} <= by_key.keys():
+        return None
+    return (
+        f"imdb-bilstm : NB-weighted linear = {spread(ratios(found, SHIPPED, BASELINE), '.2f')} in reviews/s, "
+        f"at {by_key[SHIPPED]['accuracy']:.2%} and {by_key[BASELINE]['accuracy']:.2%} on validation."
+    )
+
+
+def ratios(found: dict[str, Any], key: str, other: str) -> list[float]:
+    """Of reviews a second, each of the same round."""
+    return [part[key] / part[other] for part in found["rounds"]]
+
+
+def rate(found: dict[str, Any], key: str) -> float:
+    """Reviews a second, the median of the rounds."""
+    return float(median(part[key] for part in found["rounds"]))
+
+
+def _percent(accuracy: float, reviews: int) -> str:
+    from training.evaluate import wilson_interval  # not at the top: other environments import this package too
+
+    low, high = wilson_interval(round(accuracy * reviews), reviews)
+    return f"{accuracy:.2%} ({low:.2%} to {high:.2%})"

@@ -1,0 +1,89 @@
+"""Bundles on the frontier: each as it is served, and its LSTM in int8."""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import onnx
+from onnxruntime.quantization import quantize_dynamic
+
+from benchmarks.frontier.contestant import Contestant, Judge, Split
+from service import bundle
+from service.bundle import Bundle
+from service.classifier import Classifier
+
+# Between a manifest's accuracy and the one measured here: another processor may round a close call otherwise.
+_TOLERANCE = 0.001
+
+
+def contestants(folder: Path, split: Split) -> tuple[list[Contestant], str | None]:
+    """The bundle in `folder` in fp32 and in int8, or why it cannot be had in int8.
+
+    Raises BundleError; ClickException where it was not trained for this `split`, or is not as accurate as it says.
+    """
+    found = bundle.read(folder)
+    stated, name, about = _stated(found, split), found.manifest.name, _about(found)
+    plain = split.contestant(name, "fp32", _judge(found, split), about)
+    if stated is not None and abs(plain.accuracy - stated) > _TOLERANCE:
+        raise click.ClickException(
+            f"{folder}: expected the {stated:.2%} of its manifest on validation, found {plain.accuracy:.2%}"
+        )
+    try:
+        return [plain, split.contestant(name, "int8", _judge(quantize(found), split), about)], None
+    except Exception as error:  # of whatever kind: what quantizes the graph, or runs it, is not ours
+        return [plain], f"{type(error).__name__}: {error}"
+
+
+def quantize(found: Bundle) -> Bundle:
+    """The same bundle with the LSTM's weights in int8, and its inputs too when it runs."""
+    with tempfile.TemporaryDirectory(prefix="frontier-") as folder:
+        path = Path(folder) / "int8.onnx"
+        quantize_dynamic(onnx.load_from_string(found.model), path, op_types_to_quantize=["LSTM"])
+        model = path.read_bytes()
+    # Its golden answers are those of fp32.
+    return dataclasses.replace(found, model=model, manifest=found.manifest.model_copy(update={"golden": ()}))
+
+
+def _judge(found: Bundle, split: Split) -> Judge:
+    """Raises BundleError, ClickException."""
+    classifier = Classifier(found, "cpu")
+    if classifier.manifest.labels != split.labels:
+        raise click.ClickException(f"{found.path}: expected the labels {split.labels}, found others")
+    index = {label: number for number, label in enumerate(split.labels)}
+
+    def judge(text: str) -> int:
+        [prediction] = classifier([text])
+        return index[prediction.label]
+
+    return judge
+
+
+def _stated(found: Bundle, split: Split) -> float | None:
+    """The manifest's accuracy on validation; None where its validation has more reviews than `split`. Raises
+    ClickException where there is none, or where it may have been trained on reviews that `split` holds out."""
+    training = found.manifest.training
+    share = training.get("recipe", {}).get("validation_share", 0.0)
+    digests = [source.get("sha256") for source in training.get("data", [])]
+    # Blocks of validation are cut from both ends: a larger share holds out all that a smaller one does.
+    if split.digest not in digests or training.get("sample") != split.sample or share < split.share:
+        raise click.ClickException(
+            f"{found.path}: expected a bundle trained on {split.data.name}, a share of {split.sample:g} of it, "
+            f"less at least {split.share:.0%} for validation; found another"
+        )
+    accuracy = found.manifest.metrics.get("validation", {}).get("accuracy")
+    if accuracy is None:
+        raise click.ClickException(f"{found.path}: expected an accuracy on validation in its manifest, found none")
+    return float(accuracy) if share == split.share else None
+
+
+def _about(found: Bundle) -> dict[str, Any]:
+    recipe = found.manifest.training["recipe"]
+    return {
+        "bundle": found.name,
+        "preset": found.manifest.training.get("preset"),
+        "hidden": recipe.get("hidden_size"),
+        "embedding": recipe.get("embedding_size"),
+        "bytes": len(found.model),
+    }

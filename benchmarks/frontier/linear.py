@@ -1,0 +1,40 @@
+"""The teacher's NB-weighted linear model of n-grams: as scikit-learn runs it, and folded into one table."""
+
+from itertools import repeat
+
+from benchmarks.frontier.contestant import Contestant, Judge, Split
+from service.tokenizer import Rules, words
+from training import teacher
+from training.corpus import Corpus
+from training.split import TRAIN
+
+# The table is what somebody would write who had to serve this model, and gives the same answers.
+PIPELINE, TABLE = "NB-weighted linear", "NB-weighted linear, as a dict"
+ABOUT = {
+    PIPELINE: "scikit-learn: CountVectorizer with a Python analyzer of 1- to 3-grams, then predict_proba",
+    TABLE: "the same weights in one Python dict, summed over the text's 1- to 3-grams",
+}
+
+
+def contestants(corpus: Corpus, rules: Rules, split: Split) -> list[Contestant]:
+    """Both, fitted to the training reviews of `corpus`."""
+    judges = _judges(corpus, rules)
+    return [split.contestant(name, "fp32", judges[name], {"implementation": ABOUT[name]}) for name in ABOUT]
+
+
+def _judges(corpus: Corpus, rules: Rules) -> dict[str, Judge]:
+    rows = corpus.rows(TRAIN)
+    folds = teacher.fit(corpus.documents, rows, corpus.labels[rows])
+    vectorizer, model = folds.vectorizer, folds.models[-1]
+
+    def pipeline(text: str) -> int:
+        return int(model.predict_proba(vectorizer.transform([words(text, rules)]))[0].argmax())
+
+    weigh, logistic = (step for _, step in model.steps)
+    weights, bias = (weigh.ratio_ * logistic.coef_[0]).tolist(), float(logistic.intercept_[0])
+    table = {ngram: weights[place] for ngram, place in vectorizer.vocabulary_.items()}
+
+    def look_up(text: str) -> int:
+        return int(sum(map(table.get, set(teacher.ngrams(words(text, rules))), repeat(0.0))) + bias > 0)
+
+    return {PIPELINE: pipeline, TABLE: look_up}

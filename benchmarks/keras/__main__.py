@@ -1,0 +1,203 @@
+"""`python -m benchmarks.keras --data aclImdb_v1.tar.gz`: measures, and writes the figures."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import keras, machine, results
+from benchmarks.environments import RUNS, environment
+from benchmarks.keras import KERAS, MASKED, OURS
+from benchmarks.keras.ours import Ours, planned
+from benchmarks.servers import Unavailable
+from benchmarks.worker import Worker, working
+from service.tokenizer import Tokenizer
+from training.corpus import build
+from training.examples import Examples
+from training.preset import PRESETS, Preset
+from training.reviews import DataError, Source
+from training.split import NAMES, TEST, TRAIN, VALIDATION
+
+_REQUIREMENTS = Path(__file__).with_name("keras.txt")
+_TEST_SHARE = 0.1  # of a table; the archive has its own test split
+_MASKS: dict[str, tuple[str, ...]] = {KERAS: (), MASKED: ("--mask",)}
+# What Keras' guides name for speed.
+_JIT, _MANY, _BF16 = ("--jit",), ("--steps-per-execution", "16"), ("--precision", "mixed_bfloat16")
+_SETTINGS: tuple[tuple[str, ...], ...] = ((), _JIT, _MANY, _BF16, (*_JIT, *_MANY), (*_JIT, *_BF16))
+_TRIAL_REVIEWS, _TRIAL_ROUNDS = 1280, 2
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """The reviews as token ids."""
+
+    preset: Preset
+    vocabulary_size: int
+    train: Examples
+    validation: Examples
+    judged: Examples
+    judged_by: str  # the name of its split
+    path: Path  # the same for Keras
+    digest: str  # SHA-256 of that
+
+    @property
+    def arguments(self) -> list[str]:
+        """What tells Keras the preset."""
+        preset, plan = self.preset, self.preset.plan
+        told = {
+            "vocabulary-size": self.vocabulary_size,
+            "embedding-size": preset.embedding_size,
+            "hidden-size": preset.hidden_size,
+            "dense-size": preset.dense_size,
+            "max-tokens": preset.max_tokens,
+            "batch-size": plan.batch_size,
+            "learning-rate": plan.learning_rate,
+        }
+        return [str(self.path), *(f"--{name}={value}" for name, value in told.items())]
+
+
+def prepare(data: Path, sample: float, preset: Preset, judged_by: int, folder: Path) -> Lesson:
+    """Reads, splits and encodes the reviews as `training run` does, and writes them for Keras. Raises DataError."""
+    corpus = build([(Source(data), "data")], preset.rules, preset.validation_share, _TEST_SHARE, sample)
+    if len(corpus.label_names) != 2:
+        raise DataError(f"{data}: expected two labels, found {len(corpus.label_names)}")
+    vocabulary = corpus.vocabulary(preset.vocabulary_size)
+    token_ids, offsets = corpus.encode(Tokenizer(vocabulary, preset.max_tokens, preset.truncation, preset.rules))
+    hard = np.eye(2, dtype=np.float32)
+    train, validation, judged = (
+        Examples(token_ids, offsets[rows], offsets[rows + 1], hard[corpus.labels[rows]])
+        for rows in (corpus.rows(split) for split in (TRAIN, VALIDATION, judged_by))
+    )
+    path = folder / "reviews.npz"
+    arrays: dict[str, NDArray[Any]] = {"token_ids": token_ids}
+    for part, examples in (("train", train), ("judged", judged)):
+        arrays[f"{part}_places"] = np.stack([examples.starts, examples.ends])
+        arrays[f"{part}_labels"] = examples.targets.argmax(axis=1)
+    _save(path, arrays)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Lesson(preset, len(vocabulary), train, validation, judged, NAMES[judged_by], path, digest)
+
+
+def _save(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    np.savez(path, **arrays)  # type: ignore[arg-type]  # of its own options it has but one, and we have none so named
+
+
+def kept(path: Path, asked: dict[str, Any], measure: Callable[[], Any]) -> Any:
+    """What `measure` gives, or gave before when the same was asked for."""
+    if path.exists() and (found := json.loads(path.read_text()))["asked"] == asked:
+        click.echo(f"{path}: done before")
+        return found["found"]
+    found = measure()
+    path.write_text(json.dumps({"asked": asked, "found": found}, indent=1) + "\n")
+    return found
+
+
+def trials(lesson: Lesson, folder: Path) -> list[dict[str, Any]]:
+    """Tokens a second of Keras under each setting, on some of the reviews, in their second epoch."""
+    few = folder / "few.npz"
+    with np.load(lesson.path) as file:
+        arrays = dict(file)
+    _save(few, arrays | {name: arrays[name][..., :_TRIAL_REVIEWS] for name in ("train_places", "train_labels")})
+    lesson = dataclasses.replace(lesson, path=few)
+    found: dict[tuple[str, ...], list[float]] = {(*mask, *how): [] for mask in _MASKS.values() for how in _SETTINGS}
+    for _ in range(_TRIAL_ROUNDS):
+        for arguments, rates in found.items():
+            with _keras(lesson, 1, arguments) as worker:
+                worker.ask("epoch", number=0)
+                epoch = worker.ask("epoch", number=1)
+            rates.append(epoch["tokens"] / epoch["seconds"])
+            click.echo(f"keras {' '.join(arguments)}: {rates[-1]:,.0f} tokens/s")
+    return [{"arguments": arguments, "tokens_a_second": median(rates)} for arguments, rates in found.items()]
+
+
+def fastest(found: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    """The arguments of the fastest setting, with and without masks."""
+    chosen = {}
+    for name in _MASKS:
+        fitting = [trial for trial in found if ("--mask" in trial["arguments"]) == (name == MASKED)]
+        chosen[name] = list(max(fitting, key=lambda trial: float(trial["tokens_a_second"]))["arguments"])
+    return chosen
+
+
+def run(lesson: Lesson, seed: int, chosen: dict[str, list[str]]) -> dict[str, Any]:
+    """All of them with one seed, an epoch each in turn. Raises Unavailable."""
+    ours = Ours(lesson.preset, lesson.vocabulary_size, lesson.train, lesson.validation, seed)
+    with ExitStack() as stack:
+        workers = {name: stack.enter_context(_keras(lesson, seed, how)) for name, how in chosen.items()}
+        epochs: dict[str, list[dict[str, float]]] = {name: [] for name in (OURS, *workers)}
+        for number in range(lesson.preset.plan.epochs):
+            epochs[OURS].append(ours.epoch())
+            for name, worker in workers.items():
+                epochs[name].append(worker.ask("epoch", number=number))
+            rates = (f"{name} {of[-1]['tokens'] / of[-1]['seconds']:,.0f}" for name, of in epochs.items())
+            click.echo(f"seed {seed}, epoch {number + 1}: {', '.join(rates)} tokens/s")
+        accuracies = {OURS: ours.accuracy(lesson.judged)}
+        accuracies |= {name: worker.ask("accuracy") for name, worker in workers.items()}
+    return {name: {"epochs": epochs[name], "accuracy": accuracies[name]} for name in epochs} | {
+        "precision": ours.precision
+    }
+
+
+def _keras(lesson: Lesson, seed: int, arguments: Sequence[str]) -> AbstractContextManager[Worker]:
+    python, module = environment(_REQUIREMENTS), "benchmarks.keras.network"
+    return working(python, module, [*lesson.arguments, f"--seed={seed}", *arguments])
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="aclImdb_v1.tar.gz")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="how many: 1, 2, ...")
+@click.option("--validation", is_flag=True, help="Judge by validation, and leave the test split unread.")
+@click.option("--sample", type=click.FloatRange(0.001, 1), default=1.0, help="share of the reviews, for a trial")
+@click.option("--epochs", type=click.IntRange(2), help="instead of the preset's, for a trial")
+@click.option(
+    "--runs", type=click.Path(path_type=Path), default=RUNS / "keras", help="folder of the seeds that are done"
+)
+@click.option("--out", type=click.Path(path_type=Path), default=results.FOLDER, help="folder for what is written")
+def main(data: Path, seeds: int, validation: bool, sample: float, epochs: int | None, runs: Path, out: Path) -> None:
+    """Measures and writes OUT/keras.json and OUT/results.md. Whatever was done before, and is asked for in the same
+    way, is taken from RUNS; another seed or a killed run so costs only what is missing."""
+    described, preset = machine.describe(), planned(PRESETS["article"], epochs)
+    runs.mkdir(parents=True, exist_ok=True)
+    try:
+        lesson = prepare(data, sample, preset, VALIDATION if validation else TEST, runs)
+        asked = {"reviews": lesson.digest, "preset": json.loads(json.dumps(dataclasses.asdict(preset)))}
+        asked["keras"] = _REQUIREMENTS.read_text().split()
+        tried = kept(runs / "trials.json", asked, lambda: trials(lesson, runs))
+        chosen = fastest(tried)
+        asked |= {"settings": chosen, "judged_by": lesson.judged_by}
+        done = [
+            kept(runs / f"seed-{seed}.json", asked, lambda seed=seed: run(lesson, seed, chosen))  # type: ignore[misc]
+            for seed in range(1, seeds + 1)
+        ]
+    except (DataError, Unavailable) as error:
+        raise click.ClickException(str(error)) from None
+    found = {
+        "train": len(lesson.train),
+        "mean_tokens": float(lesson.train.lengths().mean()),
+        "epochs": preset.plan.epochs,
+        "judged": len(lesson.judged),
+        "judged_by": lesson.judged_by,
+        "trial_reviews": min(_TRIAL_REVIEWS, len(lesson.train)),
+        "trials": tried,
+        "chosen": chosen,
+        "seeds": done,
+    }
+    quick = sample < 1 or epochs is not None
+    out.mkdir(parents=True, exist_ok=True)
+    result = {"machine": described, "texts": f"reviews of {data.name}", "quick": quick, "found": found}
+    (out / "keras.json").write_text(json.dumps(result, indent=1) + "\n")
+    results.write(out)
+    click.echo(keras.table(found))
+
+
+if __name__ == "__main__":
+    main()

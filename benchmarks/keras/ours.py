@@ -1,0 +1,55 @@
+"""The preset `article` under our own training code, an epoch at a time."""
+
+import os
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from training.examples import Examples
+from training.fit import Precision, State, choose_precision, evaluate, fit
+from training.model import BiLSTM
+from training.preset import Preset
+
+CPU = torch.device("cpu")
+
+
+class Ours:
+    """One run; `train` and `validation` are what it sees, `precision` what it computes in."""
+
+    def __init__(self, preset: Preset, vocabulary_size: int, train: Examples, validation: Examples, seed: int) -> None:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        torch.manual_seed(seed)
+        sizes = (vocabulary_size, preset.embedding_size, preset.hidden_size, 2)
+        self._model = BiLSTM(*sizes, preset.head, preset.dense_size)
+        self._model.register_forward_pre_hook(self._count)
+        self.precision: Precision = choose_precision(CPU)
+        state = State.start(self._model, preset.plan)
+        self._progress = fit(state, preset.plan, lambda epoch: train, validation, seed, self.precision)
+        self._computed = 0
+
+    def _count(self, model: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+        self._computed += inputs[0].numel()
+
+    def epoch(self) -> dict[str, float]:
+        """Tokens, time steps and seconds of the next epoch's steps but the last, in which validation is judged too."""
+        tokens = computed = self._computed = 0
+        began, ended = perf_counter(), 0.0
+        for step in self._progress:
+            if step.finished:
+                break
+            ended, computed = perf_counter(), self._computed
+            tokens += step.tokens
+        return {"tokens": tokens, "steps": computed, "seconds": ended - began}
+
+    def accuracy(self, judged: Examples) -> float:
+        """On `judged`, after the last epoch."""
+        if next(self._progress, None) is not None:
+            raise RuntimeError("expected a run at its end, found another step")
+        return evaluate(self._model, judged, "fp32")[1]
+
+
+def planned(preset: Preset, epochs: int | None) -> Preset:
+    """The preset, with other `epochs` where they are given."""
+    return replace(preset, plan=replace(preset.plan, epochs=epochs)) if epochs else preset
