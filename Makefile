@@ -26,8 +26,8 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-train: $(VENV)/.dev ## train the preset `base` on the Large Movie Review Dataset (DATA=path to its archive)
-	$(BIN)/python -m training run --preset base $(if $(DATA),--data $(DATA)) --out $(or $(OUT),runs/imdb-bilstm)
+train: $(VENV)/.dev ## make the bundle that ships from the Large Movie Review Dataset (DATA=path to its archive)
+	$(BIN)/python -m training release $(if $(DATA),--data $(DATA)) --out $(or $(OUT),runs/imdb-bilstm)
 
 bench: $(VENV)/.dev ## measure everything in benchmarks/ (needs wrk; DATA=path to the archive, else made-up texts)
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
