@@ -80,8 +80,7 @@ PRESETS = {
             pretraining=Plan(epochs=4, batch_size=64, learning_rate=3e-3, one_cycle=True, clip=1.0, keep="last"),
             fine_tuning=replace(_BASE.plan, epochs=3, learning_rate=2e-3, keep="last"),
         ),
-        pretraining=Plan(epochs=2, batch_size=64, learning_rate=3e-3, one_cycle=True, clip=1.0, keep="last"),
-        contrasts=0.4,
+        contrasts=0.15,
         plan=replace(_BASE.plan, epochs=5, keep="last"),
     ),
     "article": Preset(
