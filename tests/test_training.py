@@ -107,7 +107,6 @@ def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> N
         "linear-teacher: right",
         "language-model: epoch 2/4",
         "deep-teacher: epoch 1/3",
-        "network-language-model: epoch 1/2",
         "network: epoch 4/5",
         "network-2: epoch 3/5",
         "measuring",

@@ -228,7 +228,9 @@ def _ngram_nodes(constants: dict[str, NDArray[Any]]) -> list[onnx.NodeProto]:
         helper.make_node("ReduceSum", ["ngram_weights", "time_axis"], ["ngram_sum"], keepdims=0),  # [batch, label]
         helper.make_node("Cast", ["lengths_column"], ["lengths_float"], to=TensorProto.FLOAT),
         helper.make_node("Sqrt", ["lengths_float"], ["lengths_root"]),
-        helper.make_node("Div", ["ngram_scale", "lengths_root"], ["scale"]),  # [batch, 1]
+        # Not one division: where nobody wants evidence onnxruntime would fuse it with the product, and round otherwise.
+        helper.make_node("Reciprocal", ["lengths_root"], ["by_length"]),
+        helper.make_node("Mul", ["by_length", "ngram_scale"], ["scale"]),  # [batch, 1]
         helper.make_node("Mul", ["ngram_sum", "scale"], ["ngram_logits"]),
         helper.make_node("Add", ["own_logits", "ngram_logits"], ["logits"]),
     ]

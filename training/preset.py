@@ -38,7 +38,6 @@ class Preset:
     ngram_buckets: int = 0  # rows of the table of hashed pairs and triples of tokens; 0: none
     ngram_dropout: float = 0.0
     deep_teacher: DeepTeacher | None = None  # beside the linear one
-    pretraining: Plan | None = None  # of the network itself as a language model, from the deep teacher's embedding
     contrasts: float = 0.0  # made-up English sentences that turn on a negation, for each review, in every epoch
 
 

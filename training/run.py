@@ -61,17 +61,6 @@ def run(options: Options, console: Console) -> Path:
         if lessons.embedding is not None and not base:
             model.embedding.weight.data.copy_(lessons.embedding)
         name = "network" if seed == options.seed else f"network-{seed}"
-        if options.preset.pretraining and len(corpus.rows(UNLABELLED)) and not base:
-            reader = LanguageModel(model, lessons.train.counts(len(vocabulary)))
-            trainer.train(
-                f"{name}-language-model",
-                reader,
-                options.preset.pretraining,
-                lambda epoch: lessons.train,
-                lessons.validation,
-                seed,
-                predict_next,
-            )
         shown = _shown(options.preset, corpus, tokenizer, lessons.train, seed)
         return trainer.train(name, model, options.preset.plan, shown, lessons.validation, seed)
 
@@ -119,9 +108,6 @@ def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], mod
             Stage("deep-teacher", deep, preset.deep_teacher.fine_tuning, *size, with_sentences),
         ]
     times = 1 + len(options.spread)
-    if preset.pretraining and len(corpus.rows(UNLABELLED)) and not options.warm_start:
-        reader = LanguageModel(model, np.ones(vocabulary_size, np.int64))
-        stages.append(Stage("network-language-model", reader, preset.pretraining, *size, tokens, times, predict_next))
     tell(trainer, [*stages, Stage("network", model, preset.plan, *size, with_sentences, times)])
 
 
