@@ -210,7 +210,7 @@ def test_texts_of_their_own_are_added() -> None:
     token_ids, lengths, targets = found.batch(np.arange(3), CPU)
     shown = [row[:length].tolist() for row, length in zip(token_ids, lengths.tolist(), strict=True)]
     assert shown == [[3, 4], [7, 8, 9], [6]]
-    np.testing.assert_allclose(targets, [[1, 0], [0.1, 0.9], [0.8, 0.2]], rtol=1e-6)
+    np.testing.assert_allclose(targets, [[1.0, 0.0], [0.1, 0.9], [0.8, 0.2]], rtol=1e-6)
 
 
 def test_counts_are_of_what_the_examples_cover() -> None:
