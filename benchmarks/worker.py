@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks.servers import ROOT, Unavailable
 
 _TAIL_BYTES = 3000
+_END_SECONDS = 10.0
 
 
 class Worker:
@@ -32,17 +33,17 @@ class Worker:
             self._process.stdin.flush()
         if line := self._process.stdout.readline():
             return json.loads(line)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_SECONDS)  # until it has said all
         tail = self._log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
         raise Unavailable(f"{question}: expected an answer, found a process that ended; it wrote:\n{tail}")
 
 
 @contextmanager
-def working(
-    python: Path, module: str, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
-) -> Iterator[Worker]:
-    """A process of `module` under `python` until the block ends, on the cores of who asks."""
-    with tempfile.TemporaryDirectory(prefix="worker-") as folder:
-        log = Path(folder) / "output.log"
+def working(python: Path, module: str, arguments: Sequence[str] = (), folder: Path = ROOT) -> Iterator[Worker]:
+    """A process of `module`, of ours or in `folder`, under `python` until the block ends, on the cores of who asks."""
+    with tempfile.TemporaryDirectory(prefix="worker-") as logs:
+        log = Path(logs) / "output.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [str(python), "-m", module, *arguments],
@@ -50,7 +51,8 @@ def working(
                 stdout=subprocess.PIPE,
                 stderr=output,
                 encoding="utf-8",
-                env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
         with process:  # at the end its input is closed, and it ends
             try:
@@ -58,13 +60,18 @@ def working(
             except BaseException:
                 process.kill()
                 raise
+            finally:
+                assert process.stdin is not None
+                with suppress(BrokenPipeError):  # of a process that ended by itself
+                    process.stdin.close()
 
 
-def serve(answers: Mapping[str, Callable[..., Any]]) -> None:
-    """The answering end: calls `answers` by name until the input ends."""
-    # Libraries may print: only answers go where they are read.
+def serve(prepare: Callable[[], Mapping[str, Callable[..., Any]]]) -> None:
+    """The answering end: calls by name what `prepare` gives, until the input ends."""
+    # Libraries may print, the first time while we prepare: only answers go where they are read.
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    answers = prepare()
     with replies, open(0, encoding="utf-8") as questions:
         for line in questions:
             question, details = json.loads(line)

@@ -81,6 +81,7 @@ def _rounds(contestants: Sequence[Contestant], texts: int, rounds: int) -> list[
     for number in range(rounds):
         click.echo(f"round {number + 1} of {rounds} ...")
         found.append({one.key: texts / one.seconds() for one in contestants[:: -1 if number % 2 else 1]})
+    gc.unfreeze()
     return found
 
 

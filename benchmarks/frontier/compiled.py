@@ -6,11 +6,12 @@ both to the lines of FILE: the index of a label, a tab, tokens. All read the tok
 
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from benchmarks.environments import environment
 from benchmarks.frontier.contestant import Contestant, Judge, Split, seconds
@@ -73,18 +74,16 @@ def _fasttext(rows: Sequence[tuple[int, str]], rules: Rules) -> Judge:
     return lambda text: int(model.predict(" ".join(words(text, rules)))[0][0].removeprefix("__label__"))
 
 
-def main(path: Path, rules: Rules) -> None:
-    """Fits both, and answers until its input ends."""
+def prepare(path: Path, rules: Rules) -> dict[str, Callable[..., Any]]:
+    """Fits both; answers "judge" with labels and "seconds" with what the texts take."""
     lines = (line.rstrip("\n").split("\t", 1) for line in path.open(encoding="utf-8"))
     rows = [(int(label), tokens) for label, tokens in lines]
     judges = {HASHING: _wabbit(rows, rules), FASTTEXT: _fasttext(rows, rules)}
-    serve(
-        {
-            "judge": lambda name, texts: [judges[name](text) for text in texts],
-            "seconds": lambda name, texts: seconds(judges[name], texts),
-        }
-    )
+    return {
+        "judge": lambda name, texts: [judges[name](text) for text in texts],
+        "seconds": lambda name, texts: seconds(judges[name], texts),
+    }
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])  # type: ignore[arg-type]
+    serve(partial(prepare, Path(sys.argv[1]), sys.argv[2]))  # type: ignore[arg-type]

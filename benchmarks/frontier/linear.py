@@ -18,11 +18,12 @@ ABOUT = {
 
 def contestants(corpus: Corpus, rules: Rules, split: Split) -> list[Contestant]:
     """Both, fitted to the training reviews of `corpus`."""
-    judges = _judges(corpus, rules)
-    return [split.contestant(name, "fp32", judges[name], {"implementation": ABOUT[name]}) for name in ABOUT]
+    found = judges(corpus, rules)
+    return [split.contestant(name, "fp32", found[name], {"implementation": ABOUT[name]}) for name in ABOUT]
 
 
-def _judges(corpus: Corpus, rules: Rules) -> dict[str, Judge]:
+def judges(corpus: Corpus, rules: Rules) -> dict[str, Judge]:
+    """The same, by name."""
     rows = corpus.rows(TRAIN)
     folds = teacher.fit(corpus.documents, rows, corpus.labels[rows])
     vectorizer, model = folds.vectorizer, folds.models[-1]

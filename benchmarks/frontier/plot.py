@@ -19,13 +19,13 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
     points = [{**point, "rate": frontier.rate(found, point["key"])} for point in found["points"]]
     colours = _colours(points)
-    spans = _spans([point["accuracy"] for point in points], found["published"])
-    heights = [6, 1][: len(spans)]
+    shown = spans([point["accuracy"] for point in points], found["published"])
+    heights = [6, 1][: len(shown)]
     figure, parts = pyplot.subplots(
-        len(spans), 1, figsize=(10, 7), layout="constrained", sharex=True, height_ratios=heights, squeeze=False
+        len(shown), 1, figsize=(10, 7), layout="constrained", sharex=True, height_ratios=heights, squeeze=False
     )
     rates = [point["rate"] for point in points]
-    for axes, span in zip(parts[:, 0], spans, strict=True):
+    for axes, span in zip(parts[:, 0], shown, strict=True):
         axes.set(xscale="log", xlim=(min(rates) / 1.35, max(rates) * 1.7), ylim=span)
         _edge(axes, points)
         for point in points:
@@ -37,7 +37,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     pyplot.close(figure)
 
 
-def _spans(accuracies: list[float], published: list[dict[str, Any]]) -> list[tuple[float, float]]:
+def spans(accuracies: list[float], published: list[dict[str, Any]]) -> list[tuple[float, float]]:
     """What the axes show, from above: all, or the many and the few that lie far below them."""
     ordered = sorted(accuracies, reverse=True)
     top = max(ordered[0], *(one["accuracies"][-1] for one in published)) + _MARGIN

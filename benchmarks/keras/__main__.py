@@ -62,7 +62,7 @@ class Lesson:
             "batch-size": plan.batch_size,
             "learning-rate": plan.learning_rate,
         }
-        return [str(self.path), *(f"--{name}={value}" for name, value in told.items())]
+        return [str(self.path.absolute()), *(f"--{name}={value}" for name, value in told.items())]
 
 
 def prepare(data: Path, sample: float, preset: Preset, judged_by: int, folder: Path) -> Lesson:

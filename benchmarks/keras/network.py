@@ -5,6 +5,8 @@
 
 import argparse
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,8 +18,8 @@ from benchmarks.worker import serve
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # read by TensorFlow when it is imported
 
 
-def main(asked: argparse.Namespace) -> None:
-    """Answers "epoch" with tokens, steps and seconds, and "accuracy" with that on the judged reviews."""
+def prepare(asked: argparse.Namespace) -> dict[str, Callable[..., Any]]:
+    """What answers "epoch" with tokens, steps and seconds, and "accuracy" with that on the judged reviews."""
     import keras
     import tensorflow
 
@@ -65,7 +67,7 @@ def main(asked: argparse.Namespace) -> None:
         found = model.predict(judged, batch_size=128, verbose=0)[:, 0]
         return float(((found > 0.5) == (true > 0.5)).mean())
 
-    serve({"epoch": epoch, "accuracy": accuracy})
+    return {"epoch": epoch, "accuracy": accuracy}
 
 
 def _clock(keras: Any) -> Any:
@@ -96,4 +98,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main(_arguments())
+    serve(partial(prepare, _arguments()))
