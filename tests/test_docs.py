@@ -18,10 +18,8 @@ from training.__main__ import main as training_main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [
-    README,
-    *((ROOT / name / "README.md").read_text(encoding="utf-8") for name in ("service", "training", "deploy")),
-]
+_FOLDERS = ("service", "training", "deploy", "benchmarks")
+PAGES = [README, *((ROOT / name / "README.md").read_text(encoding="utf-8") for name in _FOLDERS)]
 
 
 def test_the_settings_table_is_the_settings() -> None:

@@ -5,6 +5,7 @@ written as articles write it: `pad_sequences` before the text, no mask; and once
 the same network to the last step. All take turns, an epoch each; a seed that is done is kept in runs/keras.
 """
 
+from collections.abc import Sequence
 from statistics import mean, median
 from typing import Any
 
@@ -16,7 +17,7 @@ OURS, KERAS, MASKED = "Ovation", "Keras", "Keras, mask_zero"
 def table(found: dict[str, Any]) -> str:
     """Speed and accuracy of all, the ratios to Keras, and what Keras was tried with."""
     seeds = found["seeds"]
-    how = {OURS: seeds[0]["precision"], **{name: _settings(of) for name, of in found["chosen"].items()}}
+    how = {OURS: seeds[0]["precision"], **{name: settings(of) for name, of in found["chosen"].items()}}
     rows = [
         [
             f"{name} ({how[name]})",
@@ -28,7 +29,7 @@ def table(found: dict[str, Any]) -> str:
         for name in (OURS, KERAS, MASKED)
     ]
     judged = f"{found['judged_by']} accuracy, mean"
-    trials = [[_settings(trial["arguments"]), f"{trial['tokens_a_second']:,.0f}"] for trial in found["trials"]]
+    trials = [[settings(trial["arguments"]), f"{trial['tokens_a_second']:,.0f}"] for trial in found["trials"]]
     return "\n\n".join(
         [
             f"{found['train']:,} reviews of {found['mean_tokens']:.0f} tokens in the mean, {found['epochs']} epochs, "
@@ -67,5 +68,6 @@ def _padded(run: dict[str, Any]) -> float:
     return float(sum(epoch["steps"] for epoch in run["epochs"]) / sum(epoch["tokens"] for epoch in run["epochs"]))
 
 
-def _settings(arguments: list[str]) -> str:
+def settings(arguments: Sequence[str]) -> str:
+    """What Keras is told, for people."""
     return " ".join(arguments).replace("--", "") or "as it comes"

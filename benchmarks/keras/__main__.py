@@ -115,7 +115,7 @@ def trials(lesson: Lesson, folder: Path) -> list[dict[str, Any]]:
                 worker.ask("epoch", number=0)
                 epoch = worker.ask("epoch", number=1)
             rates.append(epoch["tokens"] / epoch["seconds"])
-            click.echo(f"keras {' '.join(arguments)}: {rates[-1]:,.0f} tokens/s")
+            click.echo(f"Keras, {keras.settings(arguments)}: {rates[-1]:,.0f} tokens/s")
     return [{"arguments": arguments, "tokens_a_second": median(rates)} for arguments, rates in found.items()]
 
 
