@@ -63,20 +63,14 @@ def coverage(splits: Mapping[str, Any], stated_rate: float | None, title: str) -
     axes = figure.subplots()
     for name, split in splits.items():
         shares, accuracy = zip(*split["coverage"], strict=True)
-        axes.plot(shares, accuracy, color=_COLOURS[name], label=f"{name}, {split['figures']['reviews']:,} reviews")
         kept = split["figures"]["unflagged"]
+        label = name
         if kept["reviews"]:
+            label = f"{name}: {kept['accuracy']:.1%} right of the {kept['share']:.0%} not flagged"
             axes.plot(kept["share"], kept["accuracy"], marker="o", color=_COLOURS[name])
-            axes.annotate(
-                f"{kept['accuracy']:.1%} of {kept['share']:.0%}",
-                (kept["share"], kept["accuracy"]),
-                xytext=(-6, -14 if name == "validation" else 8),
-                textcoords="offset points",
-                ha="right" if name == "validation" else "left",
-                color=_COLOURS[name],
-            )
+        axes.plot(shares, accuracy, color=_COLOURS[name], label=label)
     if stated_rate is not None:
-        axes.axhline(stated_rate, color=_GREY, linewidth=1, linestyle="--", label=f"stated: {stated_rate:.0%}")
+        axes.axhline(stated_rate, color=_GREY, linewidth=1, linestyle="--", label=f"the stated {stated_rate:.0%}")
     axes.set(xlabel="share of the answers, surest first", ylabel="share of right answers among them", title=title)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.yaxis.set_major_formatter(PercentFormatter(1))

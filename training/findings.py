@@ -22,10 +22,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
-def accuracy(found: Mapping[str, Any], digits: int = 2) -> str:
+def accuracy(found: Mapping[str, Any]) -> str:
     """An accuracy with its interval."""
     low, high = found["accuracy_interval_95"]
-    return f"{found['accuracy']:.{digits}%} ({low:.{digits}%} to {high:.{digits}%})"
+    return f"{found['accuracy']:.2%} ({low:.2%} to {high:.2%})"
 
 
 def calibration(manifest: Manifest, metrics: Mapping[str, Any]) -> list[str]:
@@ -58,11 +58,11 @@ def _why(training: Mapping[str, Any]) -> str:
     rate = f"{training['stated_rate']:.0%}"
     if training["stated_rate_shown"]:
         return (
-            f" What is not flagged is right at least {rate} of the time: the threshold is the lowest at which the "
-            "lower end of Wilson's one-sided 95 % interval on validation says so. Validation's own share would be one "
-            "draw, as often too high as too low for other reviews."
+            f" It is the lowest at which the lower end of Wilson's one-sided 95 % interval says, on validation, that "
+            f"{rate} of what is not flagged is right. Validation's own share, without the interval, would be as often "
+            "too high as too low for other reviews."
         )
-    return f" What is not flagged scores {rate} on average; validation does not show that it is right as often."
+    return f" What is not flagged scores {rate} on average; validation does not show that as much of it is right."
 
 
 def robustness(splits: Mapping[str, Any], odd_texts: Mapping[str, Any]) -> list[str]:

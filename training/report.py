@@ -56,7 +56,7 @@ def files(manifest: Manifest, measured: Mapping[str, Any], readings: Sequence[st
         "figures/coverage.png": figures.coverage(splits, stated, f"{manifest.name}: what is not flagged"),
     }
     if deletions := {name: split["evidence"] for name, split in splits.items() if split["evidence"]}:
-        found["figures/evidence.png"] = figures.deletion(deletions, f"{manifest.name}: the score without its tokens")
+        found["figures/evidence.png"] = figures.deletion(deletions, f"{manifest.name}: what is left of the score")
     return found
 
 
@@ -69,17 +69,16 @@ def _model(manifest: Manifest) -> str:
     return manifest.files[MODEL].sha256
 
 
-def renew(found: Bundle, sources: Sequence[tuple[Source, str]], with_test: bool, why: str) -> dict[str, Any]:
+def renew(found: Bundle, sources: Sequence[tuple[Source, str]], with_test: bool, why: str) -> None:
     """Measures the splits that the bundle's run drew from `sources`, and writes card and pictures into its folder.
 
     Without `with_test` the test split is left unread: what the folder holds of it stays. Raises DataError.
     """
     manifest, training = found.manifest, found.manifest.training
-    sample = training["sample"]
-    corpus = build(
-        sources, manifest.rules, training["recipe"]["validation_share"], training["test_share"], sample=sample
-    )
-    for name in SPLITS if with_test else ("validation",):
+    shares = (training["recipe"]["validation_share"], training["test_share"], training["sample"])
+    corpus = build(sources, manifest.rules, *shares)
+    names = list(SPLITS) if with_test else ["validation"]
+    for name in names:
         count = len(corpus.rows(SPLITS[name]))
         expected = manifest.metrics.get(name, {}).get("reviews", count)
         if corpus.label_names != manifest.labels or count != expected or not count:
@@ -87,17 +86,14 @@ def renew(found: Bundle, sources: Sequence[tuple[Source, str]], with_test: bool,
                 f"expected the data that {found.path} was made from, with {expected or 'some'} {name} reviews of the "
                 f"labels {', '.join(manifest.labels)}; found {count} of {', '.join(corpus.label_names)}"
             )
-    classifier = Classifier(found, "cpu")
+    classifier, readings = Classifier(found, "cpu"), card.readings(found.path)
     path = found.path / _FILE
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     splits = kept["splits"] if kept.get("model") == _model(manifest) else {}
-    readings = card.readings(found.path)
-    for name in SPLITS if with_test else ("validation",):
-        splits[name] = measure(classifier, held_out(sources, corpus, SPLITS[name], sample), name)
+    for name in names:
+        splits[name] = measure(classifier, held_out(sources, corpus, SPLITS[name], training["sample"]), name)
     if with_test:
         readings.append(card.reading(splits["test"]["figures"], why))
-    measured = contents(classifier, splits)
-    for name, data in files(manifest, measured, readings).items():
+    for name, data in files(manifest, contents(classifier, splits), readings).items():
         (found.path / name).parent.mkdir(exist_ok=True)
         (found.path / name).write_bytes(data)
-    return measured
