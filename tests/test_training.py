@@ -92,6 +92,7 @@ def test_killed_and_resumed_is_as_never_killed(reviews_csv: Path, tmp_path: Path
     assert "expected an unfinished run" in train(*arguments, "--out", tmp_path / "new", "--resume").stderr
 
 
+@pytest.mark.timeout(600)
 def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> None:
     _, archive = write_imdb(tmp_path, count=40)
     arguments = ("release", "--data", archive, "--siblings", "1", "--device", "cpu")
