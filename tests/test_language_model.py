@@ -74,3 +74,11 @@ def test_padding_is_not_predicted(padding: int) -> None:
     loss, _, count = model(token_ids, torch.tensor([4, 3]))
     assert count == 2 * (3 + 2)
     assert loss.item() == pytest.approx(model(token_ids[:, :4], torch.tensor([4, 3]))[0].item(), rel=1e-5)
+
+
+def test_texts_of_one_token_alone_end_with_nothing_learned() -> None:
+    ones = Examples(np.array([2, 3, 4], np.int32), np.arange(3), np.arange(1, 4), np.zeros((3, 2), np.float32))
+    state, plan = State.start(language_model(), PLAN), replace(PLAN, epochs=1)
+    [step] = fit(state, plan, lambda epoch: ones, ones, 7, "fp32", predict_next)
+    assert step.finished is not None
+    assert (step.finished.train_loss, step.finished.validation_loss) == (0.0, 0.0)

@@ -34,7 +34,8 @@ def open_folder(options: Options) -> None:
         return
     remove(options)
     options.folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(options.fingerprint(), indent=1))
+    path.with_suffix(".new").write_text(json.dumps(options.fingerprint(), indent=1))
+    path.with_suffix(".new").replace(path)
 
 
 def _compare(options: Options, path: Path) -> None:
@@ -53,13 +54,11 @@ def save(options: Options, stage: str, state: State, spent_seconds: float) -> No
     path.with_suffix(".new").replace(path)  # a kill in the middle of a write loses nothing
 
 
-def restore(options: Options, stage: str, state: State) -> bool:
-    """Fills the `state` of a stage that had begun, and tells whether it had."""
+def restore(options: Options, stage: str, state: State) -> None:
+    """Fills the `state` of a stage that a resumed run had begun."""
     path = options.folder / _STAGES.replace("*", stage)
-    if not (options.resume and path.exists()):
-        return False
-    state.restore(torch.load(path, weights_only=True)["state"])
-    return True
+    if options.resume and path.exists():
+        state.restore(torch.load(path, weights_only=True)["state"])
 
 
 def spent_seconds(options: Options) -> float:

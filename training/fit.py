@@ -220,6 +220,7 @@ def _finish_epoch(state: State, validation: Examples, precision: Precision, obje
     loss, accuracy = evaluate(state.model, validation, precision, objective)
     lowest = min((line.validation_loss for line in state.history), default=math.inf)
     total_loss, right, count = state.totals
+    count = max(1.0, count)  # texts of one token have nothing to predict
     line = Epoch(state.epoch + 1, total_loss / count, right / count, loss, accuracy)
     state.history.append(line)
     state.since_best = 0 if loss < lowest else state.since_best + 1
@@ -243,7 +244,7 @@ def evaluate(
         for start in range(0, len(order), batch_size):
             loss, good, count = objective(model, examples.batch(order[start : start + batch_size], device))
             total, right, predictions = total + float(loss) * count, right + int(good), predictions + count
-    return total / predictions, right / predictions
+    return total / max(1, predictions), right / max(1, predictions)
 
 
 def predict(model: BiLSTM, examples: Examples, precision: Precision, batch_size: int = 128) -> NDArray[np.float32]:

@@ -47,7 +47,7 @@ def tell(trainer: Trainer, stages: Sequence[Stage]) -> None:
 def _seconds_per_token(trainer: Trainer, stage: Stage) -> float:
     """Of the fastest step but the first, which prepares the kernels. The stage's model is left as it was."""
     count = _STEPS * stage.plan.batch_size
-    token_ids = np.random.default_rng(0).integers(2, stage.vocabulary_size, count * _TOKENS, dtype=np.int32)
+    token_ids = np.random.default_rng(0).integers(0, stage.vocabulary_size, count * _TOKENS, dtype=np.int32)
     starts = np.arange(count, dtype=np.int64) * _TOKENS
     targets = np.full((count, stage.labels), 1 / stage.labels, np.float32)
     examples = Examples(token_ids, starts, starts + _TOKENS, targets)

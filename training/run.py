@@ -95,8 +95,7 @@ def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], mod
     """Prints what the run is going to do, and for how long."""
     options, preset = trainer.options, trainer.options.preset
     vocabulary_size, labels = model.embedding.num_embeddings, model.labels
-    soft = preset.teacher or not len(corpus.rows(UNLABELLED))
-    rows = corpus.rows(TRAIN, UNLABELLED) if soft else corpus.rows(TRAIN)
+    rows = corpus.rows(TRAIN, UNLABELLED) if preset.teacher else corpus.rows(TRAIN)
     tokens = int((offsets[rows + 1] - offsets[rows]).sum())
     with_sentences = tokens + len(rows) * preset.sentences * _TOKENS_OF_A_SENTENCE
     stages, size = [], (vocabulary_size, labels)
