@@ -18,7 +18,7 @@ def start(preset: Preset, vocabulary_size: int, labels: int) -> BiLSTM:
     assert preset.deep_teacher is not None
     return BiLSTM(
         vocabulary_size,
-        preset.embedding_size,
+        preset.deep_teacher.embedding_size,
         preset.deep_teacher.hidden_size,
         labels,
         "pooled",

@@ -84,7 +84,8 @@ class State:
     @classmethod
     def start(cls, model: nn.Module, plan: Plan) -> "State":
         """A run that has not begun."""
-        optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
+        rate, decay = plan.learning_rate, plan.weight_decay
+        optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay, fused=True)
         return cls(model, optimiser, copy.deepcopy(model.state_dict()) if plan.average_decay else {})
 
     def snapshot(self) -> dict[str, Any]:

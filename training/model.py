@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from service import cell
 from service.tokenizer import PADDING, UNKNOWN
+from training import directions
 
 Head = Literal["pooled", "last"]
 
@@ -96,7 +97,7 @@ class BiLSTM(nn.Module):
     def states(self, inputs: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
         """[time, batch, embedding] -> both directions' states, the second in its own order: last token first."""
         reversed_inputs = inputs.gather(0, mirrored[:, :, None].expand_as(inputs))
-        return self.forward_lstm(inputs)[0], self.backward_lstm(reversed_inputs)[0]
+        return directions.states((self.forward_lstm, self.backward_lstm), (inputs, reversed_inputs))
 
     def _count(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
         """The n-grams' share of the logits, [batch, label]."""

@@ -9,8 +9,9 @@ from training.model import Head
 
 @dataclass(frozen=True)
 class DeepTeacher:
-    """A wider network of the same embedding size, which first learns to predict the next token, then to classify."""
+    """A wider network, which first learns to predict the next token, then to classify."""
 
+    embedding_size: int
     hidden_size: int
     pretraining: Plan
     fine_tuning: Plan
@@ -74,9 +75,11 @@ PRESETS = {
         embedding_size=128,
         ngram_buckets=2**18,
         ngram_dropout=0.5,
+        max_tokens=800,
         deep_teacher=DeepTeacher(
+            embedding_size=128,
             hidden_size=128,
-            pretraining=Plan(epochs=4, batch_size=64, learning_rate=3e-3, one_cycle=True, clip=1.0, keep="last"),
+            pretraining=Plan(epochs=6, batch_size=64, learning_rate=3e-3, one_cycle=True, clip=1.0, keep="last"),
             fine_tuning=replace(_BASE.plan, epochs=3, learning_rate=2e-3, keep="last"),
         ),
         contrasts=0.15,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from statistics import mean, median
 from typing import Any
 
+import training  # noqa: F401  # before torch: it sets how threads wait
 from benchmarks.report import markdown, spread
 
 OURS, KERAS, MASKED = "Ovation", "Keras", "Keras, mask_zero"
