@@ -39,6 +39,7 @@ class Preset:
     ngram_buckets: int = 0  # rows of the table of hashed pairs and triples of tokens; 0: none
     ngram_dropout: float = 0.0
     deep_teacher: DeepTeacher | None = None  # beside the linear one
+    neutral: float = 0.0  # reviews shown again beside neutral sentences, which a deep teacher finds; for each review
     contrasts: float = 0.0  # made-up English sentences that turn on a negation, for each review, in every epoch
 
 
@@ -72,7 +73,6 @@ PRESETS = {
     "base": _BASE,
     "release": replace(
         _BASE,
-        embedding_size=128,
         ngram_buckets=2**18,
         ngram_dropout=0.5,
         max_tokens=800,
@@ -82,7 +82,8 @@ PRESETS = {
             pretraining=Plan(epochs=6, batch_size=64, learning_rate=3e-3, one_cycle=True, clip=1.0, keep="last"),
             fine_tuning=replace(_BASE.plan, epochs=3, learning_rate=2e-3, keep="last"),
         ),
-        contrasts=0.15,
+        neutral=0.1,
+        contrasts=0.3,
         plan=replace(_BASE.plan, epochs=5, keep="last"),
     ),
     "article": Preset(

@@ -19,11 +19,13 @@ from training.fit import State, choose_precision
 from training.forecast import Stage, tell
 from training.language_model import LanguageModel, predict_next
 from training.model import BiLSTM, Head
+from training.neutral import with_neutral
 from training.options import Options
 from training.preset import Preset
 from training.reviews import Source
 from training.split import TRAIN, UNLABELLED
 from training.stage import Trainer
+from training.targets import Lessons
 
 _TOKENS_OF_A_SENTENCE = 23  # the mean of the reviews' single sentences; only the forecast of a run's time leans on it
 # What a made-up sentence teaches, [label, label]: its label, but not to shout it.
@@ -61,7 +63,7 @@ def run(options: Options, console: Console) -> Path:
         if lessons.embedding is not None and not base:
             model.embedding.weight.data.copy_(lessons.embedding)
         name = "network" if seed == options.seed else f"network-{seed}"
-        shown = _shown(options.preset, corpus, tokenizer, lessons.train, seed)
+        shown = _shown(options.preset, corpus, tokenizer, lessons, seed)
         return trainer.train(name, model, options.preset.plan, shown, lessons.validation, seed)
 
     def calibrated(state: State) -> Bundle:
@@ -111,17 +113,21 @@ def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], mod
 
 
 def _shown(
-    preset: Preset, corpus: Corpus, tokenizer: Tokenizer, lessons: Examples, seed: int
+    preset: Preset, corpus: Corpus, tokenizer: Tokenizer, lessons: Lessons, seed: int
 ) -> Callable[[int], Examples]:
-    """The examples of each epoch: the lessons, some of their sentences, and sentences that turn on a negation."""
+    """The examples of each epoch: the lessons, some of their sentences, some of them beside neutral sentences, and
+    sentences that turn on a negation."""
     contrasts_fit = set(corpus.label_names) == {"negative", "positive"}
 
     def shown(epoch: int) -> Examples:
-        examples = lessons
+        examples = lessons.train
         if preset.sentences:
             examples = with_sentences(examples, tokenizer.vocabulary, preset.sentences, seed, epoch)
+        if lessons.neutral:
+            count = round(preset.neutral * len(lessons.train))
+            examples = with_neutral(examples, lessons.neutral, len(lessons.train), count, seed, epoch)
         if preset.contrasts and contrasts_fit:
-            drawn = contrasts.draw(seed, epoch, round(preset.contrasts * len(lessons)))
+            drawn = contrasts.draw(seed, epoch, round(preset.contrasts * len(lessons.train)))
             texts = [tokenizer.encode(text).token_ids for text, _ in drawn]
             sides = [corpus.label_names.index("positive" if positive else "negative") for _, positive in drawn]
             examples = with_texts(examples, texts, _PLAIN[sides])

@@ -1,13 +1,14 @@
 """What the network is to answer for each training review: its label, or what its teachers make of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 from torch import Tensor
 
-from training import checkpoint, deep_teacher, teacher
+from training import checkpoint, deep_teacher, neutral, teacher
 from training.calibration import fit_temperature
 from training.corpus import Corpus
 from training.examples import Examples
@@ -26,7 +27,8 @@ class Lessons:
 
     train: Examples  # under their targets, hard or soft
     validation: Examples  # under their labels
-    embedding: Tensor | None  # [vocabulary, embedding] that a deep teacher has learned
+    embedding: Tensor | None = None  # [vocabulary, embedding] that a deep teacher has learned
+    neutral: list[NDArray[np.int32]] = field(default_factory=list)  # sentences that it leaves open, token ids [time]
 
 
 def prepare(
@@ -53,7 +55,7 @@ def prepare(
                 f"labels alone; {len(others):,} unlabelled reviews give only their words",
                 highlight=False,
             )
-        return Lessons(given, validation, None)
+        return Lessons(given, validation)
 
     both = np.concatenate([labelled, others])
     linear, linear_validation = np.split(_linear_teacher(trainer, corpus, both), [len(both)])
@@ -62,7 +64,7 @@ def prepare(
     soft[: len(labelled)] = (linear[: len(labelled)] + given.targets) / 2
     lessons = stretch(both, soft)
     if not (preset.deep_teacher and len(others)):
-        return Lessons(lessons, validation, None)
+        return Lessons(lessons, validation)
     network = deep_teacher.fit(trainer, preset, vocabulary, lessons, validation)
     # The labelled reviews keep their targets: the deep teacher knows their labels by heart.
     unlabelled = stretch(others, soft[len(labelled) :])
@@ -73,7 +75,23 @@ def prepare(
         [_log(linear_validation), on_validation],
         corpus.labels[held],
     )
-    return Lessons(stretch(both, soft), validation, network.embedding.weight.detach().cpu().clone())
+    embedding = reduced(network.embedding.weight.detach().cpu(), lessons.counts(len(vocabulary)), preset.embedding_size)
+    left_open = (
+        neutral.find(network, lessons, vocabulary, trainer.options.seed, trainer.precision) if preset.neutral else []
+    )
+    return Lessons(stretch(both, soft), validation, embedding, open_)
+
+
+def reduced(embedding: Tensor, counts: NDArray[np.int64], size: int) -> Tensor:
+    """The `size` directions [vocabulary, size] in which `embedding` [vocabulary, wider] spreads most.
+
+    A token weighs as the root of how often it stands in the texts, `counts` [vocabulary]. The origin, which padding
+    keeps, stays where it is.
+    """
+    weighed = embedding * torch.from_numpy(counts**0.25).float()[:, None]
+    _, directions = torch.linalg.eigh(weighed.T @ weighed)  # in the order of what they hold, the least first
+    found: Tensor = embedding @ directions[:, -size:]
+    return found
 
 
 def _log(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,83 @@
+"""Sentences that lean to no label, and what is shown beside them."""
+
+import numpy as np
+import torch
+
+from training import neutral
+from training.examples import Examples
+from training.model import BiLSTM
+from training.targets import reduced
+
+VOCABULARY = ["", "?", ".", "dull", "fine", "tea", "bus"]
+DULL, FINE, TEA, BUS, STOP = 3, 4, 5, 6, 2
+
+
+def reviews(*texts: list[int]) -> Examples:
+    ends = np.cumsum([len(text) for text in texts])
+    starts = np.concatenate([[0], ends[:-1]])
+    targets = np.eye(2, dtype=np.float32)[np.arange(len(texts)) % 2]
+    return Examples(np.concatenate([np.array(text, np.int32) for text in texts]), starts, ends, targets)
+
+
+def teacher() -> BiLSTM:
+    """One whose pairs of tokens alone decide: two times tea or bus says nothing."""
+    torch.manual_seed(0)
+    model = BiLSTM(len(VOCABULARY), 4, 4, 2, "pooled")
+    torch.nn.init.zeros_(model.output.weight)
+    model.output.weight.data[1, :4] = 50.0  # over the maximum of the forward states ...
+    torch.nn.init.zeros_(model.embedding.weight)
+    model.embedding.weight.data[[DULL, FINE]] = 5.0  # ... which only these words move much
+    model.output.bias.data[1] = -50 * float(states(model, [TEA, BUS, TEA, BUS, STOP]).max(dim=0).values.sum())
+    return model.eval()
+
+
+def states(model: BiLSTM, text: list[int]) -> torch.Tensor:
+    with torch.no_grad():
+        found: torch.Tensor = model.forward_lstm(model.embedding(torch.tensor(text))[:, None])[0][:, 0]
+    return found
+
+
+def test_finds_the_sentences_that_the_teacher_leaves_open() -> None:
+    plain = [TEA, BUS, TEA, BUS, STOP]
+    shown = reviews([*plain, DULL, TEA, DULL, BUS, STOP], [FINE, FINE, TEA, FINE, STOP, *plain])
+    found = neutral.find(teacher(), shown, VOCABULARY, 1, "fp32")
+    assert [text.tolist() for text in found] == [plain, plain]
+
+
+def test_puts_them_beside_reviews_under_the_label_of_the_review() -> None:
+    shown = reviews(*([DULL] * 3 if index % 2 else [FINE] * 3 for index in range(40)))
+    sentences = [np.array([TEA, BUS, STOP], np.int32), np.array([BUS] * 7, np.int32)]
+    found = neutral.with_neutral(shown, sentences, 30, 20, 1, 0)
+    assert len(found) == 40 + 20 + 2
+    assert found.starts[:40].tolist() == shown.starts.tolist()
+    befores = 0
+    for start, end, target in zip(found.starts[40:60], found.ends[40:60], found.targets[40:60], strict=True):
+        text = found.token_ids[start:end].tolist()
+        word = DULL if target[1] else FINE
+        before, after = text[:3] == [word] * 3, text[-3:] == [word] * 3
+        assert before != after
+        assert set(text[3:] if before else text[:-3]) <= {TEA, BUS, STOP}
+        assert 20 <= len(text) - 3 < 320 + 7
+        befores += before
+    assert 0 < befores < 20
+    for start, end, target in zip(found.starts[60:], found.ends[60:], found.targets[60:], strict=True):
+        assert set(found.token_ids[start:end].tolist()) <= {TEA, BUS, STOP}
+        assert target.tolist() == [0.5, 0.5]
+
+
+def test_epochs_draw_others_and_as_many() -> None:
+    shown, sentences = reviews(*([FINE, index % 7] for index in range(50))), [np.array([TEA] * 9, np.int32)]
+    first, again, other = (neutral.with_neutral(shown, sentences, 50, 10, 1, epoch) for epoch in (0, 0, 1))
+    assert np.array_equal(first.token_ids, again.token_ids)
+    assert not np.array_equal(first.token_ids, other.token_ids)
+    assert len(first) == len(other)
+
+
+def test_a_reduced_embedding_keeps_what_spreads_most_and_the_origin() -> None:
+    torch.manual_seed(0)
+    plane = torch.randn(50, 2) @ torch.randn(2, 6)
+    plane[0] = 0
+    found = reduced(plane + 1e-4 * torch.randn(50, 6) * (plane != 0), np.full(50, 3), 2)
+    assert found.shape == (50, 2)
+    torch.testing.assert_close(found @ found.T, plane @ plane.T, atol=1e-2, rtol=1e-2)
+    assert not found[0].any()
