@@ -99,17 +99,17 @@ def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> N
     done = train(*arguments, "--out", tmp_path / "whole")
     assert done.returncode == 0, done.stderr
     plan, _, rest = done.stdout.partition("in all about")
-    for stage in ("language-model", "deep-teacher", "network: 5 epochs", "2 times"):
+    for stage in ("language-model", "deep-teacher", "network: 4 epochs", "2 times"):
         assert stage in plan
     assert "linear-teacher" in rest  # the plan stood first
 
     resume: tuple[str, ...] = ()
     stages = (
         "linear-teacher: right",
-        "language-model: epoch 2/4",
+        "language-model: epoch 2/6",
         "deep-teacher: epoch 1/3",
-        "network: epoch 4/5",
-        "network-2: epoch 3/5",
+        "network: epoch 3/4",
+        "network-2: epoch 3/4",
         "measuring",
     )
     for words in stages:
@@ -127,6 +127,9 @@ def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> N
     assert whole["files"]["model.onnx"] == killed["files"]["model.onnx"]  # the very same weights
     assert whole["metrics"] == killed["metrics"]
     assert whole["training"]["spread"] == killed["training"]["spread"]
+    assert whole["training"]["ladder"] == killed["training"]["ladder"]
+    assert list(whole["training"]["ladder"]) == ["linear teacher", "deep teacher", "mean of both teachers", "network"]
+    assert (tmp_path / "killed" / "figures" / "ladder.png").read_bytes().startswith(b"\x89PNG")
     assert [found["seed"] for found in whole["training"]["spread"]] == [1, 2]
     card = (tmp_path / "killed" / "README.md").read_text()
     assert "for the spread over seeds only, seed 2" in card.split("## Readings of the test split")[1]

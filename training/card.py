@@ -122,12 +122,28 @@ def _training(training: Mapping[str, Any]) -> list[str]:
         f"a {training['device']} in {training['precision']}, source {training['source_revision'] or 'unknown'}. "
         f"torch, NumPy and onnxruntime agree within {training['parity']:.1g}. Every flag and library version stands in "
         "`manifest.json`.",
+        *_ladder(training.get("ladder", {})),
         *_spread(training.get("spread", [])),
     ]
 
 
 def _command(training: Mapping[str, Any]) -> str:
     return "release" if "spread" in training else f"run --preset {training['preset']}"
+
+
+def _ladder(rungs: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """What each stage is worth."""
+    if len(rungs) < 2:
+        return []
+    rows = [[name, f"{rung['accuracy']:.2%}", f"{rung['negative_log_likelihood']:.4f}"] for name, rung in rungs.items()]
+    return [
+        "",
+        "What each stage is worth on validation, at its own temperature:",
+        "",
+        *table(["stage", "accuracy", "negative log-likelihood"], rows),
+        "",
+        "![ladder](figures/ladder.png)",
+    ]
 
 
 def _spread(seeds: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -11,6 +11,7 @@ from matplotlib.ticker import PercentFormatter
 
 from service.cell import Trace
 from training.fit import Epoch
+from training.intervals import wilson_interval
 
 _BLUE, _ORANGE, _GREY = "#2a6f97", "#d1603d", "#888888"
 _COLOURS = {"validation": _ORANGE, "test": _BLUE}
@@ -38,6 +39,25 @@ def curves(history: Sequence[Epoch], title: str) -> bytes:
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     figure.suptitle(title)
+    return _png(figure)
+
+
+def ladder(rungs: Mapping[str, Mapping[str, float]], reviews: int, title: str) -> bytes:
+    """Accuracy, with its 95 % interval, and loss of each stage on so many validation `reviews`, first stage on top."""
+    figure = Figure(figsize=(9, 1.2 + 0.4 * len(rungs)), layout="constrained")
+    places = np.arange(len(rungs))[::-1]
+    accuracies, losses = figure.subplots(1, 2, sharey=True)
+    found = np.array([rung["accuracy"] for rung in rungs.values()])
+    low, high = np.array([wilson_interval(round(one * reviews), reviews) for one in found]).T
+    accuracies.errorbar(found, places, xerr=(found - low, high - found), fmt="o", color=_ORANGE, capsize=3)
+    accuracies.set(xlabel="accuracy, 95 % interval", yticks=places, yticklabels=list(rungs))
+    accuracies.xaxis.set_major_formatter(PercentFormatter(1))
+    losses.plot([rung["negative_log_likelihood"] for rung in rungs.values()], places, "o", color=_ORANGE)
+    losses.set(xlabel="negative log-likelihood")
+    for axes in (accuracies, losses):
+        axes.grid(alpha=0.3)
+        axes.set_ylim(-0.5, len(rungs) - 0.5)
+    figure.suptitle(f"{title}, {reviews:,} validation reviews")
     return _png(figure)
 
 

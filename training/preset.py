@@ -84,7 +84,7 @@ PRESETS = {
         ),
         neutral=0.1,
         contrasts=0.3,
-        plan=replace(_BASE.plan, epochs=5, keep="last"),
+        plan=replace(_BASE.plan, epochs=4, keep="last"),
     ),
     "article": Preset(
         vocabulary_size=10_000,

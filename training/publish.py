@@ -60,6 +60,12 @@ def calibrate(options: Options, state: State, tokenizer: Tokenizer, corpus: Corp
     return _draft(options, model, tokenizer, corpus, temperature, update)
 
 
+def worth(draft: Bundle) -> dict[str, float]:
+    """The network's rung on the ladder: what `draft`'s answers to the validation reviews are worth."""
+    found = draft.manifest.metrics["validation"]
+    return {key: found[key] for key in ("accuracy", "negative_log_likelihood")}
+
+
 def _draft(
     options: Options, model: BiLSTM, tokenizer: Tokenizer, corpus: Corpus, temperature: float, update: dict[str, Any]
 ) -> Bundle:

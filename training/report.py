@@ -55,6 +55,9 @@ def files(manifest: Manifest, measured: Mapping[str, Any], readings: Sequence[st
         "figures/reliability.png": figures.reliability(splits, f"{manifest.name}: reliability"),
         "figures/coverage.png": figures.coverage(splits, stated, f"{manifest.name}: what is not flagged"),
     }
+    if len(ladder := manifest.training.get("ladder", {})) > 1:
+        reviews = manifest.metrics["validation"]["reviews"]
+        found["figures/ladder.png"] = figures.ladder(ladder, reviews, f"{manifest.name}: what each stage is worth")
     if deletions := {name: split["evidence"] for name, split in splits.items() if split["evidence"]}:
         found["figures/evidence.png"] = figures.deletion(deletions, f"{manifest.name}: what is left of the score")
     return found

@@ -76,6 +76,7 @@ def run(options: Options, console: Console) -> Path:
         "precision": trainer.precision,
         "threads": torch.get_num_threads(),
         "wall_seconds": round(trainer.spent_seconds()),
+        "ladder": lessons.ladder | {"network": publish.worth(draft)},
     }
     publish.publish(options, draft, siblings, how, state, corpus, console)
     checkpoint.remove(options)

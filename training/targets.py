@@ -27,6 +27,7 @@ class Lessons:
 
     train: Examples  # under their targets, hard or soft
     validation: Examples  # under their labels
+    ladder: dict[str, dict[str, float]] = field(default_factory=dict)  # what each teacher is worth on validation
     embedding: Tensor | None = None  # [vocabulary, embedding] that a deep teacher has learned
     neutral: list[NDArray[np.int32]] = field(default_factory=list)  # sentences that it leaves open, token ids [time]
 
@@ -57,29 +58,33 @@ def prepare(
             )
         return Lessons(given, validation)
 
-    both = np.concatenate([labelled, others])
+    both, truth = np.concatenate([labelled, others]), corpus.labels[held]
     linear, linear_validation = np.split(_linear_teacher(trainer, corpus, both), [len(both)])
     # Half label, half teacher: the label alone knows the truth, the teacher how plain it is.
     soft = linear.copy()
     soft[: len(labelled)] = (linear[: len(labelled)] + given.targets) / 2
     lessons = stretch(both, soft)
     if not (preset.deep_teacher and len(others)):
-        return Lessons(lessons, validation)
+        [held_linear] = _tempered(truth, _log(linear_validation))
+        return Lessons(lessons, validation, {"linear teacher": _worth(held_linear, truth)})
     network = deep_teacher.fit(trainer, preset, vocabulary, lessons, validation)
-    # The labelled reviews keep their targets: the deep teacher knows their labels by heart.
     unlabelled = stretch(others, soft[len(labelled) :])
-    on_others, on_validation = (predict(network, part, trainer.precision) for part in (unlabelled, validation))
-    soft[len(labelled) :] = _average(
-        trainer,
-        [_log(unlabelled.targets), on_others],
-        [_log(linear_validation), on_validation],
-        corpus.labels[held],
-    )
-    embedding = reduced(network.embedding.weight.detach().cpu(), lessons.counts(len(vocabulary)), preset.embedding_size)
-    left_open = (
-        neutral.find(network, lessons, vocabulary, trainer.options.seed, trainer.precision) if preset.neutral else []
-    )
-    return Lessons(stretch(both, soft), validation, embedding, open_)
+    deep_validation, deep_unlabelled = (predict(network, part, trainer.precision) for part in (validation, unlabelled))
+    held_linear, other_linear = _tempered(truth, _log(linear_validation), _log(unlabelled.targets))
+    held_deep, other_deep = _tempered(truth, deep_validation, deep_unlabelled)
+    # The labelled reviews keep their targets: the deep teacher knows their labels by heart.
+    soft[len(labelled) :] = softmax((other_linear + other_deep) / 2, axis=1)
+    mean = log_softmax((held_linear + held_deep) / 2, axis=1)
+    teachers = {"linear teacher": held_linear, "deep teacher": held_deep, "mean of both teachers": mean}
+    ladder = {name: _worth(held, truth) for name, held in teachers.items()}
+    told = ", ".join(f"{name} {found['accuracy']:.2%}" for name, found in ladder.items())
+    trainer.console.print(f"on validation: {told}", highlight=False)
+    learned, counts = network.embedding.weight.detach().cpu(), lessons.counts(len(vocabulary))
+    embedding = reduced(learned, counts, preset.embedding_size)
+    left_open = []
+    if preset.neutral:
+        left_open = neutral.find(network, lessons, vocabulary, trainer.options.seed, trainer.precision)
+    return Lessons(stretch(both, soft), validation, ladder, embedding, left_open)
 
 
 def reduced(embedding: Tensor, counts: NDArray[np.int64], size: int) -> Tensor:
@@ -98,24 +103,18 @@ def _log(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.log(np.maximum(probabilities, 1e-6))
 
 
-def _average(
-    trainer: Trainer,
-    logits: list[NDArray[np.float32]],
-    on_validation: list[NDArray[np.float32]],
-    labels: NDArray[np.int32],
-) -> NDArray[np.float32]:
-    """The teachers' mean logits, each at the temperature that fits it on validation, as probabilities [text, label]."""
-    temperatures = [fit_temperature(found.astype(np.float64), labels.astype(np.int64)) for found in on_validation]
-    means = [
-        np.mean([log_softmax(found / temperature, axis=1) for found, temperature in pairs], axis=0)
-        for pairs in (zip(part, temperatures, strict=True) for part in (logits, on_validation))
-    ]
-    rights = [float((found.argmax(axis=1) == labels).mean()) for found in (*on_validation, means[1])]
-    trainer.console.print(
-        f"teachers on validation: linear {rights[0]:.2%}, deep {rights[1]:.2%}, their mean {rights[2]:.2%}",
-        highlight=False,
-    )
-    return np.asarray(softmax(means[0], axis=1), np.float32)
+def _tempered(truth: NDArray[np.int32], *logits: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """A teacher's log-probabilities [text, label] at the temperature that fits the first of `logits` to `truth`."""
+    temperature = fit_temperature(logits[0].astype(np.float64), truth.astype(np.int64))
+    return [log_softmax(found / temperature, axis=1) for found in logits]
+
+
+def _worth(log_probabilities: NDArray[np.float32], truth: NDArray[np.int32]) -> dict[str, float]:
+    """Of answers [review, label] to reviews whose labels are `truth` [review]."""
+    return {
+        "accuracy": float((log_probabilities.argmax(axis=1) == truth).mean()),
+        "negative_log_likelihood": -float(log_probabilities[np.arange(len(truth)), truth].mean()),
+    }
 
 
 def _linear_teacher(trainer: Trainer, corpus: Corpus, texts: NDArray[np.int64]) -> NDArray[np.float32]:
