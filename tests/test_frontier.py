@@ -55,6 +55,9 @@ def test_the_command_measures_a_bundle_beside_linear_models(
     assert [sorted(part) for part in found["rounds"]] == [sorted(names)] * 2
     assert all(rate > 0 for part in found["rounds"] for rate in part.values())
     stated = bundle.read(trained).manifest.metrics["validation"]["accuracy"]
+    together = ["imdb-bilstm fp32", f"{linear.PIPELINE} fp32"]
+    assert [sorted(part) for part in found["together"]] == [sorted(together)] * 2
+    assert all(rate > 0 for part in found["together"] for rate in part.values())
     assert found["points"][0]["accuracy"] == stated
     assert found["points"][2]["accuracy"] == found["points"][3]["accuracy"]
     assert "expected a network, found none" in " ".join(found["unavailable"].values())
@@ -66,10 +69,10 @@ def test_the_command_measures_a_bundle_beside_linear_models(
 
 def test_the_linear_model_and_its_table_agree_on_every_review(archive: Path, split: Split) -> None:
     corpus = command.read(archive, 1.0, timed=3)[1]
-    judges = linear.judges(corpus, "words-and-marks")
+    judges, together = linear.judges(corpus, "words-and-marks")
     texts = [text for text, _ in split.reviews] + ["Dreadful, dull and boring.", "A brilliant, superb film!", "好"]
     answers = [[judge(text) for text in texts] for judge in judges.values()]
-    assert answers[0] == answers[1]
+    assert answers[0] == answers[1] == together(texts).argmax(axis=1).tolist()  # type: ignore[attr-defined]
     assert set(answers[0]) == {0, 1}
 
 
@@ -133,11 +136,13 @@ def found_of(rates: dict[str, tuple[float, float]]) -> dict[str, Any]:
         "timed": 10,
         "points": points,
         "rounds": rounds,
+        "together": [{key: rate for key, rate in part.items() if key in TOGETHER} for part in rounds],
         "published": list(frontier.PUBLISHED),
         "unavailable": {"h32-d64, int8": "RuntimeError: no\nsuch operator"},
     }
 
 
+TOGETHER = ("imdb-bilstm fp32", "NB-weighted linear fp32")
 RATES = {
     "imdb-bilstm fp32": (0.92, 1500.0),
     "imdb-bilstm int8": (0.919, 2000.0),
@@ -149,11 +154,13 @@ RATES = {
 
 def test_the_table() -> None:
     text = frontier.table(found_of(RATES))
-    assert "| imdb-bilstm, fp32 | 92.00% (90.15% to 93.53%) | 1,575 (1,500 to 1,650) | 1.50 (1.50 to 1.50) |" in text
-    assert "| DistilBERT, published (Sanh et al. 2019) | 92.82% on test | not measured |  |" in text
+    rates = "1,575 (1,500 to 1,650) | 1.50 (1.50 to 1.50) | 1,575 (1,500 to 1,650)"
+    assert f"| imdb-bilstm, fp32 | 92.00% (90.15% to 93.53%) | {rates} |" in text
+    assert "| DistilBERT, published (Sanh et al. 2019) | 92.82% on test | not measured |  |  |" in text
     assert "- h32-d64, int8: unavailable: RuntimeError: no\n" in text
     assert text.endswith(
-        "imdb-bilstm : NB-weighted linear = 1.50 (1.50 to 1.50) in reviews/s, at 92.00% and 91.00% on validation."
+        "imdb-bilstm : NB-weighted linear = 1.50 (1.50 to 1.50) in reviews/s, 1.50 (1.50 to 1.50) with 64 reviews at "
+        "once, at 92.00% and 91.00% on validation."
     )
     assert frontier.headline(found_of({"h32-d64 fp32": (0.9, 2500.0)})) is None
 

@@ -49,7 +49,9 @@ def ladder(rungs: Mapping[str, Mapping[str, float]], reviews: int, title: str) -
     accuracies, losses = figure.subplots(1, 2, sharey=True)
     found = np.array([rung["accuracy"] for rung in rungs.values()])
     low, high = np.array([wilson_interval(round(one * reviews), reviews) for one in found]).T
-    accuracies.errorbar(found, places, xerr=(found - low, high - found), fmt="o", color=_ORANGE, capsize=3)
+    accuracies.errorbar(
+        found, places, xerr=np.maximum(0, (found - low, high - found)), fmt="o", color=_ORANGE, capsize=3
+    )
     accuracies.set(xlabel="accuracy, 95 % interval", yticks=places, yticklabels=list(rungs))
     accuracies.xaxis.set_major_formatter(PercentFormatter(1))
     losses.plot([rung["negative_log_likelihood"] for rung in rungs.values()], places, "o", color=_ORANGE)

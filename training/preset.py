@@ -39,6 +39,7 @@ class Preset:
     ngram_buckets: int = 0  # rows of the table of hashed pairs and triples of tokens; 0: none
     ngram_dropout: float = 0.0
     deep_teacher: DeepTeacher | None = None  # beside the linear one
+    pretraining: Plan | None = None  # as a language model, of the network itself
     neutral: float = 0.0  # reviews shown again beside neutral sentences, which a deep teacher finds; for each review
     contrasts: float = 0.0  # made-up English sentences that turn on a negation, for each review, in every epoch
 

@@ -67,20 +67,24 @@ def measure(folders: Sequence[Path], split: Split, corpus: Corpus, rounds: int) 
             "reviews": len(split.reviews),
             "timed": len(split.timed),
             "points": [one.described() for one in contestants],
-            "rounds": _rounds(contestants, len(split.timed), rounds),
+            **_rounds(contestants, len(split.timed), rounds),
             "published": frontier.PUBLISHED,
             "unavailable": unavailable,
         }
 
 
-def _rounds(contestants: Sequence[Contestant], texts: int, rounds: int) -> list[dict[str, float]]:
-    """Reviews a second of each contestant, by key; every other round goes backwards, against drift."""
+def _rounds(contestants: Sequence[Contestant], texts: int, rounds: int) -> dict[str, list[dict[str, float]]]:
+    """Reviews a second of each contestant, by key, one at a time and many together; every other round goes backwards,
+    against drift."""
     gc.collect()
     gc.freeze()  # as the service does
-    found = []
+    found: dict[str, list[dict[str, float]]] = {"rounds": [], "together": []}
     for number in range(rounds):
         click.echo(f"round {number + 1} of {rounds} ...")
-        found.append({one.key: texts / one.seconds() for one in contestants[:: -1 if number % 2 else 1]})
+        order = contestants[:: -1 if number % 2 else 1]
+        found["rounds"].append({one.key: texts / one.seconds() for one in order})
+        asked = {one.key: one.seconds_together for one in order}
+        found["together"].append({key: texts / seconds() for key, seconds in asked.items() if seconds})
     gc.unfreeze()
     return found
 

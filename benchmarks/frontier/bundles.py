@@ -2,6 +2,7 @@
 
 import dataclasses
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import click
 import onnx
 from onnxruntime.quantization import quantize_dynamic
 
-from benchmarks.frontier.contestant import Contestant, Judge, Split
+from benchmarks.frontier.contestant import Contestant, Judge, JudgeMany, Split
 from service import bundle
 from service.bundle import Bundle
-from service.classifier import Classifier
+from service.classifier import Classifier, Prediction
+from service.grouping import measured
 
 # Between a manifest's accuracy and the one measured here: another processor may round a close call otherwise.
 _TOLERANCE = 0.001
@@ -25,7 +27,7 @@ def contestants(folder: Path, split: Split) -> tuple[list[Contestant], str | Non
     """
     found = bundle.read(folder)
     stated, name, about = _stated(found, split), found.manifest.name, _about(found)
-    plain = split.contestant(name, "fp32", _judge(found, split), about)
+    plain = split.contestant(name, "fp32", _judge(found, split), about, _together(found))
     if stated is not None and abs(plain.accuracy - stated) > _TOLERANCE:
         raise click.ClickException(
             f"{folder}: expected the {stated:.2%} of its manifest on validation, found {plain.accuracy:.2%}"
@@ -56,6 +58,23 @@ def _judge(found: Bundle, split: Split) -> Judge:
     def judge(text: str) -> int:
         [prediction] = classifier([text])
         return index[prediction.label]
+
+    return judge
+
+
+def _together(found: Bundle) -> JudgeMany:
+    """Texts of like length in groups, as the service runs those that wait."""
+    classifier = Classifier(found, "cpu")
+    grouping = measured(classifier.provider, classifier.seconds)
+
+    def judge(texts: Sequence[str]) -> list[Prediction]:
+        waiting = sorted(map(classifier.tokenizer.encode, texts), key=lambda text: len(text.token_ids))
+        answers = []
+        while waiting:
+            group = grouping.choose([len(text.token_ids) for text in waiting], len(waiting) - 1)
+            answers += classifier.predict(waiting[group])
+            del waiting[group]
+        return answers
 
     return judge
 

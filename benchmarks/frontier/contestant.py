@@ -1,12 +1,14 @@
 """What the frontier compares, and on which reviews; with the standard library alone, for every environment."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 Judge = Callable[[str], int]  # a raw text -> the index of its label
+JudgeMany = Callable[[Sequence[str]], object]  # raw texts, as many as are asked at once
+TOGETHER = 64  # texts
 _WARM_UP = 16  # texts
 
 
@@ -19,6 +21,7 @@ class Contestant:
     accuracy: float  # on validation
     seconds: Callable[[], float]  # what it takes for the timed texts
     about: dict[str, Any] = field(default_factory=dict)
+    seconds_together: Callable[[], float] | None = None  # with TOGETHER texts a call, where that is another thing
 
     @property
     def key(self) -> str:
@@ -47,10 +50,13 @@ class Split:
         """Of the labels `judged`, one a review."""
         return sum(label == true for label, (_, true) in zip(judged, self.reviews, strict=True)) / len(self.reviews)
 
-    def contestant(self, name: str, precision: str, judge: Judge, about: dict[str, Any]) -> Contestant:
+    def contestant(
+        self, name: str, precision: str, judge: Judge, about: dict[str, Any], together: JudgeMany | None = None
+    ) -> Contestant:
         """One that runs in this process."""
         accuracy = self.accuracy([judge(text) for text, _ in self.reviews])
-        return Contestant(name, precision, accuracy, lambda: seconds(judge, self.timed), about)
+        found = Contestant(name, precision, accuracy, lambda: seconds(judge, self.timed), about)
+        return replace(found, seconds_together=lambda: seconds_together(together, self.timed)) if together else found
 
 
 def seconds(judge: Judge, texts: Sequence[str]) -> float:
@@ -60,4 +66,14 @@ def seconds(judge: Judge, texts: Sequence[str]) -> float:
     began = perf_counter()
     for text in texts:
         judge(text)
+    return perf_counter() - began
+
+
+def seconds_together(judge: JudgeMany, texts: Sequence[str]) -> float:
+    """The same with TOGETHER of the texts a call."""
+    parts = [texts[start : start + TOGETHER] for start in range(0, len(texts), TOGETHER)]
+    judge(parts[0])
+    began = perf_counter()
+    for part in parts:
+        judge(part)
     return perf_counter() - began

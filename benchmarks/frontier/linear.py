@@ -1,8 +1,9 @@
 """The teacher's NB-weighted linear model of n-grams: as scikit-learn runs it, and folded into one table."""
 
+from collections.abc import Sequence
 from itertools import repeat
 
-from benchmarks.frontier.contestant import Contestant, Judge, Split
+from benchmarks.frontier.contestant import Contestant, Judge, JudgeMany, Split
 from service.tokenizer import Rules, words
 from training import teacher
 from training.corpus import Corpus
@@ -18,12 +19,13 @@ ABOUT = {
 
 def contestants(corpus: Corpus, rules: Rules, split: Split) -> list[Contestant]:
     """Both, fitted to the training reviews of `corpus`."""
-    found = judges(corpus, rules)
-    return [split.contestant(name, "fp32", found[name], {"implementation": ABOUT[name]}) for name in ABOUT]
+    found, together = judges(corpus, rules)
+    many = {PIPELINE: together, TABLE: None}  # a dict gains nothing by it
+    return [split.contestant(name, "fp32", found[name], {"implementation": ABOUT[name]}, many[name]) for name in ABOUT]
 
 
-def judges(corpus: Corpus, rules: Rules) -> dict[str, Judge]:
-    """The same, by name."""
+def judges(corpus: Corpus, rules: Rules) -> tuple[dict[str, Judge], JudgeMany]:
+    """Both by name, and the pipeline for many texts at once."""
     rows = corpus.rows(TRAIN)
     folds = teacher.fit(corpus.documents, rows, corpus.labels[rows])
     vectorizer, model = folds.vectorizer, folds.models[-1]
@@ -38,4 +40,7 @@ def judges(corpus: Corpus, rules: Rules) -> dict[str, Judge]:
     def look_up(text: str) -> int:
         return int(sum(map(table.get, set(teacher.ngrams(words(text, rules))), repeat(0.0))) + bias > 0)
 
-    return {PIPELINE: pipeline, TABLE: look_up}
+    def together(texts: Sequence[str]) -> object:
+        return model.predict_proba(vectorizer.transform([words(text, rules) for text in texts]))
+
+    return {PIPELINE: pipeline, TABLE: look_up}, together
