@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from training import calibration
 from training.intervals import paired_interval, wilson_interval
@@ -79,3 +79,19 @@ def test_what_is_not_flagged_and_coverage() -> None:
     assert calibration.unflagged(right, scores > 1) == {"reviews": 0, "share": 0}
     assert calibration.coverage(scores, right) == [(0.25, 1), (0.5, 1), (0.75, 2 / 3), (1, 0.5)]
     assert len(calibration.coverage(*calibrated(5000, 0))) == 100
+
+
+def test_weights_find_the_judge_that_knows() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 2000)
+    sides = 2 * labels - 1
+    knows, guesses = sides + generator.normal(0, 1, 2000), generator.normal(0, 1, 2000)
+    judges = np.stack([log_softmax(np.stack([-half, half], axis=1), axis=1) for half in (guesses, knows)])
+    weights = calibration.fit_weights(judges, labels)
+    # Normal around -1 and 1: the log odds are twice the value, as they are given.
+    assert weights[0] == pytest.approx(0, abs=0.1)
+    assert weights[1] == pytest.approx(1, abs=0.1)
+    assert calibration.fit_weights(judges[1:], labels)[0] == pytest.approx(
+        1 / calibration.fit_temperature(judges[1], labels), abs=1e-3
+    )
+    assert np.exp(calibration.pool(judges, weights)).sum(axis=1) == pytest.approx(1)

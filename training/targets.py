@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 from torch import Tensor
 
 from training import checkpoint, deep_teacher, neutral, teacher
-from training.calibration import fit_temperature
+from training.calibration import fit_weights, pool
 from training.corpus import Corpus
 from training.examples import Examples
 from training.fit import predict
@@ -64,21 +64,24 @@ def prepare(
     soft = linear.copy()
     soft[: len(labelled)] = (linear[: len(labelled)] + given.targets) / 2
     lessons = stretch(both, soft)
+    held_linear = _log(linear_validation)[None]  # [1, validation, label]
     if not (preset.deep_teacher and len(others)):
-        [held_linear] = _tempered(truth, _log(linear_validation))
         return Lessons(lessons, validation, {"linear teacher": _worth(held_linear, truth)})
     network = deep_teacher.fit(trainer, preset, vocabulary, lessons, validation)
     unlabelled = stretch(others, soft[len(labelled) :])
-    deep_validation, deep_unlabelled = (predict(network, part, trainer.precision) for part in (validation, unlabelled))
-    held_linear, other_linear = _tempered(truth, _log(linear_validation), _log(unlabelled.targets))
-    held_deep, other_deep = _tempered(truth, deep_validation, deep_unlabelled)
+    held_deep, deep = (
+        log_softmax(predict(network, part, trainer.precision), axis=1)[None] for part in (validation, unlabelled)
+    )
+    held_both = np.concatenate([held_linear, held_deep])
     # The labelled reviews keep their targets: the deep teacher knows their labels by heart.
-    soft[len(labelled) :] = softmax((other_linear + other_deep) / 2, axis=1)
-    mean = log_softmax((held_linear + held_deep) / 2, axis=1)
-    teachers = {"linear teacher": held_linear, "deep teacher": held_deep, "mean of both teachers": mean}
-    ladder = {name: _worth(held, truth) for name, held in teachers.items()}
+    weights = fit_weights(held_both, truth)
+    soft[len(labelled) :] = np.exp(pool(np.concatenate([_log(unlabelled.targets)[None], deep]), weights))
+    teachers = {"linear teacher": held_linear, "deep teacher": held_deep, "both teachers": held_both}
+    ladder = {name: _worth(found, truth) for name, found in teachers.items()}
     told = ", ".join(f"{name} {found['accuracy']:.2%}" for name, found in ladder.items())
-    trainer.console.print(f"on validation: {told}", highlight=False)
+    trainer.console.print(
+        f"on validation: {told}; linear to deep as {weights[0]:.2f} to {weights[1]:.2f}", highlight=False
+    )
     learned, counts = network.embedding.weight.detach().cpu(), lessons.counts(len(vocabulary))
     embedding = reduced(learned, counts, preset.embedding_size)
     left_open = []
@@ -103,17 +106,12 @@ def _log(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.log(np.maximum(probabilities, 1e-6))
 
 
-def _tempered(truth: NDArray[np.int32], *logits: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """A teacher's log-probabilities [text, label] at the temperature that fits the first of `logits` to `truth`."""
-    temperature = fit_temperature(logits[0].astype(np.float64), truth.astype(np.int64))
-    return [log_softmax(found / temperature, axis=1) for found in logits]
-
-
-def _worth(log_probabilities: NDArray[np.float32], truth: NDArray[np.int32]) -> dict[str, float]:
-    """Of answers [review, label] to reviews whose labels are `truth` [review]."""
+def _worth(held: NDArray[np.float32], truth: NDArray[np.int32]) -> dict[str, float]:
+    """Of log-probabilities [teacher, review, label], pooled, for reviews whose labels are `truth` [review]."""
+    pooled = pool(held, fit_weights(held, truth))
     return {
-        "accuracy": float((log_probabilities.argmax(axis=1) == truth).mean()),
-        "negative_log_likelihood": -float(log_probabilities[np.arange(len(truth)), truth].mean()),
+        "accuracy": float((pooled.argmax(axis=1) == truth).mean()),
+        "negative_log_likelihood": -float(pooled[np.arange(len(truth)), truth].mean()),
     }
 
 
