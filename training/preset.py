@@ -39,7 +39,6 @@ class Preset:
     ngram_buckets: int = 0  # rows of the table of hashed pairs and triples of tokens; 0: none
     ngram_dropout: float = 0.0
     deep_teacher: DeepTeacher | None = None  # beside the linear one
-    pretraining: Plan | None = None  # as a language model, of the network itself
     neutral: float = 0.0  # reviews shown again beside neutral sentences, which a deep teacher finds; for each review
     contrasts: float = 0.0  # made-up English sentences that turn on a negation, for each review, in every epoch
 
@@ -83,8 +82,8 @@ PRESETS = {
             pretraining=Plan(epochs=6, batch_size=64, learning_rate=3e-3, one_cycle=True, clip=1.0, keep="last"),
             fine_tuning=replace(_BASE.plan, epochs=3, learning_rate=2e-3, keep="last"),
         ),
-        neutral=0.1,
-        contrasts=0.3,
+        neutral=0.2,
+        contrasts=0.6,
         plan=replace(_BASE.plan, epochs=4, keep="last"),
     ),
     "article": Preset(

@@ -63,18 +63,6 @@ def run(options: Options, console: Console) -> Path:
         if lessons.embedding is not None and not base:
             model.embedding.weight.data.copy_(lessons.embedding)
         name = "network" if seed == options.seed else f"network-{seed}"
-        if options.preset.pretraining:
-            reader = LanguageModel(model, lessons.train.counts(len(vocabulary)))
-            stage = f"{name}-language-model"
-            trainer.train(
-                stage,
-                reader,
-                options.preset.pretraining,
-                lambda _: lessons.train,
-                lessons.validation,
-                seed,
-                predict_next,
-            )
         shown = _shown(options.preset, corpus, tokenizer, lessons, seed)
         return trainer.train(name, model, options.preset.plan, shown, lessons.validation, seed)
 
