@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from service.cell import Trace
 from training.fit import Epoch
@@ -53,7 +53,8 @@ def ladder(rungs: Mapping[str, Mapping[str, float]], reviews: int, title: str) -
         found, places, xerr=np.maximum(0, (found - low, high - found)), fmt="o", color=_ORANGE, capsize=3
     )
     accuracies.set(xlabel="accuracy, 95 % interval", yticks=places, yticklabels=list(rungs))
-    accuracies.xaxis.set_major_formatter(PercentFormatter(1))
+    accuracies.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    accuracies.xaxis.set_major_locator(MaxNLocator(5))
     losses.plot([rung["negative_log_likelihood"] for rung in rungs.values()], places, "o", color=_ORANGE)
     losses.set(xlabel="negative log-likelihood")
     for axes in (accuracies, losses):
