@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 from fastapi import FastAPI
@@ -22,6 +23,7 @@ from service.drain import Drain
 from service.judge import Judge
 from service.metrics import OTHER, Metrics
 from service.middleware import Edge
+from service.refusal import REFUSE
 from service.routes import operator_router, predict_router
 from service.settings import Settings
 from service.tokenizer import Encoded
@@ -86,7 +88,7 @@ def create_app(
         judge.draining = True
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         Drain(begin_drain, batcher.abandon, settings.pre_stop_seconds, settings.grace_seconds)
         # What was loaded stays: the collector need not look at it again and again.
         gc.collect()
@@ -95,7 +97,7 @@ def create_app(
         if settings.provider == "auto" and classifier.fallback:
             log.info("serving on the CPU", reason=classifier.fallback)
         judge.started = True
-        yield
+        yield {REFUSE: edge.refuse}
         judge.draining = True
         await batcher.close()
         edge.tell()
@@ -125,6 +127,7 @@ def create_app(
         timeout_seconds=settings.timeout_seconds,
         max_body_bytes=settings.max_body_bytes,
         shed=judge.shed,
+        expect=judge.expect,
         draining=lambda: judge.draining,
         tracing=tracing,
     )
