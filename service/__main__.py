@@ -19,6 +19,9 @@ from service.tokenizer import BlankText
 
 # uvicorn cancels what is still open this long after those who waited were answered 503.
 _LAST_SECONDS = 2
+# libuv accepts one connection a turn of the event loop from each socket. In an overload a turn takes long, and callers
+# would wait for seconds to be seen.
+_ACCEPTED = 16
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -66,16 +69,25 @@ def _config(app: Any, settings: Any, **options: Any) -> Any:
     )
 
 
+def _listeners(config: Any) -> list[Any]:
+    """The socket to listen on, _ACCEPTED times: of each one connection is accepted in a turn of the event loop."""
+    first = config.bind_socket()
+    return [first, *(first.dup() for _ in range(_ACCEPTED - 1))]
+
+
 def _serve_one(settings: Any) -> None:
     import uvicorn
 
     from service.app import create_app
 
-    server = uvicorn.Server(_config(create_app(settings), settings))
+    config = _config(create_app(settings), settings)
+    server = uvicorn.Server(config)
+    listeners = _listeners(config)
+    listeners[0].listen(config.backlog)  # uvicorn has said already that it runs
     # uvicorn raises the signal again when it has stopped: a drained service ended as it should, with code 0.
     signal.signal(signal.SIGTERM, lambda number, frame: None if server.started else sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
-        server.run()
+        server.run(listeners)
     if not server.started:
         sys.exit(1)
 
@@ -89,7 +101,7 @@ def _serve_several(settings: Any) -> None:
         # Read when prometheus_client is imported, which the workers do after this.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         config = _config("service.app:worker", settings, factory=True)
-        supervisor = Multiprocess(config, [config.bind_socket()])
+        supervisor = Multiprocess(config, _listeners(config))
         supervisor.run()
     if any(process.exitcode == DAMAGED for process in supervisor.processes):
         sys.exit(DAMAGED)

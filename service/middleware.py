@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 from starlette.requests import ClientDisconnect
@@ -92,7 +92,8 @@ class Edge:
             else:
                 if self._tracing is not None:
                     state["trace"] = self._tracing.begin(scope, sent, began)
-                self._admit(sent, state, began)
+                if "deadline" not in state:
+                    self._admit(sent, state, began)
             await (app or self._app)(scope, receive, send_with_id)
         except ClientDisconnect:
             pass  # it left: nobody is there to answer
@@ -111,23 +112,24 @@ class Edge:
             # 499 is nginx's: the caller left before an answer began.
             self._end(scope, status or 499, began)
 
-    def refuse(self, path: str, headers: list[tuple[bytes, bytes]]) -> Response | None:
+    def refuse(self, path: str, headers: list[tuple[bytes, bytes]], state: dict[str, Any]) -> Response | None:
         """The answer to a POST that is refused before it became a request, counted and logged like one.
 
-        None where the request is to come through ASGI: there is hope for it, or it has another end than 429, or its
-        length is not known.
+        None where the request is to come through ASGI: there is hope for it, and `state` (its scope's) has the deadline
+        then; or it may have another end than 429, or its length is not known, and the edge looks at it as at any.
         """
         began = perf_counter()
         sent = dict(headers)
         if path not in self._judged or b"content-length" not in sent or self._tracing is not None or self._draining():
             return None
         try:
-            self._expect(self._admit(sent, {}, began))
+            self._expect(self._admit(sent, state, began))
         except Overloaded as error:
             request_id = _request_id(sent.get(b"x-request-id"))
             response = problem_of(error).response(path, request_id)
             response.raw_headers.append((b"x-request-id", request_id.encode()))
-            self._end({"path": path, "method": "POST", "state": {"request_id": request_id}}, response.status_code, began)
+            state["request_id"] = request_id
+            self._end({"path": path, "method": "POST", "state": state}, response.status_code, began)
             return response
         except (Closed, Problem):
             pass
@@ -170,24 +172,25 @@ class Edge:
         if len(self._ended) == 1:
             asyncio.get_running_loop().call_later(_TELL_SECONDS, self.tell)
 
-    def _admit(self, sent: dict[bytes, bytes], state: dict[str, object], began: float) -> int:
-        """Sets the deadline; refuses at once what could not meet it. The length of the body in bytes, 0 where it is
-        not told. Raises Problem, Overloaded, Closed."""
+    def _admit(self, sent: dict[bytes, bytes], state: dict[str, Any], began: float) -> int:
+        """Refuses at once what could not meet its deadline, else sets it; the length of the body in bytes as far as it
+        is known and allowed. Raises Problem, Overloaded, Closed."""
         seconds = self._timeout_seconds
         if (value := sent.get(b"x-request-timeout-ms")) is not None:
             if not _MILLISECONDS.fullmatch(value):
                 raise Problem("malformed", "X-Request-Timeout-Ms: expected milliseconds, a whole number above 0")
             seconds = min(seconds, int(value) / 1e3)
-        state["deadline"] = began + seconds
         length = sent.get(b"content-length", b"")
         body_bytes = int(length) if length.isdigit() else 0
         if body_bytes > self._max_body_bytes:
-            return body_bytes  # not to be answered 429 however busy: whoever reads it refuses it
-        try:
-            self._shed(body_bytes, seconds)
-        except Overloaded:
-            self._metrics.observe_shed()
-            raise
+            body_bytes = 0  # not to be answered 429 however busy: whoever reads it refuses it
+        else:
+            try:
+                self._shed(body_bytes, seconds)
+            except Overloaded:
+                self._metrics.observe_shed()
+                raise
+        state["deadline"] = began + seconds
         return body_bytes
 
 

@@ -38,7 +38,7 @@ class RefusingProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._refuse: Callable[[str, list[tuple[bytes, bytes]]], Response | None] = app_state[REFUSE]
+        self._refuse: Callable[[str, list[tuple[bytes, bytes]], dict[str, Any]], Response | None] = app_state[REFUSE]
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
@@ -67,4 +67,4 @@ class RefusingProtocol(HttpToolsProtocol):
             or self.transport.is_closing()
         ):
             return None
-        return self._refuse(self.url.decode("latin-1"), self.headers)
+        return self._refuse(self.url.decode("latin-1"), self.headers, self.scope["state"])
