@@ -164,9 +164,7 @@ class Batcher(Generic[Item, Result]):
         """What the slots together got done of late while they were busy; None before the first batch."""
         return self._rate_tokens / self._rate_seconds if self._rate_seconds else None
 
-    def check(
-        self, items: int, tokens: int, seconds_left: float, items_ahead: int = 0, tokens_ahead: int = 0
-    ) -> None:
+    def check(self, items: int, tokens: int, seconds_left: float, items_ahead: int = 0, tokens_ahead: int = 0) -> None:
         """Raises Closed, or Overloaded where a request of this size would find no room or no time, behind those that
         wait and others that are about to."""
         if self._closed:

@@ -37,9 +37,10 @@ class Edge:
 
     `routes` are the paths that exist; any other is counted as "other". `judged` are those that have a deadline:
     `timeout_seconds` after they came, or sooner if `X-Request-Timeout-Ms` says so; `shed` is asked before their body
-    is read whether there is any hope of meeting it, and `expect` told of each that `refuse` let through. Each is called as it stands in `judged`, not through `app`, so
-    that it does not pay for middleware and routing that have nothing to do for it. While `draining`, connections
-    are closed after their answer. An exception that nobody handled becomes a 500.
+    is read whether there is any hope of meeting it, and `expect` is told the length of each body that `refuse` let
+    through. Each is called as it stands in `judged`, not through `app`, so that it does not pay for middleware and
+    routing that have nothing to do for it. While `draining`, connections are closed after their answer. An exception
+    that nobody handled becomes a 500.
     """
 
     def __init__(

@@ -1,14 +1,14 @@
 """429 without a request: what an overloaded service does most of all must cost it least.
 
 Under twice the load that it can carry, a service refuses more than it answers, and what that costs is taken from the
-answers. Most of a refusal's cost through ASGI is uvicorn's: a cycle, a task, messages, and two writes for each. So this
-is uvicorn's own protocol (its option `http`), which asks the edge as soon as the headers are there, and writes its 429 at
-once. All that is unusual takes the ordinary way, on which the edge asks again.
+answers. Most of a refusal's cost through ASGI is uvicorn's: a cycle, a task, and messages. So this is uvicorn's own
+protocol (its option `http`), which asks the edge as soon as a request's headers are there, and writes the 429 at once.
+All that is unusual takes the ordinary way, and the edge looks at it there.
 
-It relies on this of HttpToolsProtocol in uvicorn 0.54: when `on_headers_complete` is called, `url` and `headers` are
-whole, the names in lower case; after a `cycle` that is complete, the next request may be answered, and what still comes of
-the last one's body is passed over; `on_response_complete` waits for the next request, for as long as any; and
-`default_headers` of its `server_state` holds the date.
+It relies on this of HttpToolsProtocol in uvicorn 0.54: in `on_headers_complete`, `url` and `headers` are whole, and the
+names of headers in lower case; after a `cycle` that is complete the next request may be answered, and what still comes
+of the last one's body is passed over; `on_response_complete` begins the wait for the next request, `data_received` ends
+it; `default_headers` of `server_state` is the date.
 """
 
 import asyncio
@@ -21,14 +21,15 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-# What the lifespan's state calls `Edge.refuse`. uvicorn gives that state to each protocol, in every worker its own.
+# The name of `Edge.refuse` in the lifespan's state, which uvicorn gives to each protocol: in every worker its own.
 REFUSE = "refuse"
 
-_ANSWERED: Any = SimpleNamespace(response_complete=True, message_event=asyncio.Event())  # in place of a cycle
+# In place of a cycle: of one that is complete uvicorn asks no more.
+_ANSWERED: Any = SimpleNamespace(response_complete=True, message_event=asyncio.Event())
 
 
 class RefusingProtocol(HttpToolsProtocol):
-    """A connection whose requests are refused, where they are, before uvicorn makes anything of them."""
+    """A connection; what is refused on it is so before uvicorn makes a request of it."""
 
     def __init__(
         self,
@@ -53,8 +54,16 @@ class RefusingProtocol(HttpToolsProtocol):
         self.cycle = _ANSWERED
         self.on_response_complete()
 
+    def on_message_complete(self) -> None:
+        """Called by the parser."""
+        super().on_message_complete()
+        if self.cycle is _ANSWERED and self.timeout_keep_alive_task is None:  # the body came after the answer
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
     def _refusal(self) -> Response | None:
-        """The answer to a request that is refused and is like most: one to be answered now, on a connection that stays."""
+        """The answer to a request that is refused; None as well where an answer cannot just be written here and now."""
         parser = self.parser
         if (
             parser.get_method() != b"POST"
