@@ -19,8 +19,8 @@ from service.tokenizer import BlankText
 
 # uvicorn cancels what is still open this long after those who waited were answered 503.
 _LAST_SECONDS = 2
-# libuv accepts one connection a turn of the event loop from each socket. In an overload a turn takes long, and callers
-# would wait for seconds to be seen.
+# From each socket libuv accepts one connection a turn of the event loop. In an overload turns are long, and callers
+# with new connections would wait for seconds before they are even refused.
 _ACCEPTED = 16
 
 
@@ -70,7 +70,7 @@ def _config(app: Any, settings: Any, **options: Any) -> Any:
 
 
 def _listeners(config: Any) -> list[Any]:
-    """The socket to listen on, _ACCEPTED times: of each one connection is accepted in a turn of the event loop."""
+    """The socket to listen on, as many times as connections are to be accepted in a turn of the event loop."""
     first = config.bind_socket()
     return [first, *(first.dup() for _ in range(_ACCEPTED - 1))]
 
@@ -83,7 +83,7 @@ def _serve_one(settings: Any) -> None:
     config = _config(create_app(settings), settings)
     server = uvicorn.Server(config)
     listeners = _listeners(config)
-    listeners[0].listen(config.backlog)  # uvicorn has said already that it runs
+    listeners[0].listen(config.backlog)  # the log says already that it runs
     # uvicorn raises the signal again when it has stopped: a drained service ended as it should, with code 0.
     signal.signal(signal.SIGTERM, lambda number, frame: None if server.started else sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):

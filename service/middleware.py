@@ -69,10 +69,10 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = perf_counter()
+        state = scope.setdefault("state", {})
+        began: float = state.setdefault("began", perf_counter())
         sent: dict[bytes, bytes] = dict(scope["headers"])
         request_id = _request_id(sent.get(b"x-request-id"))
-        state = scope.setdefault("state", {})
         state["request_id"] = request_id
         path: str = scope["path"]
         app = self._judged.get(path)
@@ -93,8 +93,7 @@ class Edge:
             else:
                 if self._tracing is not None:
                     state["trace"] = self._tracing.begin(scope, sent, began)
-                if "deadline" not in state:
-                    self._admit(sent, state, began)
+                self._admit(sent, state)
             await (app or self._app)(scope, receive, send_with_id)
         except ClientDisconnect:
             pass  # it left: nobody is there to answer
@@ -116,15 +115,16 @@ class Edge:
     def refuse(self, path: str, headers: list[tuple[bytes, bytes]], state: dict[str, Any]) -> Response | None:
         """The answer to a POST that is refused before it became a request, counted and logged like one.
 
-        None where the request is to come through ASGI: there is hope for it, and `state` (its scope's) has the deadline
-        then; or it may have another end than 429, or its length is not known, and the edge looks at it as at any.
+        None where it is to come through ASGI: there is hope for it, or it may have another end than 429, or its length
+        is not known. The edge then looks at it again, when it knows better who came before; its time, as `state` (that
+        of its scope) keeps it, counts from now.
         """
-        began = perf_counter()
+        began = state["began"] = perf_counter()
         sent = dict(headers)
         if path not in self._judged or b"content-length" not in sent or self._tracing is not None or self._draining():
             return None
         try:
-            self._expect(self._admit(sent, state, began))
+            self._expect(self._admit(sent, state))
         except Overloaded as error:
             request_id = _request_id(sent.get(b"x-request-id"))
             response = problem_of(error).response(path, request_id)
@@ -173,25 +173,24 @@ class Edge:
         if len(self._ended) == 1:
             asyncio.get_running_loop().call_later(_TELL_SECONDS, self.tell)
 
-    def _admit(self, sent: dict[bytes, bytes], state: dict[str, Any], began: float) -> int:
-        """Refuses at once what could not meet its deadline, else sets it; the length of the body in bytes as far as it
-        is known and allowed. Raises Problem, Overloaded, Closed."""
+    def _admit(self, sent: dict[bytes, bytes], state: dict[str, Any]) -> int:
+        """Sets the deadline; refuses at once what could not meet it. The length of the body in bytes as far as it is
+        known and allowed. Raises Problem, Overloaded, Closed."""
         seconds = self._timeout_seconds
         if (value := sent.get(b"x-request-timeout-ms")) is not None:
             if not _MILLISECONDS.fullmatch(value):
                 raise Problem("malformed", "X-Request-Timeout-Ms: expected milliseconds, a whole number above 0")
             seconds = min(seconds, int(value) / 1e3)
+        deadline = state["deadline"] = state["began"] + seconds
         length = sent.get(b"content-length", b"")
         body_bytes = int(length) if length.isdigit() else 0
         if body_bytes > self._max_body_bytes:
-            body_bytes = 0  # not to be answered 429 however busy: whoever reads it refuses it
-        else:
-            try:
-                self._shed(body_bytes, seconds)
-            except Overloaded:
-                self._metrics.observe_shed()
-                raise
-        state["deadline"] = began + seconds
+            return 0  # not to be answered 429 however busy: whoever reads it refuses it
+        try:
+            self._shed(body_bytes, deadline - perf_counter())
+        except Overloaded:
+            self._metrics.observe_shed()
+            raise
         return body_bytes
 
 

@@ -24,6 +24,8 @@ from uvicorn.server import ServerState
 # The name of `Edge.refuse` in the lifespan's state, which uvicorn gives to each protocol: in every worker its own.
 REFUSE = "refuse"
 
+_LAST_LOOK_SECONDS = 0.01
+
 # In place of a cycle: of one that is complete uvicorn asks no more.
 _ANSWERED: Any = SimpleNamespace(response_complete=True, message_event=asyncio.Event())
 
@@ -61,6 +63,11 @@ class RefusingProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Called when nothing came for so long; what came while the loop was busy is looked at only after this."""
+        close = super().timeout_keep_alive_handler
+        self.timeout_keep_alive_task = self.loop.call_later(_LAST_LOOK_SECONDS, close)
 
     def _refusal(self) -> Response | None:
         """The answer to a request that is refused; None as well where an answer cannot just be written here and now."""

@@ -3,10 +3,12 @@
 import contextlib
 import json
 import re
+import signal
 import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,6 +19,7 @@ from structlog.typing import EventDict
 
 from service.classifier import Classifier
 from tests.server import Held, make_app, serving
+from tests.test_faults import service
 
 BODY = b'{"text": "as good as it gets"}'
 
@@ -268,3 +271,15 @@ def test_a_connection_that_was_refused_is_closed_when_nothing_more_comes(full: F
     assert connection.answer().status.startswith("HTTP/1.1 429")
     connection.send(BODY)
     assert connection.ended()  # after uvicorn's 5 s; the socket's own patience is 30
+
+
+def test_a_busy_service_does_not_close_on_a_request_that_has_come(tiny_bundle_path: Path) -> None:
+    with service(tiny_bundle_path) as found, contextlib.closing(Connection(found.url)) as connection:
+        for stopped in (True, False):
+            connection.send(head(method="GET", path="/health/live", length=None))
+            if not stopped:
+                found.process.send_signal(signal.SIGCONT)
+            assert connection.answer().status == "HTTP/1.1 200 OK"
+            if stopped:
+                found.process.send_signal(signal.SIGSTOP)
+                time.sleep(5.5)  # longer than uvicorn waits for a next request
