@@ -69,7 +69,7 @@ class Connection:
         parts = urlsplit(url)
         assert parts.hostname
         assert parts.port
-        self._socket = socket.create_connection((parts.hostname, parts.port), timeout=30)
+        self._socket = socket.create_connection((parts.hostname, parts.port), timeout=20)
         self._file = self._socket.makefile("rb")
 
     def send(self, data: bytes) -> None:
@@ -111,7 +111,7 @@ def head(
 def full(tiny_classifier: Classifier) -> Iterator[Full]:
     """Refuses whatever comes until `held.gate` is set."""
     held, stack = Held(tiny_classifier), contextlib.ExitStack()
-    app = make_app(held, max_texts=1, max_waiting_texts=1, timeout_seconds=60)
+    app = make_app(held, max_texts=1, max_waiting_texts=1, timeout_seconds=60, hang_seconds=60)
     edge, found = app.middleware_stack, Full("", held, stack)
     assert edge is not None
 
@@ -214,6 +214,7 @@ def test_a_request_behind_an_open_one_waits_for_it(full: Full) -> None:
     [
         (head("Connection: close") + BODY, 429, True),
         (head(version="1.0") + BODY, 429, True),
+        (head("Connection: keep-alive", version="1.0") + BODY, 429, True),
         (head("Connection: keep-alive, Upgrade", "Upgrade: h2c") + BODY, 429, False),
         (head("Transfer-Encoding: chunked", length=None) + b"1e\r\n" + BODY + b"\r\n0\r\n\r\n", 429, False),
         (head("X-Request-Timeout-Ms: soon") + BODY, 400, False),
@@ -248,13 +249,13 @@ def test_head_gets_no_body(full: Full) -> None:
 
 def test_those_let_through_in_one_turn_find_no_more_room_than_there_is(tiny_classifier: Classifier) -> None:
     held, stack = Held(tiny_classifier), contextlib.ExitStack()
-    app = make_app(held, max_texts=1, max_waiting_texts=4, timeout_seconds=60)
+    app = make_app(held, max_texts=1, max_waiting_texts=4, timeout_seconds=60, hang_seconds=60)
     with serving(app) as url, stack:
         stack.callback(held.gate.set)
         found = Full(url, held, stack)
         connections = [found.connect() for _ in range(20)]
         connections[0].send(head() + BODY)
-        assert held.entered.acquire(timeout=30)
+        assert held.entered.acquire(timeout=20)
         for connection in connections[1:]:
             connection.send(head() + BODY)
         while found.counted("ovation_requests_shed_total") < 15:
