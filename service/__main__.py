@@ -19,6 +19,9 @@ from service.tokenizer import BlankText
 
 # uvicorn cancels what is still open this long after those who waited were answered 503.
 _LAST_SECONDS = 2
+# From each socket libuv accepts one connection a turn of the event loop. In an overload turns are long, and callers
+# with new connections would wait for seconds before they are even refused.
+_ACCEPTED = 16
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -60,9 +63,16 @@ def _config(app: Any, settings: Any, **options: Any) -> Any:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # nothing here asks for the caller's address
+        http="service.refusal:RefusingProtocol",
         timeout_graceful_shutdown=settings.grace_seconds + _LAST_SECONDS,
         **options,
     )
+
+
+def _listeners(config: Any) -> list[Any]:
+    """The socket to listen on, as many times as connections are to be accepted in a turn of the event loop."""
+    first = config.bind_socket()
+    return [first, *(first.dup() for _ in range(_ACCEPTED - 1))]
 
 
 def _serve_one(settings: Any) -> None:
@@ -70,11 +80,14 @@ def _serve_one(settings: Any) -> None:
 
     from service.app import create_app
 
-    server = uvicorn.Server(_config(create_app(settings), settings))
+    config = _config(create_app(settings), settings)
+    server = uvicorn.Server(config)
+    listeners = _listeners(config)
+    listeners[0].listen(config.backlog)  # the log says already that it runs
     # uvicorn raises the signal again when it has stopped: a drained service ended as it should, with code 0.
     signal.signal(signal.SIGTERM, lambda number, frame: None if server.started else sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
-        server.run()
+        server.run(listeners)
     if not server.started:
         sys.exit(1)
 
@@ -88,7 +101,7 @@ def _serve_several(settings: Any) -> None:
         # Read when prometheus_client is imported, which the workers do after this.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         config = _config("service.app:worker", settings, factory=True)
-        supervisor = Multiprocess(config, [config.bind_socket()])
+        supervisor = Multiprocess(config, _listeners(config))
         supervisor.run()
     if any(process.exitcode == DAMAGED for process in supervisor.processes):
         sys.exit(DAMAGED)

@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import Callable
+from heapq import heapify, heappop, heappush
 from time import perf_counter
+
+_SPARE = 64  # alarms that were called off and may stay in the heap, whatever their share
 
 
 class Alarms:
-    """Calls back in the event loop at given times; setting and calling off costs a dictionary's entry.
+    """Calls back in the event loop at given times; calling off costs a dictionary's entry, setting that of a heap, too.
 
     One timer of the loop stands for all, armed for the earliest of those that were set since it last rang.
     """
 
     def __init__(self) -> None:
-        self._due: dict[int, tuple[float, Callable[[], object]]] = {}
+        self._callbacks: dict[int, Callable[[], object]] = {}
+        self._order: list[tuple[float, int]] = []  # a heap of when each is due; those that were called off stay a while
         self._last = 0
         self._timer: asyncio.TimerHandle | None = None
         self._armed = float("inf")  # perf_counter seconds
@@ -20,14 +24,18 @@ class Alarms:
     def set(self, when: float, callback: Callable[[], object]) -> int:
         """Has `callback` called at `when` (perf_counter seconds); the number is for `call_off`."""
         self._last += 1
-        self._due[self._last] = when, callback
+        self._callbacks[self._last] = callback
+        if len(self._order) > _SPARE + 2 * len(self._callbacks):
+            self._order = [due for due in self._order if due[1] in self._callbacks]
+            heapify(self._order)
+        heappush(self._order, (when, self._last))
         if when < self._armed:
             self._arm(when)
         return self._last
 
     def call_off(self, alarm: int) -> bool:
         """Whether it had not rung yet, and will not now."""
-        return self._due.pop(alarm, None) is not None
+        return self._callbacks.pop(alarm, None) is not None
 
     def _arm(self, when: float) -> None:
         if self._timer is not None:
@@ -38,8 +46,9 @@ class Alarms:
     def _ring(self) -> None:
         self._timer, self._armed = None, float("inf")
         now = perf_counter()
-        for alarm in [alarm for alarm, (when, _) in self._due.items() if when <= now]:
-            if (due := self._due.pop(alarm, None)) is not None:  # one callback may call off another
-                due[1]()
-        if self._due:
-            self._arm(min(when for when, _ in self._due.values()))
+        while self._order and (self._order[0][0] <= now or self._order[0][1] not in self._callbacks):
+            _, alarm = heappop(self._order)
+            if (callback := self._callbacks.pop(alarm, None)) is not None:
+                callback()
+        if self._order:
+            self._arm(self._order[0][0])

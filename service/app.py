@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 from fastapi import FastAPI
@@ -22,6 +23,7 @@ from service.drain import Drain
 from service.judge import Judge
 from service.metrics import OTHER, Metrics
 from service.middleware import Edge
+from service.refusal import REFUSE
 from service.routes import operator_router, predict_router
 from service.settings import Settings
 from service.tokenizer import Encoded
@@ -33,6 +35,8 @@ _HEALTH_STATUSES = (200, 405, 503)
 _JUDGED = ("/predict", "/predict/batch")
 # One event loop feeds no more: beyond that, more workers.
 _MOST_THREADS = 4
+# New objects until the collector looks at them, in place of 700: in a full queue they live for longer than that.
+_GC_OBJECTS = 50_000
 _LAST_WORDS_SECONDS = 0.5  # what a lost process gets to answer those it has to fail
 
 
@@ -86,16 +90,17 @@ def create_app(
         judge.draining = True
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         Drain(begin_drain, batcher.abandon, settings.pre_stop_seconds, settings.grace_seconds)
         # What was loaded stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(_GC_OBJECTS)
         log.info("ready", model=classifier.name, provider=classifier.provider, threads=threads)
         if settings.provider == "auto" and classifier.fallback:
             log.info("serving on the CPU", reason=classifier.fallback)
         judge.started = True
-        yield
+        yield {REFUSE: edge.refuse}
         judge.draining = True
         await batcher.close()
         edge.tell()
@@ -125,6 +130,7 @@ def create_app(
         timeout_seconds=settings.timeout_seconds,
         max_body_bytes=settings.max_body_bytes,
         shed=judge.shed,
+        expect=judge.expect,
         draining=lambda: judge.draining,
         tracing=tracing,
     )

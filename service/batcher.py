@@ -164,22 +164,25 @@ class Batcher(Generic[Item, Result]):
         """What the slots together got done of late while they were busy; None before the first batch."""
         return self._rate_tokens / self._rate_seconds if self._rate_seconds else None
 
-    def check(self, items: int, tokens: int, seconds_left: float) -> None:
-        """Raises Closed, or Overloaded where a request of this size would find no room or no time."""
+    def check(self, items: int, tokens: int, seconds_left: float, items_ahead: int = 0, tokens_ahead: int = 0) -> None:
+        """Raises Closed, or Overloaded where a request of this size would find no room or no time, behind those that
+        wait and others that are about to."""
         if self._closed:
             raise Closed("the service is stopping")
-        if not (waiting := len(self._waiting)):  # read once: the slots take from it meanwhile
+        # Read once: the slots take from them meanwhile.
+        waiting, waiting_tokens = len(self._waiting) + items_ahead, self._waiting_tokens + tokens_ahead
+        if not waiting:
             return
         rate = self.tokens_per_second
-        excess = self._waiting_tokens + tokens - self._max_tokens
+        excess = waiting_tokens + tokens - self._max_tokens
         if waiting + items > self._max_items or excess > 0:
-            needed = max(excess, self._waiting_tokens / waiting * items)
+            needed = max(excess, waiting_tokens / waiting * items)
             raise Overloaded(
                 f"expected room for {items} more texts ({tokens} tokens), found {waiting} of "
-                f"{self._max_items} places and {self._waiting_tokens} of {self._max_tokens} tokens taken",
+                f"{self._max_items} places and {waiting_tokens} of {self._max_tokens} tokens taken",
                 needed / rate if rate else 1,
             )
-        if rate and (wait := (self._waiting_tokens + tokens) / rate) > seconds_left:
+        if rate and (wait := (waiting_tokens + tokens) / rate) > seconds_left:
             raise Overloaded(
                 f"expected an answer within {seconds_left:.3f} s, found {wait:.3f} s of work waiting",
                 wait - seconds_left,

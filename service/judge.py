@@ -41,6 +41,7 @@ class Judge:
         self.classifier, self.batcher, self.metrics, self.alarms = classifier, batcher, metrics, alarms
         self.started = self.draining = self.dead = False
         self._tokens_per_byte = 0.2
+        self._coming = self._coming_bytes = 0  # requests that are expected within this turn of the event loop
         self._canary: asyncio.Task[None] | None = None
 
     async def __call__(self, request: Request, texts: Sequence[str], evidence: bool) -> list[Answer[Prediction]]:
@@ -65,7 +66,19 @@ class Judge:
     def shed(self, body_bytes: int, seconds_left: float) -> None:
         """Raises Overloaded or Closed where a request with so long a body would be refused even if it had half the
         tokens that its bytes suggest: known before it is read."""
-        self.batcher.check(1, int(body_bytes * self._tokens_per_byte / 2), seconds_left)
+        tokens = int(body_bytes * self._tokens_per_byte / 2)
+        self.batcher.check(1, tokens, seconds_left, self._coming, int(self._coming_bytes * self._tokens_per_byte))
+
+    def expect(self, body_bytes: int) -> None:
+        """A request was let through that is not here yet: until the event loop has come to it, `shed` counts it as
+        waiting. Hundreds may be asked about in one turn, all of which would find the same room."""
+        if not self._coming:
+            asyncio.get_running_loop().call_soon(self._have_come)
+        self._coming += 1
+        self._coming_bytes += body_bytes
+
+    def _have_come(self) -> None:
+        self._coming = self._coming_bytes = 0
 
     async def check_ready(self) -> None:
         """Raises Problem unless texts are answered: one was lately, or one of ours is now, through the real queue."""

@@ -5,10 +5,11 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.batcher import Closed, Overloaded
@@ -36,9 +37,10 @@ class Edge:
 
     `routes` are the paths that exist; any other is counted as "other". `judged` are those that have a deadline:
     `timeout_seconds` after they came, or sooner if `X-Request-Timeout-Ms` says so; `shed` is asked before their body
-    is read whether there is any hope of meeting it. Each is called as it stands in `judged`, not through `app`, so
-    that it does not pay for middleware and routing that have nothing to do for it. While `draining`, connections
-    are closed after their answer. An exception that nobody handled becomes a 500.
+    is read whether there is any hope of meeting it, and `expect` is told the length of each body that `refuse` let
+    through. Each is called as it stands in `judged`, not through `app`, so that it does not pay for middleware and
+    routing that have nothing to do for it. While `draining`, connections are closed after their answer. An exception
+    that nobody handled becomes a 500.
     """
 
     def __init__(
@@ -51,12 +53,13 @@ class Edge:
         timeout_seconds: float,
         max_body_bytes: int,
         shed: Callable[[int, float], None],
+        expect: Callable[[int], None],
         draining: Callable[[], bool],
         tracing: "Tracing | None" = None,
     ) -> None:
         self._app, self._metrics, self._routes, self._judged, self._model = app, metrics, routes, judged, model
         self._max_body_bytes = max_body_bytes
-        self._timeout_seconds, self._shed, self._draining = timeout_seconds, shed, draining
+        self._timeout_seconds, self._shed, self._expect, self._draining = timeout_seconds, shed, expect, draining
         self._tracing = tracing
         self._log = structlog.get_logger("ovation")
         self._ended: list[_Ended] = []
@@ -66,10 +69,10 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = perf_counter()
+        state = scope.setdefault("state", {})
+        began: float = state.setdefault("began", perf_counter())
         sent: dict[bytes, bytes] = dict(scope["headers"])
         request_id = _request_id(sent.get(b"x-request-id"))
-        state = scope.setdefault("state", {})
         state["request_id"] = request_id
         path: str = scope["path"]
         app = self._judged.get(path)
@@ -90,7 +93,7 @@ class Edge:
             else:
                 if self._tracing is not None:
                     state["trace"] = self._tracing.begin(scope, sent, began)
-                self._admit(sent, state, began)
+                self._admit(sent, state)
             await (app or self._app)(scope, receive, send_with_id)
         except ClientDisconnect:
             pass  # it left: nobody is there to answer
@@ -107,10 +110,31 @@ class Edge:
             await problem.response(path, request_id)(scope, receive, send_with_id)
         finally:
             # 499 is nginx's: the caller left before an answer began.
-            ended = perf_counter()
-            self._ended.append(_Ended(scope, status or 499, ended, ended - began))
-            if len(self._ended) == 1:
-                asyncio.get_running_loop().call_later(_TELL_SECONDS, self.tell)
+            self._end(scope, status or 499, began)
+
+    def refuse(self, path: str, headers: list[tuple[bytes, bytes]], state: dict[str, Any]) -> Response | None:
+        """The answer to a POST that is refused before it became a request, counted and logged like one.
+
+        None where it is to come through ASGI: there is hope for it, or it may have another end than 429, or its length
+        is not known. The edge then looks at it again, when it knows better who came before; its time, as `state` (that
+        of its scope) keeps it, counts from now.
+        """
+        began = state["began"] = perf_counter()
+        sent = dict(headers)
+        if path not in self._judged or b"content-length" not in sent or self._tracing is not None or self._draining():
+            return None
+        try:
+            self._expect(self._admit(sent, state))
+        except Overloaded as error:
+            request_id = _request_id(sent.get(b"x-request-id"))
+            response = problem_of(error).response(path, request_id)
+            response.raw_headers.append((b"x-request-id", request_id.encode()))
+            state["request_id"] = request_id
+            self._end({"path": path, "method": "POST", "state": state}, response.status_code, began)
+            return response
+        except (Closed, Problem):
+            pass
+        return None
 
     def tell(self) -> None:
         """Counts and logs the requests that have ended since it was last called."""
@@ -142,23 +166,32 @@ class Edge:
                 **more,
             )
 
-    def _admit(self, sent: dict[bytes, bytes], state: dict[str, object], began: float) -> None:
-        """Sets the deadline; refuses at once what could not meet it. Raises Problem, Overloaded, Closed."""
+    def _end(self, scope: Scope, status: int, began: float) -> None:
+        """Has a request counted and logged before long."""
+        ended = perf_counter()
+        self._ended.append(_Ended(scope, status, ended, ended - began))
+        if len(self._ended) == 1:
+            asyncio.get_running_loop().call_later(_TELL_SECONDS, self.tell)
+
+    def _admit(self, sent: dict[bytes, bytes], state: dict[str, Any]) -> int:
+        """Sets the deadline; refuses at once what could not meet it. The length of the body in bytes as far as it is
+        known and allowed. Raises Problem, Overloaded, Closed."""
         seconds = self._timeout_seconds
         if (value := sent.get(b"x-request-timeout-ms")) is not None:
             if not _MILLISECONDS.fullmatch(value):
                 raise Problem("malformed", "X-Request-Timeout-Ms: expected milliseconds, a whole number above 0")
             seconds = min(seconds, int(value) / 1e3)
-        state["deadline"] = began + seconds
+        deadline = state["deadline"] = state["began"] + seconds
         length = sent.get(b"content-length", b"")
         body_bytes = int(length) if length.isdigit() else 0
         if body_bytes > self._max_body_bytes:
-            return  # not to be answered 429 however busy: whoever reads it refuses it
+            return 0  # not to be answered 429 however busy: whoever reads it refuses it
         try:
-            self._shed(body_bytes, seconds)
+            self._shed(body_bytes, deadline - perf_counter())
         except Overloaded:
             self._metrics.observe_shed()
             raise
+        return body_bytes
 
 
 def _request_id(sent: bytes | None) -> str:

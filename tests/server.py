@@ -60,7 +60,14 @@ def serving(app: FastAPI) -> Iterator[str]:
     """Runs the app in uvicorn on a free port of 127.0.0.1 and gives its URL; stops it as SIGTERM would."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=20)
+    config = uvicorn.Config(
+        app,
+        http="service.refusal:RefusingProtocol",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=20,
+    )
     server = uvicorn.Server(config)
     started = threading.Event()
 

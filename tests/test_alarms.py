@@ -1,6 +1,7 @@
 """Alarms ring when they are due, in order, and not once they are called off."""
 
 import asyncio
+import tracemalloc
 from time import perf_counter
 
 from hypothesis import given, settings
@@ -34,6 +35,20 @@ def test_every_alarm_rings_once_and_never_early_unless_called_off(delays: list[t
         return rung
 
     assert sorted(asyncio.run(run())) == [index for index, (_, call_off) in enumerate(delays) if not call_off]
+
+
+def test_those_that_are_called_off_do_not_pile_up() -> None:
+    asyncio.run(_set_and_call_off())
+
+
+async def _set_and_call_off() -> None:
+    tracemalloc.start()
+    alarms = Alarms()
+    for _ in range(20_000):
+        alarms.call_off(alarms.set(perf_counter() + 3600, tracemalloc.stop))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 100_000
 
 
 def test_a_callback_may_call_off_another_that_is_due() -> None:

@@ -1,11 +1,13 @@
 """A real server, real sockets: concurrency, clients that leave, shutdown, and the command line."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +15,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
+import uvloop
 
+from service.__main__ import _listeners
 from service.classifier import Classifier
 from tests.server import Held, make_app, serving
 
@@ -122,6 +127,37 @@ def test_sigterm_while_it_starts_ends_it(tmp_path: Path, workers: str) -> None:
         process.send_signal(signal.SIGTERM)
         out, errors = process.communicate(timeout=60)
     assert (process.returncode, out, errors) == (0, "", "")
+
+
+def test_many_connections_are_accepted_in_a_turn_of_the_event_loop() -> None:
+    config, turns, seen = uvicorn.Config("", port=0, log_config=None), 0, list[int]()
+
+    class Seen(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            seen.append(turns)
+            self.transport.close()
+
+    async def run(stack: contextlib.ExitStack) -> None:
+        nonlocal turns
+        loop = asyncio.get_running_loop()
+        listeners = _listeners(config)
+        servers = [await loop.create_server(Seen, sock=listener, backlog=config.backlog) for listener in listeners]
+        for _ in range(64):
+            connection = stack.enter_context(socket.create_connection(listeners[0].getsockname()))
+            connection.sendall(b"here")
+        while len(seen) < 64:
+            turns += 1
+            await asyncio.sleep(0)
+        for server in servers:
+            server.close()
+            await server.wait_closed()
+
+    with contextlib.ExitStack() as stack:
+        uvloop.run(run(stack))
+    assert seen[-1] < 32
 
 
 def test_a_damaged_bundle_ends_the_process_with_code_3(tiny_bundle_path: Path, tmp_path: Path) -> None:
