@@ -14,7 +14,6 @@ from starlette.exceptions import HTTPException
 
 import service
 from service import bundle, cgroup, grouping, logs, problems
-from service.alarms import Alarms
 from service.batcher import Batcher
 from service.body import JsonRoute
 from service.bundle import DAMAGED, BundleError
@@ -23,7 +22,7 @@ from service.drain import Drain
 from service.judge import Judge
 from service.metrics import OTHER, Metrics
 from service.middleware import Edge
-from service.refusal import REFUSE
+from service.protocol import REFUSE
 from service.routes import operator_router, predict_router
 from service.settings import Settings
 from service.tokenizer import Encoded
@@ -83,7 +82,7 @@ def create_app(
         on_death=on_death,
         on_callers=tracing.batch if tracing is not None else None,
     )
-    judge = Judge(classifier, batcher, metrics, Alarms())
+    judge = Judge(classifier, batcher, metrics)
 
     def begin_drain() -> None:
         log.info("draining", pre_stop_seconds=settings.pre_stop_seconds, grace_seconds=settings.grace_seconds)

@@ -7,13 +7,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Receive
 
-from service.alarms import Alarms
 from service.batcher import Answer, Batcher, Ticket
 from service.classifier import Classifier, EvidenceUnavailable, Prediction
 from service.metrics import Metrics
 from service.problems import Problem
+from service.protocol import CALLER, Caller
 from service.tokenizer import Encoded, tokens
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 # Longer texts are tokenized in slices, so that nobody else waits for the whole of one.
 _SLICE_CHARACTERS = 16_384
 _SLICE_TOKENS = 4_096
-# Whether a caller is still there is looked at only for those who wait this long: it costs more than most waits.
-_PATIENCE_SECONDS = 0.1
 # A success this recent says that texts are answered; else a probe sends one of its own.
 _FRESH_SECONDS = 10.0
 _CANARY_SECONDS = 1.0
@@ -35,10 +32,8 @@ _FOLLOW = 0.01
 class Judge:
     """Tokenizes, admits, waits. `draining` is set at SIGTERM, `dead` when an inference thread is lost."""
 
-    def __init__(
-        self, classifier: Classifier, batcher: Batcher[Encoded, Prediction], metrics: Metrics, alarms: Alarms
-    ) -> None:
-        self.classifier, self.batcher, self.metrics, self.alarms = classifier, batcher, metrics, alarms
+    def __init__(self, classifier: Classifier, batcher: Batcher[Encoded, Prediction], metrics: Metrics) -> None:
+        self.classifier, self.batcher, self.metrics = classifier, batcher, metrics
         self.started = self.draining = self.dead = False
         self._tokens_per_byte = 0.2
         self._coming = self._coming_bytes = 0  # requests that are expected within this turn of the event loop
@@ -57,10 +52,13 @@ class Judge:
         self.metrics.observe_tokenized(admitted - began)
         self._learn(state.body_bytes, sum([len(text.token_ids) for text in encoded]))
         trace: Trace | None = request.scope["state"].get("trace")
+        caller: Caller = request.scope["state"].get(CALLER) or Caller()  # which another protocol says nothing of
+        if caller.left:
+            raise ClientDisconnect
         ticket = self.batcher.admit(encoded, state.deadline - admitted, trace)
         if trace is not None:
             trace.admitted, trace.texts = ticket.since, len(encoded)
-        answers = state.answers = await self._wait(request.receive, ticket)
+        answers = state.answers = await self._wait(ticket, caller)
         return answers
 
     def shed(self, body_bytes: int, seconds_left: float) -> None:
@@ -98,12 +96,14 @@ class Judge:
             detail = f"expected an answer to a text of our own within {_CANARY_SECONDS} s, found {type(error).__name__}"
             raise Problem("not_ready", detail, {"Retry-After": "1"}) from None
 
-    async def _wait(self, receive: Receive, ticket: Ticket[Encoded, Prediction]) -> list[Answer[Prediction]]:
+    async def _wait(self, ticket: Ticket[Encoded, Prediction], caller: Caller) -> list[Answer[Prediction]]:
         """Waits for the answers, and for no longer than the caller does."""
-        watches: list[asyncio.Task[None]] = []
-        patience = self.alarms.set(
-            ticket.since + _PATIENCE_SECONDS, lambda: watches.append(asyncio.create_task(_watch(receive, ticket)))
-        )
+
+        def leave() -> None:
+            if not ticket.answers.done():
+                ticket.answers.set_exception(ClientDisconnect())
+
+        caller.on_leaving = leave
         reason = "failed"
         try:
             return await ticket.answers
@@ -114,9 +114,7 @@ class Judge:
             reason = "late"
             raise
         finally:
-            self.alarms.call_off(patience)
-            for watch in watches:
-                watch.cancel()
+            caller.on_leaving = None
             if ticket.missing:
                 self.metrics.observe_dropped(reason, self.batcher.leave(ticket))
 
@@ -144,11 +142,3 @@ class Judge:
             found += part
             await asyncio.sleep(0)
         return tokenizer.encode_tokens(text, found, spans=evidence)
-
-
-async def _watch(receive: Receive, ticket: Ticket[Encoded, Prediction]) -> None:
-    """Ends the ticket when its caller leaves."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    if not ticket.answers.done():
-        ticket.answers.set_exception(ClientDisconnect())

@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic_core import to_json
 
 from service import schemas
+from service.alarms import Alarms
 from service.batcher import Answer
 from service.body import json_route
 from service.classifier import Classifier, Prediction
@@ -83,7 +84,7 @@ class _Answer(Response):
 
 def predict_router(judge: Judge, settings: Settings) -> APIRouter:
     """`POST /predict` and `POST /predict/batch`."""
-    router = APIRouter(tags=["predict"], route_class=json_route(settings.max_body_bytes, judge.alarms))
+    router = APIRouter(tags=["predict"], route_class=json_route(settings.max_body_bytes, Alarms()))
     one, many = schemas.requests(settings.max_characters, settings.max_texts)
     name = judge.classifier.name
 

@@ -4,9 +4,11 @@ import csv
 import itertools
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from service import bundle
 from service.bundle import Bundle
@@ -34,6 +36,13 @@ def write_csv(path: Path, rows: list[tuple[str, str]], header: tuple[str, str] =
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
     return path
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """What a command sets up for its process does not outlive the test that ran it in this one."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,7 @@ def serving(app: FastAPI) -> Iterator[str]:
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
-        http="service.refusal:RefusingProtocol",
+        http="service.protocol:EdgeProtocol",
         log_config=None,
         access_log=False,
         server_header=False,

@@ -386,7 +386,8 @@ def test_a_killed_worker_loses_what_it_was_running_and_is_replaced(tiny_bundle_p
         code, _ = found.end()
     assert code == 0
     assert len(tally.lost_since) <= 16
-    assert all(since <= gone for since in tally.lost_since), "lost after the process was gone"
+    # The clients hear of it a moment later: until then they take its connections for good ones.
+    assert all(since <= gone + 0.25 for since in tally.lost_since), "lost after the process was gone"
     assert tally.refused == {}
     # What the killed one had counted still counts, but for its last 20 ms: requests are counted some at a time. It may
     # have answered what its clients never got.

@@ -1,14 +1,17 @@
-"""429 without a request: what an overloaded service does most of all must cost it least.
+"""uvicorn's protocol, with two more ties to the service: it refuses early, and it says who has left.
 
 Under twice the load that it can carry, a service refuses more than it answers, and what that costs is taken from the
-answers. Most of a refusal's cost through ASGI is uvicorn's: a cycle, a task, and messages. So this is uvicorn's own
-protocol (its option `http`), which asks the edge as soon as a request's headers are there, and writes the 429 at once.
-All that is unusual takes the ordinary way, and the edge looks at it there.
+answers. Most of a refusal's cost through ASGI is uvicorn's: a cycle, a task, and messages. So this protocol (uvicorn's
+option `http`) asks the edge as soon as a request's headers are there, and writes the 429 at once. All that is unusual
+takes the ordinary way, and the edge looks at it there.
+
+ASGI tells of a caller who left only to a task that waits for just that, one for every request that waits for its
+answer. Here a request that waits leaves a function to be called instead: one at a time does on a connection.
 
 It relies on this of HttpToolsProtocol in uvicorn 0.54: in `on_headers_complete`, `url` and `headers` are whole, and the
 names of headers in lower case; after a `cycle` that is complete the next request may be answered, and what still comes
 of the last one's body is passed over; `on_response_complete` begins the wait for the next request, `data_received` ends
-it; `default_headers` of `server_state` is the date.
+it; `default_headers` of `server_state` is the date; a request's state is a copy of `app_state`.
 """
 
 import asyncio
@@ -23,6 +26,7 @@ from uvicorn.server import ServerState
 
 # The name of `Edge.refuse` in the lifespan's state, which uvicorn gives to each protocol: in every worker its own.
 REFUSE = "refuse"
+CALLER = "caller"  # the name of a connection's Caller in the state of its requests
 
 _LAST_LOOK_SECONDS = 0.01
 
@@ -30,7 +34,15 @@ _LAST_LOOK_SECONDS = 0.01
 _ANSWERED: Any = SimpleNamespace(response_complete=True, message_event=asyncio.Event())
 
 
-class RefusingProtocol(HttpToolsProtocol):
+class Caller:
+    """Who is at the other end of a connection: whether it `left`, and what is called when it does."""
+
+    def __init__(self) -> None:
+        self.left = False
+        self.on_leaving: Callable[[], object] | None = None
+
+
+class EdgeProtocol(HttpToolsProtocol):
     """A connection; what is refused on it is so before uvicorn makes a request of it."""
 
     def __init__(
@@ -42,6 +54,15 @@ class RefusingProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._refuse: Callable[[str, list[tuple[bytes, bytes]], dict[str, Any]], Response | None] = app_state[REFUSE]
+        self._caller = Caller()
+        self.app_state = {**app_state, CALLER: self._caller}
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the transport."""
+        super().connection_lost(exc)
+        self._caller.left = True
+        if self._caller.on_leaving is not None:
+            self._caller.on_leaving()
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
