@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1, description="bytes a request body")] = 4 * 2**20
     max_waiting_texts: Annotated[
         int, Field(ge=1, description="texts waiting to be judged; more are refused with 429")
-    ] = 1024
+    ] = 512
     max_waiting_tokens: Annotated[
         int, Field(ge=1, description="tokens waiting to be judged; more are refused with 429")
     ] = 262_144

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.autoscaling import Case, Floats, autoscaler_spec, simulate, table, targets, traffic
+from service.settings import Settings
 
 RATE = 100.0
 SPEC = autoscaler_spec()
@@ -28,7 +29,9 @@ def test_too_few_pods_refuse_what_is_too_much() -> None:
     reviews = np.full(600, 4 * RATE)
     day = simulate(Case("half", fixed=2), reviews, RATE, SPEC)
     assert sum(day.refused[60:]) / reviews[60:].sum() == pytest.approx(0.5, abs=0.02)
-    assert day.wait_ms(50) == pytest.approx(1024 / RATE * 1e3, rel=0.1)  # behind a full queue
+    assert day.wait_ms(50) == pytest.approx(
+        Settings.model_fields["max_waiting_texts"].default / RATE * 1e3, rel=0.1
+    )  # behind a full queue
 
 
 def test_enough_pods_refuse_nothing_and_wait_as_a_queue_does() -> None:
