@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 from operator import attrgetter
 from time import perf_counter
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -24,6 +24,7 @@ _Item = TypeVar("_Item", contravariant=True)
 _Result = TypeVar("_Result", covariant=True)
 
 _FORGET = 0.98  # of the measured rate at each batch: it follows the last fifty or so
+_WIDER = 4  # so many windows are looked at, at most, while all that is in them is of one request
 _INTERRUPT_SECONDS = 1.0  # what a hung batch gets to end after it was interrupted
 _POLL_SECONDS = 0.005  # between two looks at threads that end
 _LAST_SECONDS = 0.25  # what the batches of the other slots get to end when one is lost
@@ -317,8 +318,7 @@ class Batcher(Generic[Item, Result]):
     def _choose(self) -> list[_Waiter[Item, Result]]:
         """Takes the group that `grouping` chooses, without those whose callers have left; empty when nobody waits."""
         while self._waiting:
-            window = list(islice(self._waiting, self._grouping.window))
-            head = window[0]
+            head, window = next(iter(self._waiting)), self._oldest()
             window.sort(key=attrgetter("tokens"))
             group = window[self._grouping.choose([waiter.tokens for waiter in window], window.index(head))]
             for waiter in group:
@@ -326,6 +326,14 @@ class Batcher(Generic[Item, Result]):
             if group := [waiter for waiter in group if not waiter.ticket.answers.done()]:
                 return group
         return []
+
+    def _oldest(self) -> list[_Waiter[Item, Result]]:
+        """Those that are looked at: a window of any, but more where all are of one request, whose order is free."""
+        waiting, size = iter(self._waiting), self._grouping.window
+        found = list(islice(waiting, size))
+        if found[-1].ticket is found[0].ticket:
+            found += takewhile(lambda waiter: waiter.ticket is found[0].ticket, islice(waiting, _WIDER * size - size))
+        return found
 
     def _remove(self, waiter: _Waiter[Item, Result]) -> None:
         del self._waiting[waiter]

@@ -411,3 +411,19 @@ async def test_a_lost_slot_takes_nobody_with_it_who_is_nearly_done() -> None:
         await tasks[0]
     assert await tasks[1] == [10]
     await batcher.close()
+
+
+async def test_of_one_request_more_is_looked_at_than_of_many() -> None:
+    for apart in (True, False):
+        gate = Gate()
+        batcher = Batcher([gate], lambda item: item, replace(JOIN, window=4), 100, 10_000)
+        held = ask(batcher, 1)
+        await entered(gate)
+        items = (5, 92, 90, 91, 6, 8, 7)
+        asked = [ask(batcher, item) for item in items] if apart else [ask(batcher, *items)]
+        while batcher.waiting < len(items):
+            await asyncio.sleep(0)
+        gate.open.set()
+        await asyncio.gather(held, *asked)
+        assert gate.batches[1] == sorted(items[:4] if apart else items)
+        await batcher.close()
