@@ -6,12 +6,14 @@ option `http`) asks the edge as soon as a request's headers are there, and write
 takes the ordinary way, and the edge looks at it there.
 
 ASGI tells of a caller who left only to a task that waits for just that, one for every request that waits for its
-answer. Here a request that waits leaves a function to be called instead: one at a time does on a connection.
+answer. Here a request that waits leaves a function to be called instead: one at a time does on a connection. (While a
+second request waits behind it on the same connection uvicorn does not read, and nobody hears.)
 
 It relies on this of HttpToolsProtocol in uvicorn 0.54: in `on_headers_complete`, `url` and `headers` are whole, and the
 names of headers in lower case; after a `cycle` that is complete the next request may be answered, and what still comes
 of the last one's body is passed over; `on_response_complete` begins the wait for the next request, `data_received` ends
-it; `default_headers` of `server_state` is the date; a request's state is a copy of `app_state`.
+it; `default_headers` of `server_state` is the date; a request's state is a copy of `app_state`; `_start_asgi_task`
+begins each request that runs; `flow` is paused within a long body, and while a request is in `pipeline`.
 """
 
 import asyncio
@@ -21,7 +23,7 @@ from typing import Any
 
 from starlette.responses import Response
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 # The name of `Edge.refuse` in the lifespan's state, which uvicorn gives to each protocol: in every worker its own.
@@ -55,10 +57,14 @@ class EdgeProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._refuse: Callable[[str, list[tuple[bytes, bytes]], dict[str, Any]], Response | None] = app_state[REFUSE]
         self._caller = Caller()
+        self._running: RequestResponseCycle | None = None
         self.app_state = {**app_state, CALLER: self._caller}
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the transport."""
+        if self._running is not None and not self._running.response_complete:  # uvicorn tells the last cycle alone
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
         self._caller.left = True
         if self._caller.on_leaving is not None:
@@ -80,10 +86,16 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Called by the parser."""
         super().on_message_complete()
+        if not self.pipeline:
+            self.flow.resume_reading()  # paused for a long body; who does not read does not hear that the caller left
         if self.cycle is _ANSWERED and self.timeout_keep_alive_task is None:  # the body came after the answer
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def timeout_keep_alive_handler(self) -> None:
         """Called when nothing came for so long; what came while the loop was busy is looked at only after this."""

@@ -13,6 +13,7 @@ from starlette.types import Message
 from service import schemas
 from service.classifier import Classifier
 from service.problems import KINDS
+from service.protocol import CALLER, Caller
 from service.tokenizer import Tokenizer
 from tests.server import Held, client_of, make_app
 
@@ -194,6 +195,30 @@ async def test_a_client_that_leaves_while_it_sends_is_no_fault_of_ours(tiny_clas
     assert sent == []
     assert 'ovation_requests_total{route="/predict",status="499"} 1.0' in metrics
     assert 'ovation_requests_total{route="/predict",status="500"} 0.0' in metrics
+
+
+async def test_what_a_caller_who_left_meanwhile_wanted_is_not_judged(tiny_classifier: Classifier) -> None:
+    held, caller, sent = Held(tiny_classifier), Caller(), list[Message]()
+    held.gate.set()
+    caller.left = True  # while a long text was tokenized, in slices
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b'{"text": "fine"}'}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    app = make_app(held)
+    async with client_of(app) as client:
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+            "path": "/predict", "query_string": b"", "headers": [(b"content-type", b"application/json")],
+            "state": {CALLER: caller},
+        }  # fmt: skip
+        await app(scope, receive, send)
+        metrics = (await client.get("/metrics")).text
+    assert (sent, held.judged) == ([], [])
+    assert 'ovation_requests_total{route="/predict",status="499"} 1.0' in metrics
 
 
 async def test_a_batch_of_many_texts_lets_others_in_between(tiny_classifier: Classifier) -> None:

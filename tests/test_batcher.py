@@ -413,17 +413,24 @@ async def test_a_lost_slot_takes_nobody_with_it_who_is_nearly_done() -> None:
     await batcher.close()
 
 
-async def test_of_one_request_more_is_looked_at_than_of_many() -> None:
-    for apart in (True, False):
-        gate = Gate()
-        batcher = Batcher([gate], lambda item: item, replace(JOIN, window=4), 100, 10_000)
-        held = ask(batcher, 1)
-        await entered(gate)
-        items = (5, 92, 90, 91, 6, 8, 7)
-        asked = [ask(batcher, item) for item in items] if apart else [ask(batcher, *items)]
-        while batcher.waiting < len(items):
-            await asyncio.sleep(0)
-        gate.open.set()
-        await asyncio.gather(held, *asked)
-        assert gate.batches[1] == sorted(items[:4] if apart else items)
-        await batcher.close()
+@pytest.mark.parametrize(
+    ("requests", "first"),
+    [
+        ([[5], [92], [90], [91], [6], [8], [7]], [5, 90, 91, 92]),  # four of many
+        ([[5, 92, 90, 91, 6, 8, 7]], [5, 6, 7, 8, 90, 91, 92]),  # more of one
+        ([[5, 92, 90, 91, 6], [8], [7]], [5, 6, 90, 91, 92]),  # and nobody else's
+        ([[10, *range(50, 65), 11, 12]], [10, *range(50, 57)]),  # sixteen at most
+    ],
+)
+async def test_of_one_request_more_is_looked_at_than_of_many(requests: list[list[int]], first: list[int]) -> None:
+    gate = Gate()
+    batcher = Batcher([gate], lambda item: item, replace(JOIN, window=4), 100, 10_000)
+    asked = [ask(batcher, 1)]
+    await entered(gate)
+    asked += [ask(batcher, *items) for items in requests]
+    while batcher.waiting < sum(map(len, requests)):
+        await asyncio.sleep(0)
+    gate.open.set()
+    await asyncio.gather(*asked)
+    assert gate.batches[1] == first
+    await batcher.close()

@@ -46,6 +46,13 @@ class Full:
         assert found, name
         return float(found[1])
 
+    def until(self, name: str, value: float) -> None:
+        """Waits for a sample of /metrics to be `value`."""
+        end = time.monotonic() + 20
+        while self.counted(name) != value:
+            assert time.monotonic() < end, f"{name} did not become {value}"
+            time.sleep(0.01)
+
 
 @dataclass
 class Answer:
@@ -284,3 +291,60 @@ def test_a_busy_service_does_not_close_on_a_request_that_has_come(tiny_bundle_pa
             if stopped:
                 found.process.send_signal(signal.SIGSTOP)
                 time.sleep(5.5)  # longer than uvicorn waits for a next request
+
+
+@dataclass
+class Waiting:
+    """A service that runs one request, and another that waits behind it."""
+
+    found: Full
+    running: Connection
+    waiting: Connection
+
+
+@contextlib.contextmanager
+def waiting(classifier: Classifier, before: bytes = b"", *parts: bytes) -> Iterator[Waiting]:
+    """Sends `before` on the second connection and awaits its answer; then `parts`, a breath between them."""
+    held, stack = Held(classifier), contextlib.ExitStack()
+    with serving(make_app(held, max_characters=400_000, timeout_seconds=60, hang_seconds=60)) as url, stack:
+        stack.callback(held.gate.set)
+        found = Full(url, held, stack)
+        first, second = found.connect(), found.connect()
+        held.gate.set()
+        if before:
+            second.send(before)
+            assert second.answer().status == "HTTP/1.1 200 OK"
+        held.gate.clear()
+        first.send(head() + BODY)
+        while len(held.judged) <= bool(before):
+            time.sleep(0.01)
+        for part in parts:
+            second.send(part)
+            time.sleep(0.1)
+        found.until("ovation_waiting_texts", 1)
+        yield Waiting(found, first, second)
+
+
+@pytest.mark.parametrize("size", [30, 100_000, 300_000])  # uvicorn pauses at 64 KiB of a body
+@pytest.mark.parametrize("before", [b"", head() + BODY])
+def test_work_for_a_caller_who_left_is_dropped(tiny_classifier: Classifier, size: int, before: bytes) -> None:
+    body = BODY.replace(b'"}', b" " * (size - len(BODY)) + b'"}')
+    with waiting(tiny_classifier, before, head(length=size), body) as service:
+        service.waiting.close()
+        service.found.until("ovation_waiting_texts", 0)
+        service.found.held.gate.set()
+        assert service.running.answer().status == "HTTP/1.1 200 OK"
+        assert service.found.counted("ovation_requests_total", '{route="/predict",status="499"}') == 1
+        assert service.found.counted("ovation_texts_dropped_total", '{reason="cancelled"}') == 1
+
+
+def test_a_caller_who_leaves_two_requests_behind_is_no_fault_of_ours(
+    tiny_classifier: Classifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    with waiting(tiny_classifier, b"", 2 * (head() + BODY)) as service:
+        service.waiting.close()
+        service.found.until("ovation_waiting_texts", 0)
+        service.found.held.gate.set()
+        assert service.running.answer().status == "HTTP/1.1 200 OK"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+    assert len(service.found.held.judged) == 1

@@ -31,7 +31,7 @@ def test_each_setting_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch
         ("provider", "tpu"),
         ("port", "65536"),
         ("max_characters", "0"),
-        ("max_texts", "1025"),  # more than may wait
+        ("max_texts", "513"),  # more than may wait
         ("max_waiting_texts", "255"),  # fewer than a batch may hold
         ("timeout_seconds", "0"),
         ("timeout_seconds", "inf"),
