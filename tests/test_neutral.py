@@ -48,7 +48,7 @@ def test_puts_them_beside_reviews_under_the_label_of_the_review() -> None:
     shown = reviews(*([DULL] * 3 if index % 2 else [FINE] * 3 for index in range(40)))
     sentences = [np.array([TEA, BUS, STOP], np.int32), np.array([BUS] * 7, np.int32)]
     found = neutral.with_neutral(shown, sentences, 30, 20, 1, 0)
-    assert len(found) == 40 + 20 + 2
+    assert len(found) == 40 + 20 + 20 // neutral._ALONE
     assert found.starts[:40].tolist() == shown.starts.tolist()
     befores = 0
     for start, end, target in zip(found.starts[40:60], found.ends[40:60], found.targets[40:60], strict=True):

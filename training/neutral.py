@@ -12,9 +12,9 @@ from training.fit import Precision, predict
 from training.model import BiLSTM
 
 _EACH = 2  # sentences of a review that the teacher is asked about
-_OPEN = 0.1  # by how much its probability of any label may differ from chance
+_OPEN = 0.3  # by how much its probability of any label may differ from chance
 _SHORTEST, _LONGEST = 20, 320  # tokens of what is put beside a review
-_ALONE = 10  # of so many texts put beside reviews one stands alone too, and is to be left open
+_ALONE = 4  # of so many texts put beside reviews one stands alone too, and is to be left open
 
 
 def find(
