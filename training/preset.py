@@ -84,8 +84,8 @@ PRESETS = {
             fine_tuning=replace(_BASE.plan, epochs=3, learning_rate=2e-3, keep="last"),
         ),
         neutral=0.3,
-        contrasts=0.6,
-        plan=replace(_BASE.plan, epochs=4, keep="last"),
+        contrasts=0.3,
+        plan=replace(_BASE.plan, epochs=2, keep="last"),
     ),
     "article": Preset(
         vocabulary_size=10_000,
