@@ -82,3 +82,15 @@ def test_texts_of_one_token_alone_end_with_nothing_learned() -> None:
     [step] = fit(state, plan, lambda epoch: ones, ones, 7, "fp32", predict_next)
     assert step.finished is not None
     assert (step.finished.train_loss, step.finished.validation_loss) == (0.0, 0.0)
+
+
+def test_gradients_are_the_same_every_time() -> None:
+    examples = cycles(2000, shortest=19)  # few tokens, each many times: whoever adds them up in any order shows
+    batch = examples.batch(np.arange(len(examples)), CPU)
+    found = set()
+    for _ in range(10):
+        model = language_model()
+        predict_next(model, batch)[0].backward()  # type: ignore[no-untyped-call]
+        assert model.bias.grad is not None
+        found.add(tuple(model.bias.grad.tolist()))
+    assert len(found) == 1

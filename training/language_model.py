@@ -42,15 +42,15 @@ class LanguageModel(nn.Module):
         mirrored = mirror(steps, lengths)
         inputs = locked_dropout(network.embedding(by_time), _DROPOUT, self.training)  # [time, batch, embedding]
         sampled = self._sample()
-        correction = torch.log(self.proposal * _SAMPLED)
+        bias = self.bias - torch.log(self.proposal * _SAMPLED)
         followed = (steps + 1 < lengths)[:-1]  # [time - 1, batch]
         losses, right = [], torch.zeros((), dtype=torch.int64, device=token_ids.device)
         orders = (by_time, by_time.gather(0, mirrored))
         for states, order, head in zip(network.states(inputs, mirrored), orders, self.heads, strict=True):
             target = order[1:][followed]  # [prediction]
             expected = head(states[:-1][followed])  # [prediction, embedding]
-            wanted = (expected * network.embedding(target)).sum(dim=1).float() + (self.bias - correction)[target]
-            others = (expected @ network.embedding(sampled).T).float() + (self.bias - correction)[sampled]
+            wanted = (expected * network.embedding(target)).sum(dim=1).float() + _looked_up(bias, target)
+            others = (expected @ network.embedding(sampled).T).float() + _looked_up(bias, sampled)
             others = others.masked_fill(target[:, None] == sampled, float("-inf"))  # not against itself
             losses.append((torch.logaddexp(wanted, others.logsumexp(dim=1)) - wanted).sum())
             right += (wanted > others.max(dim=1).values).sum()
@@ -63,6 +63,11 @@ class LanguageModel(nn.Module):
             return torch.multinomial(self.proposal, _SAMPLED, replacement=True)
         generator = torch.Generator(self.proposal.device).manual_seed(0)
         return torch.multinomial(self.proposal, _SAMPLED, replacement=True, generator=generator)
+
+
+def _looked_up(values: Tensor, ids: Tensor) -> Tensor:
+    """`values[ids]`, whose own gradient the threads of a CPU add up in any order: no run would be like another."""
+    return nn.functional.embedding(ids, values[:, None]).squeeze(-1)
 
 
 def predict_next(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor, int]:
