@@ -27,9 +27,9 @@ def _problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
     found: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         status, meaning = KINDS[kind]
-        entry = found.setdefault(
-            status, {"model": schemas.ProblemDetails, "description": "", "content": {MEDIA_TYPE: {"examples": {}}}}
-        )
+        # FastAPI would put a `model` under application/json.
+        content = {MEDIA_TYPE: {"schema": schemas.ProblemDetails.model_json_schema(), "examples": {}}}
+        entry = found.setdefault(status, {"description": "", "content": content})
         entry["description"] = f"{entry['description']} {meaning}".strip()
         body = Problem(kind, meaning).body("/predict", "0f8fad5bd9cb469fa165708867285bb3")
         entry["content"][MEDIA_TYPE]["examples"][kind] = {"value": body}

@@ -330,7 +330,9 @@ async def test_openapi_tells_every_status_limit_and_example(client: httpx.AsyncC
         assert set(responses) == {"200", "400", "408", "413", "415", "422", "429", "500", "503", "504"}
         for status, response in responses.items():
             if status != "200":
+                assert list(response["content"]) == ["application/problem+json"]
                 assert response["content"]["application/problem+json"]["examples"]
+                assert response["content"]["application/problem+json"]["schema"]["properties"]["error_type"]
     components = document["components"]["schemas"]
     assert components["PredictRequest"]["properties"]["text"]["maxLength"] == 50_000
     assert components["PredictBatchRequest"]["properties"]["texts"]["maxItems"] == 3

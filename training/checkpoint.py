@@ -27,7 +27,7 @@ def open_folder(options: Options) -> None:
     if options.out.exists() and not options.force:
         raise RunError(f"{options.out}: expected no such folder, found one; --force replaces it at the end of the run")
     path = options.folder / OPTIONS
-    if path.exists() and not (options.resume or options.force):
+    if _begun(options) and not (options.resume or options.force):
         raise RunError(f"{options.folder}: found an unfinished run; --resume goes on with it, --force starts anew")
     if options.resume:
         _compare(options, path)
@@ -36,6 +36,11 @@ def open_folder(options: Options) -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".new").write_text(json.dumps(options.fingerprint(), indent=1))
     path.with_suffix(".new").replace(path)
+
+
+def _begun(options: Options) -> bool:
+    """Whether a run left anything that it would take time to make again."""
+    return (options.folder / SOFT_LABELS).exists() or any(options.folder.glob(_STAGES))
 
 
 def _compare(options: Options, path: Path) -> None:
