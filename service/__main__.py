@@ -72,7 +72,8 @@ def _config(app: Any, settings: Any, **options: Any) -> Any:
 def _listeners(config: Any) -> list[Any]:
     """The socket to listen on, as many times as connections are to be accepted in a turn of the event loop."""
     first = config.bind_socket()
-    return [first, *(first.dup() for _ in range(_ACCEPTED - 1))]
+    # Of several workers the first to wake would take all that wait, and keep them.
+    return [first, *(first.dup() for _ in range(_ACCEPTED - 1 if config.workers == 1 else 0))]
 
 
 def _serve_one(settings: Any) -> None:
