@@ -73,7 +73,7 @@ class Ticket(Generic[Item, Result]):
 
     answers: asyncio.Future[list[Answer[Result]]]
     since: float  # perf_counter seconds
-    waiters: "list[_Waiter[Item, Result]]"
+    waiters: "list[_Waiter[Item, Result]]"  # until it ends: a cycle would be the garbage collector's, pauses and all
     found: list[Answer[Result] | None]
     missing: int
     caller: object  # as given to `admit`
@@ -226,6 +226,7 @@ class Batcher(Generic[Item, Result]):
             gone = [waiter for waiter in ticket.waiters if waiter in self._waiting]
             for waiter in gone:
                 self._remove(waiter)
+        ticket.waiters.clear()
         return len(gone)
 
     async def submit(self, items: Sequence[Item], seconds_left: float = math.inf) -> list[Answer[Result]]:
@@ -401,8 +402,10 @@ class Batcher(Generic[Item, Result]):
                 continue
             ticket.found[waiter.index] = Answer(result, began - ticket.since, seconds)
             ticket.missing -= 1
-            if not ticket.missing and not ticket.answers.done():
-                ticket.answers.set_result([answer for answer in ticket.found if answer is not None])
+            if not ticket.missing:
+                ticket.waiters.clear()
+                if not ticket.answers.done():
+                    ticket.answers.set_result([answer for answer in ticket.found if answer is not None])
         if failed < len(batch):
             self.last_success = ended
             self._on_batch([waiter.item for waiter in batch], seconds)
