@@ -57,6 +57,7 @@ def ladder(rungs: Mapping[str, Mapping[str, float]], reviews: int, title: str) -
     accuracies.xaxis.set_major_locator(MaxNLocator(5))
     losses.plot([rung["negative_log_likelihood"] for rung in rungs.values()], places, "o", color=_ORANGE)
     losses.set(xlabel="negative log-likelihood")
+    losses.xaxis.set_major_locator(MaxNLocator(5))
     for axes in (accuracies, losses):
         axes.grid(alpha=0.3)
         axes.set_ylim(-0.5, len(rungs) - 0.5)
