@@ -71,9 +71,10 @@ def _config(app: Any, settings: Any, **options: Any) -> Any:
 
 def _listeners(config: Any) -> list[Any]:
     """The socket to listen on, as many times as connections are to be accepted in a turn of the event loop."""
-    first = config.bind_socket()
     # Of several workers the first to wake would take all that wait, and keep them.
-    return [first, *(first.dup() for _ in range(_ACCEPTED - 1 if config.workers == 1 else 0))]
+    count = _ACCEPTED if config.workers == 1 else 1
+    first = config.bind_socket()
+    return [first, *(first.dup() for _ in range(count - 1))]
 
 
 def _serve_one(settings: Any) -> None:

@@ -319,7 +319,8 @@ class Batcher(Generic[Item, Result]):
     def _choose(self) -> list[_Waiter[Item, Result]]:
         """Takes the group that `grouping` chooses, without those whose callers have left; empty when nobody waits."""
         while self._waiting:
-            head, window = next(iter(self._waiting)), self._oldest()
+            window = self._oldest()
+            head = window[0]
             window.sort(key=attrgetter("tokens"))
             group = window[self._grouping.choose([waiter.tokens for waiter in window], window.index(head))]
             for waiter in group:

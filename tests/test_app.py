@@ -171,6 +171,12 @@ async def test_unknown_paths_and_methods(client: httpx.AsyncClient) -> None:
     assert response.headers["allow"] == "POST"
 
 
+PREDICT: dict[str, Any] = {
+    "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+    "path": "/predict", "query_string": b"", "headers": [(b"content-type", b"application/json")],
+}  # fmt: skip
+
+
 async def test_a_client_that_leaves_while_it_sends_is_no_fault_of_ours(tiny_classifier: Classifier) -> None:
     app = make_app(tiny_classifier)
     received: list[Message] = [
@@ -186,11 +192,7 @@ async def test_a_client_that_leaves_while_it_sends_is_no_fault_of_ours(tiny_clas
         sent.append(message)
 
     async with client_of(app) as client:
-        scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
-            "path": "/predict", "query_string": b"", "headers": [(b"content-type", b"application/json")],
-        }  # fmt: skip
-        await app(scope, receive, send)
+        await app({**PREDICT}, receive, send)
         metrics = (await client.get("/metrics")).text
     assert sent == []
     assert 'ovation_requests_total{route="/predict",status="499"} 1.0' in metrics
@@ -210,12 +212,7 @@ async def test_what_a_caller_who_left_meanwhile_wanted_is_not_judged(tiny_classi
 
     app = make_app(held)
     async with client_of(app) as client:
-        scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
-            "path": "/predict", "query_string": b"", "headers": [(b"content-type", b"application/json")],
-            "state": {CALLER: caller},
-        }  # fmt: skip
-        await app(scope, receive, send)
+        await app({**PREDICT, "state": {CALLER: caller}}, receive, send)
         metrics = (await client.get("/metrics")).text
     assert (sent, held.judged) == ([], [])
     assert 'ovation_requests_total{route="/predict",status="499"} 1.0' in metrics

@@ -329,22 +329,22 @@ def waiting(classifier: Classifier, before: bytes = b"", *parts: bytes) -> Itera
 @pytest.mark.parametrize("before", [b"", head() + BODY])
 def test_work_for_a_caller_who_left_is_dropped(tiny_classifier: Classifier, size: int, before: bytes) -> None:
     body = BODY.replace(b'"}', b" " * (size - len(BODY)) + b'"}')
-    with waiting(tiny_classifier, before, head(length=size), body) as service:
-        service.waiting.close()
-        service.found.until("ovation_waiting_texts", 0)
-        service.found.held.gate.set()
-        assert service.running.answer().status == "HTTP/1.1 200 OK"
-        assert service.found.counted("ovation_requests_total", '{route="/predict",status="499"}') == 1
-        assert service.found.counted("ovation_texts_dropped_total", '{reason="cancelled"}') == 1
+    with waiting(tiny_classifier, before, head(length=size), body) as held:
+        held.waiting.close()
+        held.found.until("ovation_waiting_texts", 0)
+        held.found.held.gate.set()
+        assert held.running.answer().status == "HTTP/1.1 200 OK"
+        assert held.found.counted("ovation_requests_total", '{route="/predict",status="499"}') == 1
+        assert held.found.counted("ovation_texts_dropped_total", '{reason="cancelled"}') == 1
 
 
 def test_a_caller_who_leaves_two_requests_behind_is_no_fault_of_ours(
     tiny_classifier: Classifier, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with waiting(tiny_classifier, b"", 2 * (head() + BODY)) as service:
-        service.waiting.close()
-        service.found.until("ovation_waiting_texts", 0)
-        service.found.held.gate.set()
-        assert service.running.answer().status == "HTTP/1.1 200 OK"
+    with waiting(tiny_classifier, b"", 2 * (head() + BODY)) as held:
+        held.waiting.close()
+        held.found.until("ovation_waiting_texts", 0)
+        held.found.held.gate.set()
+        assert held.running.answer().status == "HTTP/1.1 200 OK"
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
-    assert len(service.found.held.judged) == 1
+    assert len(held.found.held.judged) == 1

@@ -160,6 +160,12 @@ def test_many_connections_are_accepted_in_a_turn_of_the_event_loop() -> None:
     assert seen[-1] < 32
 
 
+def test_several_workers_accept_one_connection_at_a_time() -> None:
+    listeners = _listeners(uvicorn.Config("", port=0, workers=2, log_config=None))
+    with contextlib.closing(listeners[0]):
+        assert len(listeners) == 1  # with more the first to wake keeps all connections, and the other idles
+
+
 def test_a_damaged_bundle_ends_the_process_with_code_3(tiny_bundle_path: Path, tmp_path: Path) -> None:
     damaged = Path(shutil.copytree(tiny_bundle_path, tmp_path / "damaged"))
     (damaged / "model.onnx").write_bytes(b"short")
