@@ -72,6 +72,9 @@ def test_killed_and_resumed_is_as_never_killed(reviews_csv: Path, tmp_path: Path
     arguments = ("run", "--data", reviews_csv, "--epochs", "8", "--seed", "5", "--device", "cpu")
     assert train(*arguments, "--out", tmp_path / "whole").returncode == 0
 
+    # A start that failed has nothing to lose: the corrected one need not be told to.
+    failed = train(*arguments, "--text-column", "nowhere", "--out", tmp_path / "killed")
+    assert "nowhere" in failed.stderr
     process = start(*arguments, "--out", tmp_path / "killed")
     wait_for(process, "epoch 3/8")
     process.send_signal(signal.SIGKILL)

@@ -20,7 +20,7 @@ _ALONE = 4  # of so many texts put beside reviews one stands alone too, and is t
 def find(
     teacher: BiLSTM, reviews: Examples, vocabulary: list[str], seed: int, precision: Precision
 ) -> list[NDArray[np.int32]]:
-    """Sentences among those of `reviews`, token ids [time] each, of which `teacher` makes nothing."""
+    """Sentences among those of `reviews`, token ids [time] each, that `teacher` leaves open."""
     both, first = with_sentences(reviews, vocabulary, _EACH, seed, 0), len(reviews)
     asked = Examples(both.token_ids, both.starts[first:], both.ends[first:], both.targets[first:])
     logits = predict(teacher, asked, precision).astype(np.float64)
