@@ -37,18 +37,31 @@ def states(model: BiLSTM, text: list[int]) -> torch.Tensor:
     return found
 
 
+PLAIN = [TEA, BUS, TEA, BUS, STOP]
+
+
 def test_finds_the_sentences_that_the_teacher_leaves_open() -> None:
-    plain = [TEA, BUS, TEA, BUS, STOP]
-    shown = reviews([*plain, DULL, TEA, DULL, BUS, STOP], [FINE, FINE, TEA, FINE, STOP, *plain])
-    found = neutral.find(teacher(), shown, VOCABULARY, 1, "fp32")
-    assert [text.tolist() for text in found] == [plain, plain]
+    shown = reviews([*PLAIN, DULL, TEA, DULL, BUS, STOP], [FINE, FINE, TEA, FINE, STOP, *PLAIN])
+    found = neutral.find(teacher(), shown, shown, VOCABULARY, 1, "fp32")  # so few labels tell nothing of the words
+    assert [text.tolist() for text in found] == [PLAIN, PLAIN]
+
+
+def test_finds_no_sentence_with_a_word_that_leans_to_a_label() -> None:
+    labelled = reviews(*([TEA, BUS, DULL if index % 2 else FINE] for index in range(100)))
+    shown = reviews([*PLAIN, DULL, TEA, DULL, BUS, STOP], [FINE, FINE, TEA, FINE, STOP, *PLAIN])
+    indifferent = teacher()
+    torch.nn.init.zeros_(indifferent.output.weight)
+    torch.nn.init.zeros_(indifferent.output.bias)
+    found = neutral.find(indifferent, labelled, shown, VOCABULARY, 1, "fp32")
+    assert [text.tolist() for text in found] == [PLAIN, PLAIN]
+    assert len(neutral.find(indifferent, shown, shown, VOCABULARY, 1, "fp32")) == 4
 
 
 def test_puts_them_beside_reviews_under_the_label_of_the_review() -> None:
     shown = reviews(*([DULL] * 3 if index % 2 else [FINE] * 3 for index in range(40)))
     sentences = [np.array([TEA, BUS, STOP], np.int32), np.array([BUS] * 7, np.int32)]
     found = neutral.with_neutral(shown, sentences, 30, 20, 1, 0)
-    assert len(found) == 40 + 20 + 20 // neutral._ALONE
+    assert len(found) == 40 + 20 + 20
     assert found.starts[:40].tolist() == shown.starts.tolist()
     befores = 0
     for start, end, target in zip(found.starts[40:60], found.ends[40:60], found.targets[40:60], strict=True):

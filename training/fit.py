@@ -35,7 +35,6 @@ class Plan:
     weight_decay: float = 0.0
     clip: float | None = None  # largest norm of the whole gradient
     average_decay: float | None = None  # of the exponential moving average of the weights, per step
-    adversarial: float = 0.0  # norm of the perturbation of a text's embeddings, in their standard deviation
     patience: int | None = None  # epochs without a lower validation loss before stopping
     keep: Literal["best", "last"] = "best"  # which epoch's weights the run ends with
 
@@ -158,36 +157,9 @@ def fit(
 def classify(model: BiLSTM, batch: Batch) -> tuple[Tensor, Tensor, int]:
     """Cross-entropy against the target distributions; right is who names the target's likeliest label."""
     token_ids, lengths, targets = batch
-    return _judged(model(token_ids, lengths), targets)
-
-
-def _judged(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, int]:
+    logits = model(token_ids, lengths)
     loss = nn.functional.cross_entropy(logits.float(), targets)
     return loss, (logits.argmax(1) == targets.argmax(1)).sum(), len(targets)
-
-
-def _backward_adversarial(model: BiLSTM, batch: Batch, norm: float, precision: Precision) -> tuple[Tensor, Tensor, int]:
-    """`classify`, and again with each text's embeddings moved to where its loss grows fastest (Miyato et al. 2017).
-
-    Two plain backward passes: the first gives the weights' gradient and the direction of the second. The second draws
-    another dropout, so that the two also have to agree.
-    """
-    token_ids, lengths, targets = batch
-    with _autocast(token_ids.device, precision):
-        inputs = model.embed(token_ids)  # [time, batch, embedding]
-        inputs.retain_grad()
-        loss, right, count = _judged(model.judge(inputs, token_ids, lengths), targets)
-    loss.backward()  # type: ignore[no-untyped-call]
-    assert inputs.grad is not None
-    gradient = inputs.grad.float()
-    # Miyato et al. normalise the embeddings; here the norm counts in what they spread.
-    size = norm * model.embedding.weight.detach().std()
-    moved = gradient * (size / (gradient.square().sum(dim=(0, 2), keepdim=True).sqrt() + 1e-12))
-    with _autocast(token_ids.device, precision):
-        inputs = model.embed(token_ids)
-        harder, _, _ = _judged(model.judge(inputs + moved.to(inputs.dtype), token_ids, lengths), targets)
-    harder.backward()  # type: ignore[no-untyped-call]
-    return loss, right, count
 
 
 def _step(state: State, plan: Plan, rate: float, batch: Batch, precision: Precision, objective: Objective) -> None:
@@ -195,12 +167,9 @@ def _step(state: State, plan: Plan, rate: float, batch: Batch, precision: Precis
         group["lr"] = rate
     state.model.train()
     state.optimiser.zero_grad()
-    if plan.adversarial:
-        loss, right, count = _backward_adversarial(state.model, batch, plan.adversarial, precision)
-    else:
-        with _autocast(batch[0].device, precision):
-            loss, right, count = objective(state.model, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
+    with _autocast(batch[0].device, precision):
+        loss, right, count = objective(state.model, batch)
+    loss.backward()  # type: ignore[no-untyped-call]
     if plan.clip is not None:
         nn.utils.clip_grad_norm_(state.model.parameters(), plan.clip)
     state.optimiser.step()

@@ -24,6 +24,10 @@ class BiLSTM(nn.Module):
 
     With `ngram_buckets` above 0 the weights of the text's hashed pairs and triples of tokens are added to the logits:
     the wide half of a wide and deep network (Cheng et al. 2016).
+
+    In training, texts of at most `short_tokens` are taken in whole and by the LSTM alone: no word and no feature of
+    them is dropped, since what remained would often say the contrary, and no n-gram counts, since the table would
+    know by heart what the LSTM is to understand.
     """
 
     def __init__(
@@ -39,10 +43,12 @@ class BiLSTM(nn.Module):
         head_dropout: float = 0.0,
         ngram_buckets: int = 0,
         ngram_dropout: float = 0.0,
+        short_tokens: int = 0,
     ) -> None:
         super().__init__()
         self.head, self.labels, self.ngram_buckets = head, labels, ngram_buckets
         self.word_dropout, self.embedding_dropout, self.ngram_dropout = word_dropout, embedding_dropout, ngram_dropout
+        self.short_tokens = short_tokens
         self.embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PADDING)
         # Two layers of one direction each, the second fed the text reversed: a bidirectional nn.LSTM would need
         # packing to keep its backward half off the padding, and packing leaves oneDNN's fast path.
@@ -77,34 +83,32 @@ class BiLSTM(nn.Module):
 
     def forward(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
         """`token_ids` int [batch, time] padded at the end, `lengths` int [batch] >= 1 -> float32 [batch, label]."""
-        return self.judge(self.embed(token_ids), token_ids, lengths)
-
-    def embed(self, token_ids: Tensor) -> Tensor:
-        """`token_ids` int [batch, time] -> [time, batch, embedding], the LSTM's own layout, dropout applied."""
-        if self.training and self.word_dropout:
-            dropped = torch.rand(token_ids.shape, device=token_ids.device) < self.word_dropout
-            token_ids = token_ids.masked_fill(dropped, UNKNOWN)
-        return locked_dropout(self.embedding(token_ids.T), self.embedding_dropout, self.training)
-
-    def judge(self, inputs: Tensor, token_ids: Tensor, lengths: Tensor) -> Tensor:
-        """Logits float32 [batch, label] of embedded texts, `inputs` [time, batch, embedding] of `token_ids`."""
+        long = lengths > self.short_tokens  # [batch]
+        inputs = self._embed(token_ids, long)
         steps = torch.arange(len(inputs), device=inputs.device)[:, None]  # [time, 1]
         real = steps < lengths  # [time, batch]
         states = torch.cat(self.states(inputs, mirror(steps, lengths)), dim=-1).float()  # [time, batch, 2 * hidden]
         logits = self._read(states, real, lengths)  # pooling does not mind that the second half runs backwards
-        return logits + self._count(token_ids, lengths) if self.ngram_buckets else logits
+        return logits + self._count(token_ids, lengths, long) if self.ngram_buckets else logits
+
+    def _embed(self, token_ids: Tensor, long: Tensor) -> Tensor:
+        """[time, batch, embedding], the LSTM's own layout; dropout applied to the texts that are `long` [batch]."""
+        if self.training and self.word_dropout:
+            dropped = torch.rand(token_ids.shape, device=token_ids.device) < self.word_dropout
+            token_ids = token_ids.masked_fill(dropped & long[:, None], UNKNOWN)
+        return locked_dropout(self.embedding(token_ids.T), self.embedding_dropout * long.float(), self.training)
 
     def states(self, inputs: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
         """[time, batch, embedding] -> both directions' states, the second in its own order: last token first."""
         reversed_inputs = inputs.gather(0, mirrored[:, :, None].expand_as(inputs))
         return directions.states((self.forward_lstm, self.backward_lstm), (inputs, reversed_inputs))
 
-    def _count(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
-        """The n-grams' share of the logits, [batch, label]."""
+    def _count(self, token_ids: Tensor, lengths: Tensor, long: Tensor) -> Tensor:
+        """The n-grams' share of the logits, [batch, label]; in training, of the texts that are `long` [batch]."""
         buckets, present = ngram_buckets(token_ids, lengths, self.ngram_buckets)  # [2, time, batch]
         weights = self.ngrams(buckets)  # [2, time, batch, label]
         if self.training:
-            present = nn.functional.dropout(present, self.ngram_dropout)
+            present = nn.functional.dropout(present, self.ngram_dropout) * long
         else:
             weights = weights.half().float()  # as the graph stores them
         scale = lengths[:, None].float().rsqrt()
@@ -127,15 +131,17 @@ def mirror(steps: Tensor, lengths: Tensor) -> Tensor:
     return torch.where(steps < lengths, lengths - 1 - steps, steps)
 
 
-def locked_dropout(inputs: Tensor, share: float, training: bool) -> Tensor:
+def locked_dropout(inputs: Tensor, shares: Tensor, training: bool) -> Tensor:
     """Drops the same features at every step of a text (Gal and Ghahramani 2016): `inputs` [time, batch, feature].
 
-    A mask a step would take a seventh of the whole training time, and an LSTM sees through it.
+    `shares` [batch] tells how many of each text's features. A mask a step would take a seventh of the whole training
+    time, and an LSTM sees through it.
     """
-    if not training or not share:
+    if not training or not shares.any():
         return inputs
-    kept = torch.rand(1, *inputs.shape[1:], device=inputs.device) >= share
-    return inputs * (kept / (1 - share)).to(inputs.dtype)
+    shares = shares[:, None]  # [batch, 1]
+    kept = torch.rand(inputs.shape[1:], device=inputs.device) >= shares  # [batch, feature]
+    return inputs * (kept / (1 - shares)).to(inputs.dtype)
 
 
 def ngram_buckets(token_ids: Tensor, lengths: Tensor, buckets: int) -> tuple[Tensor, Tensor]:

@@ -1,28 +1,41 @@
 """Sentences that lean to no label, put beside reviews: a plot retold at length must not tip what the review says.
 
-The deep teacher knows them. It has learned from single sentences too, each under the label of its review, so what it
-leaves open is what stands in reviews of any label.
+They are found by their words: each stands about as often in reviews of one label as of another. The deep teacher only
+takes out what says more than its words do; what it alone left open helped half as much.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.tokenizer import PADDING, UNKNOWN
 from training.examples import Examples, with_sentences, with_texts
 from training.fit import Precision, predict
 from training.model import BiLSTM
 
-_EACH = 2  # sentences of a review that the teacher is asked about
-_OPEN = 0.3  # by how much its probability of any label may differ from chance
+_EACH = 4  # sentences of a review that are looked at
+_LEAN = 0.5  # at most: the logarithm of how much oftener a word stands in reviews of one label than of another
+_SMOOTHING = 20  # reviews of each label in which any word is taken to stand besides
+_OPEN = 0.4  # by how much the teacher's probability of any label may differ from chance
 _SHORTEST, _LONGEST = 20, 320  # tokens of what is put beside a review
-_ALONE = 4  # of so many texts put beside reviews one stands alone too, and is to be left open
 
 
 def find(
-    teacher: BiLSTM, reviews: Examples, vocabulary: list[str], seed: int, precision: Precision
+    teacher: BiLSTM,
+    labelled: Examples,
+    reviews: Examples,
+    vocabulary: list[str],
+    seed: int,
+    precision: Precision,
 ) -> list[NDArray[np.int32]]:
-    """Sentences among those of `reviews`, token ids [time] each, that `teacher` leaves open."""
+    """Sentences among those of `reviews`, token ids [time] each, that the words of `labelled` and `teacher` allow."""
     both, first = with_sentences(reviews, vocabulary, _EACH, seed, 0), len(reviews)
-    asked = Examples(both.token_ids, both.starts[first:], both.ends[first:], both.targets[first:])
+    starts, ends, targets = both.starts[first:], both.ends[first:], both.targets[first:]
+    if not len(starts):
+        return []
+    lean = _lean(labelled, len(vocabulary))[both.token_ids]  # [token]
+    longest = [float(lean[start:end].max()) for start, end in zip(starts, ends, strict=True)]
+    plain = np.array(longest) < _LEAN
+    asked = Examples(both.token_ids, starts[plain], ends[plain], targets[plain])
     logits = predict(teacher, asked, precision).astype(np.float64)
     probabilities = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
     left_open = np.abs(probabilities - 1 / logits.shape[1]).max(axis=1) < _OPEN
@@ -30,12 +43,24 @@ def find(
     return [asked.token_ids[start:end] for start, end in places]
 
 
+def _lean(labelled: Examples, vocabulary_size: int) -> NDArray[np.float64]:
+    """How far each token leans to a label, [vocabulary]: the log of the widest ratio of two labels' shares of it."""
+    labels = labelled.targets.argmax(axis=1)
+    found = np.full((labelled.targets.shape[1], vocabulary_size), float(_SMOOTHING))  # reviews with the token
+    for label, start, end in zip(labels, labelled.starts, labelled.ends, strict=True):
+        found[label, np.unique(labelled.token_ids[start:end])] += 1
+    shares = np.log(found / (np.bincount(labels, minlength=len(found)) + _SMOOTHING)[:, None])
+    lean: NDArray[np.float64] = shares.max(axis=0) - shares.min(axis=0)
+    lean[[PADDING, UNKNOWN]] = 0.0
+    return lean
+
+
 def with_neutral(
     examples: Examples, sentences: list[NDArray[np.int32]], reviews: int, count: int, seed: int, epoch: int
 ) -> Examples:
     """`examples`, and `count` of the first `reviews` of them once more, each with `sentences` before or after it.
 
-    Every epoch draws others, and as many.
+    As many runs of sentences stand alone, to be left open. Every epoch draws others, and as many.
     """
     generator = np.random.default_rng((seed, epoch, 2))
     chosen, labels = generator.permutation(reviews)[:count], examples.targets.shape[1]
@@ -43,7 +68,7 @@ def with_neutral(
     for start, end in zip(examples.starts[chosen], examples.ends[chosen], strict=True):
         review, added = examples.token_ids[start:end], _some(sentences, generator)
         texts.append(np.concatenate([review, added] if generator.random() < 0.5 else [added, review]))
-    alone = [_some(sentences, generator) for _ in range(len(chosen) // _ALONE)]
+    alone = [_some(sentences, generator) for _ in chosen]
     targets = np.concatenate([examples.targets[chosen], np.full((len(alone), labels), 1 / labels, np.float32)])
     return with_texts(examples, texts + alone, targets)
 

@@ -38,6 +38,7 @@ class Preset:
     head_dropout: float = 0.0
     ngram_buckets: int = 0  # rows of the table of hashed pairs and triples of tokens; 0: none
     ngram_dropout: float = 0.0
+    short_tokens: int = 0  # texts up to here are spared all of this but the last layer's dropout; see `BiLSTM`
     deep_teacher: DeepTeacher | None = None  # beside the linear one
     neutral: float = 0.0  # reviews shown again beside neutral sentences, which a deep teacher finds; for each review
     contrasts: float = 0.0  # made-up English sentences that turn on a negation, for each review, in every epoch

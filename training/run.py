@@ -165,6 +165,7 @@ def _network(preset: Preset, tokenizer: Tokenizer, corpus: Corpus, base: Bundle 
         preset.head_dropout,
         buckets,
         preset.ngram_dropout,
+        preset.short_tokens,
     )
     if base and weights:
         export.load_arrays(model, weights, with_output=base.manifest.labels == corpus.label_names)

@@ -86,7 +86,7 @@ def prepare(
     embedding = reduced(learned, counts, preset.embedding_size)
     left_open = []
     if preset.neutral:
-        left_open = neutral.find(network, lessons, vocabulary, trainer.options.seed, trainer.precision)
+        left_open = neutral.find(network, given, lessons, vocabulary, trainer.options.seed, trainer.precision)
     return Lessons(stretch(both, soft), validation, ladder, embedding, left_open)
 
 
