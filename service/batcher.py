@@ -7,6 +7,8 @@ what piles up while the slots are busy is what they choose from. The event loop 
 import asyncio
 import contextlib
 import math
+import os
+import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -27,6 +29,7 @@ _FORGET = 0.98  # of the measured rate at each batch: it follows the last fifty 
 _WIDER = 4  # so many windows are looked at, at most, while all that is in them is of one request
 _INTERRUPT_SECONDS = 1.0  # what a hung batch gets to end after it was interrupted
 _POLL_SECONDS = 0.005  # between two looks at threads that end
+_NICENESS = 5  # above the loop's: a slot's thread weighs a third of it where both want one core
 _LAST_SECONDS = 0.25  # what the batches of the other slots get to end when one is lost
 # While others wait, the loop is woken for results at most this often: fewer turns between loop and network, which share
 # their caches. `python -m benchmarks tuning` compares; there it was within the noise.
@@ -283,6 +286,7 @@ class Batcher(Generic[Item, Result]):
     def _work(self, worker: _Worker[Item, Result]) -> None:
         """A slot's thread: takes, runs, tells, until the batcher is closed and nobody waits."""
         assert self._loop is not None
+        _step_back()
         try:
             while self._take(worker):
                 batch = worker.batch
@@ -458,6 +462,16 @@ class Batcher(Generic[Item, Result]):
             for waiter in worker.batch:
                 if not waiter.ticket.answers.done():
                     waiter.ticket.answers.set_exception(failure)
+
+
+def _step_back() -> None:
+    """Lets the loop go before this thread where both want the same core: whoever is refused hears of it at once.
+
+    Evenly shared, a core leaves the loop behind its callers under overload, and they wait in their sockets, where
+    nothing refuses them. On Linux alone a thread has a niceness of its own.
+    """
+    if sys.platform == "linux":
+        os.nice(_NICENESS)
 
 
 def _checked(results: Sequence[Result], expected: int) -> Sequence[Result]:

@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -126,6 +128,19 @@ async def test_the_head_of_the_queue_is_always_in_the_next_batch() -> None:
 async def test_a_request_larger_than_a_batch_keeps_its_order() -> None:
     batcher = make(Gate(open_=True), rows=3)
     assert await results(batcher, *range(1, 11)) == [2 * item for item in range(1, 11)]
+    await batcher.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
+async def test_the_loop_goes_before_the_slots() -> None:
+    ours, gate = os.getpriority(os.PRIO_PROCESS, 0), Gate(open_=True)
+    threads = set(threading.enumerate())
+    batcher = make(gate)
+    await results(batcher, 5)
+    [slot] = set(threading.enumerate()) - threads
+    assert slot.native_id is not None
+    assert os.getpriority(os.PRIO_PROCESS, slot.native_id) == min(ours + 5, 19)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == ours
     await batcher.close()
 
 
