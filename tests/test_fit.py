@@ -55,8 +55,8 @@ def test_it_learns_what_can_be_learned(head: Head) -> None:
     assert history[-1].train_loss < history[0].train_loss / 4
 
 
-def test_short_texts_are_spared_dropout_and_ngrams() -> None:
-    model = BiLSTM(50, 8, 8, 2, "pooled", 8, 0.5, 0.5, 0.0, ngram_buckets=64, ngram_dropout=0.5, short_tokens=9)
+def test_short_texts_keep_their_words_and_no_ngram_counts() -> None:
+    model = BiLSTM(50, 8, 8, 2, "pooled", 8, 0.5, 0.0, 0.0, ngram_buckets=64, ngram_dropout=0.5, short_tokens=9)
     torch.nn.init.normal_(model.ngrams.weight)
     token_ids = torch.randint(2, 50, (2, 10))
     token_ids[0, 9:] = 0

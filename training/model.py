@@ -13,6 +13,7 @@ Head = Literal["pooled", "last"]
 
 # Below every hidden state, which lies in (-1, 1): a masked step never wins the maximum.
 _MASKED = -2.0
+_OF_SHORT = 1 / 3  # of the embeddings' dropout, for short texts
 
 
 class BiLSTM(nn.Module):
@@ -25,8 +26,8 @@ class BiLSTM(nn.Module):
     With `ngram_buckets` above 0 the weights of the text's hashed pairs and triples of tokens are added to the logits:
     the wide half of a wide and deep network (Cheng et al. 2016).
 
-    In training, texts of at most `short_tokens` are taken in whole and by the LSTM alone: no word and no feature of
-    them is dropped, since what remained would often say the contrary, and no n-gram counts, since the table would
+    In training, texts of at most `short_tokens` are taken in whole and by the LSTM alone: no word of them is dropped,
+    and fewer features, since what remained would often say the contrary; and no n-gram counts, since the table would
     know by heart what the LSTM is to understand.
     """
 
@@ -92,11 +93,12 @@ class BiLSTM(nn.Module):
         return logits + self._count(token_ids, lengths, long) if self.ngram_buckets else logits
 
     def _embed(self, token_ids: Tensor, long: Tensor) -> Tensor:
-        """[time, batch, embedding], the LSTM's own layout; dropout applied to the texts that are `long` [batch]."""
+        """[time, batch, embedding], the LSTM's own layout, dropped out; words of the `long` [batch] texts alone."""
         if self.training and self.word_dropout:
             dropped = torch.rand(token_ids.shape, device=token_ids.device) < self.word_dropout
             token_ids = token_ids.masked_fill(dropped & long[:, None], UNKNOWN)
-        return locked_dropout(self.embedding(token_ids.T), self.embedding_dropout * long.float(), self.training)
+        shares = torch.where(long, self.embedding_dropout, _OF_SHORT * self.embedding_dropout)
+        return locked_dropout(self.embedding(token_ids.T), shares, self.training)
 
     def states(self, inputs: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
         """[time, batch, embedding] -> both directions' states, the second in its own order: last token first."""
@@ -134,14 +136,13 @@ def mirror(steps: Tensor, lengths: Tensor) -> Tensor:
 def locked_dropout(inputs: Tensor, shares: Tensor, training: bool) -> Tensor:
     """Drops the same features at every step of a text (Gal and Ghahramani 2016): `inputs` [time, batch, feature].
 
-    `shares` [batch] tells how many of each text's features. A mask a step would take a seventh of the whole training
-    time, and an LSTM sees through it.
+    `shares` [batch] of each text's features go. A mask a step would take a seventh of the whole training time, and an
+    LSTM sees through it.
     """
     if not training or not shares.any():
         return inputs
-    shares = shares[:, None]  # [batch, 1]
-    kept = torch.rand(inputs.shape[1:], device=inputs.device) >= shares  # [batch, feature]
-    return inputs * (kept / (1 - shares)).to(inputs.dtype)
+    kept = torch.rand(inputs.shape[1:], device=inputs.device) >= shares[:, None]  # [batch, feature]
+    return inputs * (kept / (1 - shares[:, None])).to(inputs.dtype)
 
 
 def ngram_buckets(token_ids: Tensor, lengths: Tensor, buckets: int) -> tuple[Tensor, Tensor]:

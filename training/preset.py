@@ -38,7 +38,7 @@ class Preset:
     head_dropout: float = 0.0
     ngram_buckets: int = 0  # rows of the table of hashed pairs and triples of tokens; 0: none
     ngram_dropout: float = 0.0
-    short_tokens: int = 0  # texts up to here are spared all of this but the last layer's dropout; see `BiLSTM`
+    short_tokens: int = 0  # texts up to here keep their words and most features, and no n-gram counts
     deep_teacher: DeepTeacher | None = None  # beside the linear one
     neutral: float = 0.0  # reviews shown again beside neutral sentences, which a deep teacher finds; for each review
     contrasts: float = 0.0  # made-up English sentences that turn on a negation, for each review, in every epoch
@@ -84,8 +84,9 @@ PRESETS = {
             pretraining=Plan(epochs=6, batch_size=64, learning_rate=3e-3, one_cycle=True, clip=1.0, keep="last"),
             fine_tuning=replace(_BASE.plan, epochs=3, learning_rate=2e-3, keep="last"),
         ),
+        short_tokens=40,
         neutral=0.3,
-        contrasts=0.3,
+        contrasts=0.6,
         plan=replace(_BASE.plan, epochs=2, keep="last"),
     ),
     "article": Preset(
