@@ -94,7 +94,9 @@ class Edge:
                 if self._tracing is not None:
                     state["trace"] = self._tracing.begin(scope, sent, began)
                 self._admit(sent, state)
-            await (app or self._app)(scope, receive, send_with_id)
+            # HEAD is GET, of which uvicorn leaves out the content.
+            routed = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            await (app or self._app)(routed, receive, send_with_id)
         except ClientDisconnect:
             pass  # it left: nobody is there to answer
         except (Exception, asyncio.CancelledError) as error:

@@ -59,6 +59,18 @@ def test_a_client_that_leaves_hurts_nobody(tiny_classifier: Classifier) -> None:
         assert httpx.get(f"{url}/health", timeout=30).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/health/ready", "/model", "/openapi.json", "/nowhere", "/predict"])
+def test_head_is_get_without_content(tiny_classifier: Classifier, path: str) -> None:
+    with serving(make_app(tiny_classifier)) as url, httpx.Client(base_url=url, timeout=30) as client:
+        asked, got = client.head(path), client.get(path)
+        assert (asked.status_code, asked.content) == (got.status_code, b"")
+        own = ("date", "x-request-id")
+        assert [item for item in asked.headers.items() if item[0] not in own] == [
+            item for item in got.headers.items() if item[0] not in own
+        ]
+        assert client.get(path).status_code == got.status_code  # the connection goes on
+
+
 def test_shutdown_answers_what_was_accepted(tiny_classifier: Classifier) -> None:
     held = Held(tiny_classifier)
     answers: list[int] = []
