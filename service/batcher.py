@@ -26,7 +26,7 @@ _Item = TypeVar("_Item", contravariant=True)
 _Result = TypeVar("_Result", covariant=True)
 
 _FORGET = 0.98  # of the measured rate at each batch: it follows the last fifty or so
-_WIDER = 4  # so many windows are looked at, at most, while all that is in them is of one request
+_WIDER = 6  # so many windows are looked at, at most, while all that is in them is of one request
 _INTERRUPT_SECONDS = 1.0  # what a hung batch gets to end after it was interrupted
 _POLL_SECONDS = 0.005  # between two looks at threads that end
 _NICENESS = 5  # above the loop's: a slot's thread weighs a third of it where both want one core

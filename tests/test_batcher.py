@@ -434,7 +434,7 @@ async def test_a_lost_slot_takes_nobody_with_it_who_is_nearly_done() -> None:
         ([[5], [92], [90], [91], [6], [8], [7]], [5, 90, 91, 92]),  # four of many
         ([[5, 92, 90, 91, 6, 8, 7]], [5, 6, 7, 8, 90, 91, 92]),  # more of one
         ([[5, 92, 90, 91, 6], [8], [7]], [5, 6, 90, 91, 92]),  # and nobody else's
-        ([[10, *range(50, 65), 11, 12]], [10, *range(50, 57)]),  # sixteen at most
+        ([[10, *range(70, 93), 11, 12]], [10, *range(70, 77)]),  # twenty-four at most
     ],
 )
 async def test_of_one_request_more_is_looked_at_than_of_many(requests: list[list[int]], first: list[int]) -> None:
