@@ -468,10 +468,11 @@ def _step_back() -> None:
     """Lets the loop go before this thread where both want the same core: whoever is refused hears of it at once.
 
     Evenly shared, a core leaves the loop behind its callers under overload, and they wait in their sockets, where
-    nothing refuses them. On Linux alone a thread has a niceness of its own.
+    nothing refuses them. On Linux alone a thread has a niceness of its own; it counts against all that share the core.
     """
     if sys.platform == "linux":
-        os.nice(_NICENESS)
+        with contextlib.suppress(OSError):  # where it is forbidden: as without it
+            os.nice(_NICENESS)
 
 
 def _checked(results: Sequence[Result], expected: int) -> Sequence[Result]:

@@ -94,7 +94,7 @@ class Edge:
                 if self._tracing is not None:
                     state["trace"] = self._tracing.begin(scope, sent, began)
                 self._admit(sent, state)
-            # HEAD is GET, of which uvicorn leaves out the content.
+            # HEAD is GET, of which uvicorn, by its own scope, leaves out the content.
             routed = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
             await (app or self._app)(routed, receive, send_with_id)
         except ClientDisconnect:

@@ -144,6 +144,16 @@ async def test_the_loop_goes_before_the_slots() -> None:
     await batcher.close()
 
 
+async def test_a_slot_that_may_not_step_back_works_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(_: int) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "nice", forbidden)
+    batcher = make(Gate(open_=True))
+    assert await results(batcher, 5) == [10]
+    await batcher.close()
+
+
 async def test_every_slot_works_at_once() -> None:
     first, second = Gate(), Gate()
     batcher = make(first, second)

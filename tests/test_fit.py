@@ -16,7 +16,7 @@ from training.fit import (
     fit,
     learning_rate,
 )
-from training.model import BiLSTM, Head
+from training.model import BiLSTM, Head, locked_dropout
 
 CPU = torch.device("cpu")
 
@@ -55,19 +55,51 @@ def test_it_learns_what_can_be_learned(head: Head) -> None:
     assert history[-1].train_loss < history[0].train_loss / 4
 
 
-def test_short_texts_keep_their_words_and_no_ngram_counts() -> None:
-    model = BiLSTM(50, 8, 8, 2, "pooled", 8, 0.5, 0.0, 0.0, ngram_buckets=64, ngram_dropout=0.5, short_tokens=9)
+def spared(word: float = 0.0, features: float = 0.0, ngrams: float = 0.0) -> tuple[torch.Tensor, ...]:
+    """Logits [2, label] in training, twice, and in evaluation, of a text that is short, and one that is not."""
+    torch.manual_seed(4)
+    model = BiLSTM(
+        50, 8, 8, 2, "pooled", 8, word, features, 0.0, ngram_buckets=64, ngram_dropout=ngrams, short_tokens=9
+    )
+    torch.nn.init.normal_(model.embedding.weight)
     torch.nn.init.normal_(model.ngrams.weight)
     token_ids = torch.randint(2, 50, (2, 10))
     token_ids[0, 9:] = 0
     lengths = torch.tensor([9, 10])
-    first, again = (model.train()(token_ids, lengths) for _ in range(2))
-    assert torch.equal(first[0], again[0])
-    assert not torch.equal(first[1], again[1])
-    without = model.eval()(token_ids, lengths)
+    found = [model.train()(token_ids, lengths) for _ in range(2)]
     torch.nn.init.zeros_(model.ngrams.weight)
-    torch.testing.assert_close(model(token_ids, lengths)[0], first[0])
-    assert not torch.allclose(without[0], first[0])
+    return *found, model.eval()(token_ids, lengths)
+
+
+@pytest.mark.parametrize("dropped", [{"word": 0.9}, {"ngrams": 0.9}])
+def test_short_texts_keep_their_words_and_no_ngram_counts(dropped: dict[str, float]) -> None:
+    first, again, without_ngrams = spared(**dropped)
+    torch.testing.assert_close(first[0], without_ngrams[0])
+    assert torch.equal(first[0], again[0])
+    assert not torch.allclose(first[1], again[1])
+
+
+def test_short_texts_keep_more_features() -> None:
+    shares = []
+
+    def watched(inputs: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+        shares.append(share.tolist())
+        return inputs
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.model.locked_dropout", watched)
+        spared(features=0.3)
+    assert shares == [[pytest.approx(0.1), pytest.approx(0.3)]] * 2  # and none in evaluation
+
+
+def test_dropout_takes_the_same_features_of_a_text_at_every_step() -> None:
+    torch.manual_seed(5)
+    found = locked_dropout(torch.ones(7, 3, 1000), torch.tensor([0.0, 0.1, 0.5]))
+    assert (found == found[0]).all()
+    assert (found[0, 0] == 1).all()
+    for row, share in ((1, 0.1), (2, 0.5)):
+        torch.testing.assert_close(torch.unique(found[0, row]), torch.tensor([0, 1 / (1 - share)]))
+        assert float((found[0, row] == 0).float().mean()) == pytest.approx(share, abs=0.05)
 
 
 @pytest.mark.parametrize("precision", sorted({"fp32", choose_precision(CPU)}))

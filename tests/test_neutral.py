@@ -1,8 +1,10 @@
 """Sentences that lean to no label, and what is shown beside them."""
 
 import numpy as np
+import pytest
 import torch
 
+from service.tokenizer import UNKNOWN
 from training import neutral
 from training.examples import Examples
 from training.model import BiLSTM
@@ -55,6 +57,18 @@ def test_finds_no_sentence_with_a_word_that_leans_to_a_label() -> None:
     found = neutral.find(indifferent, labelled, shown, VOCABULARY, 1, "fp32")
     assert [text.tolist() for text in found] == [PLAIN, PLAIN]
     assert len(neutral.find(indifferent, shown, shown, VOCABULARY, 1, "fp32")) == 4
+
+
+@pytest.mark.parametrize("reviews_of_each", [(300, 100), (1900, 100), (100, 100, 400)])
+def test_a_word_that_stands_anywhere_alike_leans_to_no_label_however_rare(reviews_of_each: tuple[int, ...]) -> None:
+    labels = np.repeat(np.arange(len(reviews_of_each)), reviews_of_each)
+    # In each half of every label's reviews; nowhere; in half of those of the last label alone.
+    texts = [[BUS if place % 2 else TEA, FINE if label == labels[-1] and place % 2 else UNKNOWN]
+             for place, label in enumerate(labels)]  # fmt: skip
+    ends = 2 * np.arange(1, len(texts) + 1)
+    targets = np.eye(len(reviews_of_each), dtype=np.float32)[labels]
+    leans = neutral._leans(Examples(np.array(texts, np.int32).ravel(), ends - 2, ends, targets), len(VOCABULARY))
+    assert leans.tolist() == [False, False, False, False, True, False, False]
 
 
 def test_puts_them_beside_reviews_under_the_label_of_the_review() -> None:

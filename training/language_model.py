@@ -40,8 +40,9 @@ class LanguageModel(nn.Module):
         network, by_time = self.network, token_ids.T
         steps = torch.arange(len(by_time), device=token_ids.device)[:, None]  # [time, 1]
         mirrored = mirror(steps, lengths)
-        shares = torch.full_like(lengths, _DROPOUT, dtype=torch.float32)  # [batch]
-        inputs = locked_dropout(network.embedding(by_time), shares, self.training)  # [time, batch, embedding]
+        inputs = network.embedding(by_time)  # [time, batch, embedding]
+        if self.training:
+            inputs = locked_dropout(inputs, torch.full_like(lengths, _DROPOUT, dtype=torch.float32))
         sampled = self._sample()
         bias = self.bias - torch.log(self.proposal * _SAMPLED)
         followed = (steps + 1 < lengths)[:-1]  # [time - 1, batch]

@@ -26,9 +26,9 @@ class BiLSTM(nn.Module):
     With `ngram_buckets` above 0 the weights of the text's hashed pairs and triples of tokens are added to the logits:
     the wide half of a wide and deep network (Cheng et al. 2016).
 
-    In training, texts of at most `short_tokens` are taken in whole and by the LSTM alone: no word of them is dropped,
-    and fewer features, since what remained would often say the contrary; and no n-gram counts, since the table would
-    know by heart what the LSTM is to understand.
+    In training, texts of at most `short_tokens` are taken in by the LSTM alone and all but whole: no word of them is
+    dropped, and fewer features, since what remained would often say the contrary; and no n-gram counts, since the table
+    would know by heart what the LSTM is to understand.
     """
 
     def __init__(
@@ -97,8 +97,10 @@ class BiLSTM(nn.Module):
         if self.training and self.word_dropout:
             dropped = torch.rand(token_ids.shape, device=token_ids.device) < self.word_dropout
             token_ids = token_ids.masked_fill(dropped & long[:, None], UNKNOWN)
-        shares = torch.where(long, self.embedding_dropout, _OF_SHORT * self.embedding_dropout)
-        return locked_dropout(self.embedding(token_ids.T), shares, self.training)
+        inputs: Tensor = self.embedding(token_ids.T)
+        if self.training and self.embedding_dropout:
+            inputs = locked_dropout(inputs, self.embedding_dropout * torch.where(long, 1.0, _OF_SHORT))
+        return inputs
 
     def states(self, inputs: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
         """[time, batch, embedding] -> both directions' states, the second in its own order: last token first."""
@@ -133,14 +135,12 @@ def mirror(steps: Tensor, lengths: Tensor) -> Tensor:
     return torch.where(steps < lengths, lengths - 1 - steps, steps)
 
 
-def locked_dropout(inputs: Tensor, shares: Tensor, training: bool) -> Tensor:
+def locked_dropout(inputs: Tensor, shares: Tensor) -> Tensor:
     """Drops the same features at every step of a text (Gal and Ghahramani 2016): `inputs` [time, batch, feature].
 
     `shares` [batch] of each text's features go. A mask a step would take a seventh of the whole training time, and an
     LSTM sees through it.
     """
-    if not training or not shares.any():
-        return inputs
     kept = torch.rand(inputs.shape[1:], device=inputs.device) >= shares[:, None]  # [batch, feature]
     return inputs * (kept / (1 - shares[:, None])).to(inputs.dtype)
 

@@ -38,9 +38,10 @@ class Preset:
     head_dropout: float = 0.0
     ngram_buckets: int = 0  # rows of the table of hashed pairs and triples of tokens; 0: none
     ngram_dropout: float = 0.0
-    short_tokens: int = 0  # texts up to here keep their words and most features, and no n-gram counts
+    short_tokens: int = 0  # of texts up to here the network, not its teacher, drops less: see `BiLSTM`
     deep_teacher: DeepTeacher | None = None  # beside the linear one
-    neutral: float = 0.0  # reviews shown again beside neutral sentences, which a deep teacher finds; for each review
+    # With a deep teacher: reviews shown again beside neutral sentences, and as many of those alone; for each review.
+    neutral: float = 0.0
     contrasts: float = 0.0  # made-up English sentences that turn on a negation, for each review, in every epoch
 
 

@@ -12,14 +12,13 @@ from rich.console import Console
 from service import bundle
 from service.bundle import Bundle
 from service.tokenizer import Tokenizer
-from training import checkpoint, contrasts, deep_teacher, export, publish, targets
+from training import checkpoint, contrasts, deep_teacher, export, neutral, publish, targets
 from training.corpus import Corpus, build
 from training.examples import Examples, with_sentences, with_texts
 from training.fit import State, choose_precision
 from training.forecast import Stage, tell
 from training.language_model import LanguageModel, predict_next
 from training.model import BiLSTM, Head
-from training.neutral import with_neutral
 from training.options import Options
 from training.preset import Preset
 from training.reviews import Source
@@ -27,7 +26,8 @@ from training.split import TRAIN, UNLABELLED
 from training.stage import Trainer
 from training.targets import Lessons
 
-_TOKENS_OF_A_SENTENCE = 23  # the mean of the reviews' single sentences; only the forecast of a run's time leans on it
+_TOKENS_OF_A_SENTENCE = 23  # the mean of the reviews' single sentences; only the forecast of a run's time leans on it,
+_TOKENS_OF_A_LESSON = 14  # and of what `contrasts` makes up
 # What a made-up sentence teaches, [label, label]: its label, but not to shout it.
 _PLAIN = np.array([[0.95, 0.05], [0.05, 0.95]], np.float32)
 
@@ -110,14 +110,18 @@ def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], mod
             Stage("deep-teacher", deep, preset.deep_teacher.fine_tuning, *size, with_sentences),
         ]
     times = 1 + len(options.spread)
-    tell(trainer, [*stages, Stage("network", model, preset.plan, *size, with_sentences, times)])
+    shown = with_sentences
+    if stages:  # or there is no neutral text
+        shown += int(preset.neutral * (tokens + 2 * len(rows) * neutral.MEAN_TOKENS))
+    shown += int(preset.contrasts * len(rows) * _TOKENS_OF_A_LESSON)
+    tell(trainer, [*stages, Stage("network", model, preset.plan, *size, shown, times)])
 
 
 def _shown(
     preset: Preset, corpus: Corpus, tokenizer: Tokenizer, lessons: Lessons, seed: int
 ) -> Callable[[int], Examples]:
-    """The examples of each epoch: the lessons, some of their sentences, some of them beside neutral sentences, and
-    sentences that turn on a negation."""
+    """The examples of each epoch: the lessons, some of their sentences, some of them beside neutral sentences and as
+    many of those alone, and sentences that turn on a negation."""
     contrasts_fit = set(corpus.label_names) == {"negative", "positive"}
 
     def shown(epoch: int) -> Examples:
@@ -126,7 +130,7 @@ def _shown(
             examples = with_sentences(examples, tokenizer.vocabulary, preset.sentences, seed, epoch)
         if lessons.neutral:
             count = round(preset.neutral * len(lessons.train))
-            examples = with_neutral(examples, lessons.neutral, len(lessons.train), count, seed, epoch)
+            examples = neutral.with_neutral(examples, lessons.neutral, len(lessons.train), count, seed, epoch)
         if preset.contrasts and contrasts_fit:
             drawn = contrasts.draw(seed, epoch, round(preset.contrasts * len(lessons.train)))
             texts = [tokenizer.encode(text).token_ids for text, _ in drawn]

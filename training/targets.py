@@ -29,7 +29,7 @@ class Lessons:
     validation: Examples  # under their labels
     ladder: dict[str, dict[str, float]] = field(default_factory=dict)  # what each teacher is worth on validation
     embedding: Tensor | None = None  # [vocabulary, embedding] that a deep teacher has learned
-    neutral: list[NDArray[np.int32]] = field(default_factory=list)  # sentences that it leaves open, token ids [time]
+    neutral: list[NDArray[np.int32]] = field(default_factory=list)  # sentences that lean to no label, token ids [time]
 
 
 def prepare(
