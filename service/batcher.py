@@ -29,7 +29,7 @@ _FORGET = 0.98  # of the measured rate at each batch: it follows the last fifty 
 _WIDER = 6  # so many windows are looked at, at most, while all that is in them is of one request
 _INTERRUPT_SECONDS = 1.0  # what a hung batch gets to end after it was interrupted
 _POLL_SECONDS = 0.005  # between two looks at threads that end
-_NICENESS = 5  # above the loop's: a slot's thread weighs a third of it where both want one core
+_NICENESS = 3  # above the loop's: a slot's thread weighs half of it where both want one core
 _LAST_SECONDS = 0.25  # what the batches of the other slots get to end when one is lost
 # While others wait, the loop is woken for results at most this often: fewer turns between loop and network, which share
 # their caches. `python -m benchmarks tuning` compares; there it was within the noise.

@@ -139,7 +139,7 @@ async def test_the_loop_goes_before_the_slots() -> None:
     await results(batcher, 5)
     [slot] = set(threading.enumerate()) - threads
     assert slot.native_id is not None
-    assert os.getpriority(os.PRIO_PROCESS, slot.native_id) == min(ours + 5, 19)
+    assert os.getpriority(os.PRIO_PROCESS, slot.native_id) == min(ours + 3, 19)
     assert os.getpriority(os.PRIO_PROCESS, 0) == ours
     await batcher.close()
 
