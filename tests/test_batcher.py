@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service import batcher as batcher_module
 from service.batcher import Answer, Batcher, Closed, Hung, Overloaded
 from service.grouping import Grouping
 
@@ -139,7 +140,7 @@ async def test_the_loop_goes_before_the_slots() -> None:
     await results(batcher, 5)
     [slot] = set(threading.enumerate()) - threads
     assert slot.native_id is not None
-    assert os.getpriority(os.PRIO_PROCESS, slot.native_id) == min(ours + 3, 19)
+    assert os.getpriority(os.PRIO_PROCESS, slot.native_id) == min(ours + batcher_module._NICENESS, 19) > ours
     assert os.getpriority(os.PRIO_PROCESS, 0) == ours
     await batcher.close()
 

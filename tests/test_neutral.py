@@ -59,6 +59,11 @@ def test_finds_no_sentence_with_a_word_that_leans_to_a_label() -> None:
     assert len(neutral.find(indifferent, shown, shown, VOCABULARY, 1, "fp32")) == 4
 
 
+def test_finds_none_where_there_are_none() -> None:
+    too_short = reviews([TEA], [BUS])
+    assert neutral.find(teacher(), too_short, too_short, VOCABULARY, 1, "fp32") == []
+
+
 @pytest.mark.parametrize("reviews_of_each", [(300, 100), (1900, 100), (100, 100, 400)])
 def test_a_word_that_stands_anywhere_alike_leans_to_no_label_however_rare(reviews_of_each: tuple[int, ...]) -> None:
     labels = np.repeat(np.arange(len(reviews_of_each)), reviews_of_each)

@@ -31,10 +31,8 @@ def find(
     """Sentences among those of `reviews`, token ids [time] each, that the words of `labelled` and `teacher` allow."""
     both, first = with_sentences(reviews, vocabulary, _EACH, seed, 0), len(reviews)
     starts, ends, targets = both.starts[first:], both.ends[first:], both.targets[first:]
-    if not len(starts):
-        return []
     leans = _leans(labelled, len(vocabulary))[both.token_ids]  # [token]
-    plain = np.array([not leans[start:end].any() for start, end in zip(starts, ends, strict=True)])
+    plain = np.array([not leans[start:end].any() for start, end in zip(starts, ends, strict=True)], np.bool_)
     asked = Examples(both.token_ids, starts[plain], ends[plain], targets[plain])
     logits = predict(teacher, asked, precision).astype(np.float64)
     probabilities = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
