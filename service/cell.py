@@ -46,7 +46,8 @@ class Network:
     backward: Direction
     head: dict[str, Array]  # pooled: kernel [4 * hidden, label], bias [label]; last states: see `logits`
     ngrams: Array | None = None  # [bucket, label] weights of hashed pairs and triples of tokens, where there are any
-    ngram_scale: float = 1.0  # what each of them is multiplied by, beside 1 / sqrt(tokens)
+    ngram_scale: float = 1.0  # what each of them is multiplied by, beside what the text's length makes of it
+    short_tokens: int = 0  # up to here n-grams do not count; from twice as many on they count in full
 
 
 def sigmoid(x: Array) -> Array:
@@ -102,6 +103,7 @@ def logits(token_ids: NDArray[np.int32], network: Network) -> tuple[Array, Array
     evidence = shares @ head["kernel"]  # [time, label]
     if network.ngrams is not None:
         scale = network.ngram_scale / np.sqrt(len(states))
+        scale *= np.clip((len(states) - network.short_tokens) / max(1, network.short_tokens), 0, 1)
         for size, buckets in zip((2, 3), ngram_buckets(token_ids, len(network.ngrams)), strict=True):
             for at, weights in enumerate(network.ngrams[buckets] * (scale / size)):
                 evidence[at : at + size] += weights  # each token of an n-gram bears an equal share

@@ -18,7 +18,7 @@ from training.model import BiLSTM, Head
 def untrained(head: Head, labels: int, hidden_size: int = 16, words: int = 500, buckets: int = 0) -> Classifier:
     """A classifier of random weights, large enough to tell texts apart."""
     torch.manual_seed(labels)
-    model = BiLSTM(words + 2, 16, hidden_size, labels, head, ngram_buckets=buckets)
+    model = BiLSTM(words + 2, 16, hidden_size, labels, head, ngram_buckets=buckets, short_tokens=8)
     with torch.no_grad():
         model.embedding.weight.mul_(20)
         model.output.weight.mul_(3)

@@ -63,9 +63,9 @@ def spared(word: float = 0.0, features: float = 0.0, ngrams: float = 0.0) -> tup
     )
     torch.nn.init.normal_(model.embedding.weight)
     torch.nn.init.normal_(model.ngrams.weight)
-    token_ids = torch.randint(2, 50, (2, 10))
+    token_ids = torch.randint(2, 50, (2, 18))
     token_ids[0, 9:] = 0
-    lengths = torch.tensor([9, 10])
+    lengths = torch.tensor([9, 18])
     found = [model.train()(token_ids, lengths) for _ in range(2)]
     torch.nn.init.zeros_(model.ngrams.weight)
     return *found, model.eval()(token_ids, lengths)
@@ -77,6 +77,19 @@ def test_short_texts_keep_their_words_and_no_ngram_counts(dropped: dict[str, flo
     torch.testing.assert_close(first[0], without_ngrams[0])
     assert torch.equal(first[0], again[0])
     assert not torch.allclose(first[1], again[1])
+
+
+def test_ngrams_come_in_as_texts_get_longer() -> None:
+    torch.manual_seed(4)
+    model = BiLSTM(50, 8, 8, 2, "pooled", 8, ngram_buckets=64, short_tokens=8).eval()
+    torch.nn.init.ones_(model.ngrams.weight)  # each n-gram adds 1
+    token_ids, lengths = torch.randint(2, 50, (5, 20)), torch.tensor([1, 8, 12, 16, 20])
+    found = model(token_ids, lengths)
+    torch.nn.init.zeros_(model.ngrams.weight)
+    of_ngrams = (found - model(token_ids, lengths))[:, 0]
+    counts = 2 * lengths - 3  # pairs and triples
+    expected = counts * lengths.rsqrt() * torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0])
+    torch.testing.assert_close(of_ngrams, expected)
 
 
 def test_short_texts_keep_more_features() -> None:

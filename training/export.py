@@ -44,6 +44,7 @@ def arrays(model: BiLSTM, temperature: float = 1.0) -> Network:
         {name: np.ascontiguousarray(array, np.float32) for name, array in head.items()},
         ngrams,
         1 / temperature,
+        model.short_tokens,
     )
 
 
@@ -109,7 +110,12 @@ def graph(network: Network) -> bytes:
         nodes += _last_nodes(constants, hidden_size)
     else:
         if network.ngrams is not None:
-            constants |= {"ngrams": network.ngrams, "ngram_scale": np.array(network.ngram_scale, np.float32)}
+            constants |= {
+                "ngrams": network.ngrams,
+                "ngram_scale": np.array(network.ngram_scale, np.float32),
+                "short_tokens": np.array(network.short_tokens, np.float32),
+                "coming_in": np.array(max(1, network.short_tokens), np.float32),  # tokens
+            }
         nodes += _pooled_nodes(constants, hidden_size, network.ngrams is not None)
         outputs.append(helper.make_tensor_value_info("evidence", TensorProto.FLOAT, ["batch", "time", "label"]))
     inputs = [
@@ -200,6 +206,7 @@ def _ngram_nodes(constants: dict[str, NDArray[Any]]) -> list[onnx.NodeProto]:
         "two_before": np.array([2, 0, 0, 0, 0, 0]),
         "in_two": np.array(1 / 2, np.float32),
         "in_three": np.array(1 / 3, np.float32),
+        "all": np.array(1.0, np.float32),
     }
     buckets = [
         helper.make_node("Cast", ["ids"], ["first"], to=TensorProto.INT64),  # [time, batch]
@@ -230,7 +237,11 @@ def _ngram_nodes(constants: dict[str, NDArray[Any]]) -> list[onnx.NodeProto]:
         helper.make_node("Sqrt", ["lengths_float"], ["lengths_root"]),
         # Not one division: where nobody wants evidence onnxruntime would fuse it with the product, and round otherwise.
         helper.make_node("Reciprocal", ["lengths_root"], ["by_length"]),
-        helper.make_node("Mul", ["by_length", "ngram_scale"], ["scale"]),  # [batch, 1]
+        helper.make_node("Sub", ["lengths_float", "short_tokens"], ["tokens_above"]),
+        helper.make_node("Div", ["tokens_above", "coming_in"], ["share"]),
+        helper.make_node("Clip", ["share", "nothing", "all"], ["share_in"]),
+        helper.make_node("Mul", ["by_length", "share_in"], ["length_scale"]),
+        helper.make_node("Mul", ["length_scale", "ngram_scale"], ["scale"]),  # [batch, 1]
         helper.make_node("Mul", ["ngram_sum", "scale"], ["ngram_logits"]),
         helper.make_node("Add", ["own_logits", "ngram_logits"], ["logits"]),
     ]
@@ -261,7 +272,8 @@ def network(model: bytes) -> Network:
     forward, backward = (Direction(found["W"][d], found["R"][d], found["B"][d][:gates]) for d in (0, 1))
     head = {name: found[name] for name in ("hidden_kernel", "hidden_bias", "kernel", "bias") if name in found}
     scale = float(found["ngram_scale"]) if "ngrams" in found else 1.0
-    return Network(found["embedding"], forward, backward, head, found.get("ngrams"), scale)
+    short_tokens = int(found.get("short_tokens", 0))  # a graph without it knows no difference
+    return Network(found["embedding"], forward, backward, head, found.get("ngrams"), scale, short_tokens)
 
 
 def prove_parity(model: BiLSTM, onnx_model: bytes, temperature: float, max_tokens: int) -> float:

@@ -26,9 +26,9 @@ class BiLSTM(nn.Module):
     With `ngram_buckets` above 0 the weights of the text's hashed pairs and triples of tokens are added to the logits:
     the wide half of a wide and deep network (Cheng et al. 2016).
 
-    In training, texts of at most `short_tokens` are taken in by the LSTM alone and all but whole: no word of them is
-    dropped, and fewer features, since what remained would often say the contrary; and no n-gram counts, since the table
-    would know by heart what the LSTM is to understand.
+    Texts of at most `short_tokens` are the LSTM's alone: no n-gram counts, since the table would know by heart what the
+    LSTM is to understand, and speak up where one word decides; from there to twice as many tokens they come in. In
+    training no word of a short text is dropped, and fewer features, since what remained would often say the contrary.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class BiLSTM(nn.Module):
         real = steps < lengths  # [time, batch]
         states = torch.cat(self.states(inputs, mirror(steps, lengths)), dim=-1).float()  # [time, batch, 2 * hidden]
         logits = self._read(states, real, lengths)  # pooling does not mind that the second half runs backwards
-        return logits + self._count(token_ids, lengths, long) if self.ngram_buckets else logits
+        return logits + self._count(token_ids, lengths) if self.ngram_buckets else logits
 
     def _embed(self, token_ids: Tensor, long: Tensor) -> Tensor:
         """[time, batch, embedding], the LSTM's own layout, dropped out; words of the `long` [batch] texts alone."""
@@ -107,15 +107,16 @@ class BiLSTM(nn.Module):
         reversed_inputs = inputs.gather(0, mirrored[:, :, None].expand_as(inputs))
         return directions.states((self.forward_lstm, self.backward_lstm), (inputs, reversed_inputs))
 
-    def _count(self, token_ids: Tensor, lengths: Tensor, long: Tensor) -> Tensor:
-        """The n-grams' share of the logits, [batch, label]; in training, of the texts that are `long` [batch]."""
+    def _count(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
+        """The n-grams' share of the logits, [batch, label]."""
         buckets, present = ngram_buckets(token_ids, lengths, self.ngram_buckets)  # [2, time, batch]
         weights = self.ngrams(buckets)  # [2, time, batch, label]
         if self.training:
-            present = nn.functional.dropout(present, self.ngram_dropout) * long
+            present = nn.functional.dropout(present, self.ngram_dropout)
         else:
             weights = weights.half().float()  # as the graph stores them
-        scale = lengths[:, None].float().rsqrt()
+        tokens = lengths[:, None].float()  # [batch, 1]
+        scale = tokens.rsqrt() * ((tokens - self.short_tokens) / max(1, self.short_tokens)).clamp(0, 1)
         return (weights * present[..., None]).sum(dim=(0, 1)) * scale  # type: ignore[no-any-return]
 
     def _read(self, states: Tensor, real: Tensor, lengths: Tensor) -> Tensor:

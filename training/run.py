@@ -151,12 +151,13 @@ def _network(preset: Preset, tokenizer: Tokenizer, corpus: Corpus, base: Bundle 
     weights = export.network(base.model) if base else None
     embedding_size, hidden_size, dense_size = preset.embedding_size, preset.hidden_size, preset.dense_size
     head: Head = preset.head
-    buckets = preset.ngram_buckets
+    buckets, short_tokens = preset.ngram_buckets, preset.short_tokens
     if weights:
         embedding_size, hidden_size = weights.embedding.shape[1], weights.forward.recurrence.shape[1]
         head = "last" if "hidden_bias" in weights.head else "pooled"
         dense_size = len(weights.head.get("hidden_bias", weights.head["bias"]))
         buckets = 0 if weights.ngrams is None else len(weights.ngrams)
+        short_tokens = weights.short_tokens
     model = BiLSTM(
         len(tokenizer.vocabulary),
         embedding_size,
@@ -169,7 +170,7 @@ def _network(preset: Preset, tokenizer: Tokenizer, corpus: Corpus, base: Bundle 
         preset.head_dropout,
         buckets,
         preset.ngram_dropout,
-        preset.short_tokens,
+        short_tokens,
     )
     if base and weights:
         export.load_arrays(model, weights, with_output=base.manifest.labels == corpus.label_names)
