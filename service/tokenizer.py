@@ -138,10 +138,10 @@ class Tokenizer:
             spans = None if spans is None else [(start, start + len(visible))]
         keep = self.keep(len(found))
         read = found if len(keep) == 1 else [word for part in keep for word in found[part]]
-        kept = list(map(self._ids.get, read, repeat(UNKNOWN)))
+        token_ids = np.fromiter(map(self._ids.get, read, repeat(UNKNOWN)), np.int32, len(read))
         if spans is not None:
             spans = [span for part in keep for span in spans[part]]
-        return Encoded(np.array(kept, np.int32), len(found), kept.count(UNKNOWN), spans)
+        return Encoded(token_ids, len(found), int(np.count_nonzero(token_ids == UNKNOWN)), spans)
 
     def keep(self, count: int) -> tuple[slice, ...]:
         """Which of a text's `count` tokens the network reads."""
