@@ -82,8 +82,10 @@ def problem_of(error: Exception) -> Problem:
         case TimeoutError():
             return Problem("timeout", KINDS["timeout"][1])
         case HTTPException() if error.status_code in _BY_STATUS:
-            kind = _BY_STATUS[error.status_code]
-            return Problem(kind, KINDS[kind][1], error.headers)
+            kind, headers = _BY_STATUS[error.status_code], dict(error.headers or {})
+            if headers.get("Allow") == "GET":
+                headers["Allow"] = "GET, HEAD"  # of which the edge makes GET
+            return Problem(kind, KINDS[kind][1], headers)
         case _:
             return Problem("internal", KINDS["internal"][1])
 

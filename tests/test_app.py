@@ -169,6 +169,9 @@ async def test_unknown_paths_and_methods(client: httpx.AsyncClient) -> None:
     response = await client.get("/predict")
     check_problem(response, 405, "method_not_allowed")
     assert response.headers["allow"] == "POST"
+    response = await client.post("/health")
+    check_problem(response, 405, "method_not_allowed")
+    assert response.headers["allow"] == "GET, HEAD"
 
 
 PREDICT: dict[str, Any] = {
