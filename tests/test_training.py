@@ -111,6 +111,7 @@ def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> N
         "linear-teacher: right",
         "language-model: epoch 2/6",
         "deep-teacher: epoch 1/3",
+        "deep-teacher-2: epoch 1/3",
         "network: epoch 1/2",
         "network-2: epoch 1/2",
         "measuring",
@@ -131,7 +132,9 @@ def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> N
     assert whole["metrics"] == killed["metrics"]
     assert whole["training"]["spread"] == killed["training"]["spread"]
     assert whole["training"]["ladder"] == killed["training"]["ladder"]
-    assert list(whole["training"]["ladder"]) == ["linear teacher", "deep teacher", "both teachers", "network"]
+    assert list(whole["training"]["ladder"]) == [
+        *("linear teacher", "deep teacher", "deep teacher 2", "all teachers", "network")
+    ]
     assert (tmp_path / "killed" / "figures" / "ladder.png").read_bytes().startswith(b"\x89PNG")
     assert [found["seed"] for found in whole["training"]["spread"]] == [1, 2]
     card = (tmp_path / "killed" / "README.md").read_text()

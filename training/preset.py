@@ -9,12 +9,14 @@ from training.model import Head
 
 @dataclass(frozen=True)
 class DeepTeacher:
-    """A wider network, which first learns to predict the next token, then to classify."""
+    """A wider network, which first learns to predict the next token, then to classify: the latter `count` times, each
+    with a seed of its own."""
 
     embedding_size: int
     hidden_size: int
     pretraining: Plan
     fine_tuning: Plan
+    count: int
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ PRESETS = {
             hidden_size=128,
             pretraining=Plan(epochs=6, batch_size=64, learning_rate=3e-3, one_cycle=True, clip=1.0, keep="last"),
             fine_tuning=replace(_BASE.plan, epochs=3, learning_rate=2e-3, keep="last"),
+            count=2,
         ),
         short_tokens=40,
         neutral=0.3,

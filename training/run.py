@@ -107,7 +107,9 @@ def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], mod
         reader = LanguageModel(deep, np.ones(vocabulary_size, np.int64))
         stages = [
             Stage("language-model", reader, preset.deep_teacher.pretraining, *size, tokens, objective=predict_next),
-            Stage("deep-teacher", deep, preset.deep_teacher.fine_tuning, *size, with_sentences),
+            Stage(
+                "deep-teacher", deep, preset.deep_teacher.fine_tuning, *size, with_sentences, preset.deep_teacher.count
+            ),
         ]
     times = 1 + len(options.spread)
     shown = with_sentences

@@ -67,21 +67,23 @@ def prepare(
     held_linear = _log(linear_validation)[None]  # [1, validation, label]
     if not (preset.deep_teacher and len(others)):
         return Lessons(lessons, validation, {"linear teacher": _worth(held_linear, truth)})
-    network = deep_teacher.fit(trainer, preset, vocabulary, lessons, validation)
+    networks = deep_teacher.fit(trainer, preset, vocabulary, lessons, validation)
     unlabelled = stretch(others, soft[len(labelled) :])
     held_deep, deep = (
-        log_softmax(predict(network, part, trainer.precision), axis=1)[None] for part in (validation, unlabelled)
-    )
-    held_both = np.concatenate([held_linear, held_deep])
-    # The labelled reviews keep their targets: the deep teacher knows their labels by heart.
-    weights = fit_weights(held_both, truth)
+        np.stack([log_softmax(predict(network, part, trainer.precision), axis=1) for network in networks])
+        for part in (validation, unlabelled)
+    )  # [deep teacher, review, label]
+    held_all = np.concatenate([held_linear, held_deep])
+    # The labelled reviews keep their targets: the deep teachers know their labels by heart.
+    weights = fit_weights(held_all, truth)
     soft[len(labelled) :] = np.exp(pool(np.concatenate([_log(unlabelled.targets)[None], deep]), weights))
-    teachers = {"linear teacher": held_linear, "deep teacher": held_deep, "both teachers": held_both}
-    ladder = {name: _worth(found, truth) for name, found in teachers.items()}
+    teachers = {"linear teacher": held_linear, "deep teacher": held_deep[:1]}
+    teachers |= {f"deep teacher {number}": held_deep[number - 1 : number] for number in range(2, len(networks) + 1)}
+    ladder = {name: _worth(found, truth) for name, found in (teachers | {"all teachers": held_all}).items()}
     told = ", ".join(f"{name} {found['accuracy']:.2%}" for name, found in ladder.items())
-    trainer.console.print(
-        f"on validation: {told}; linear to deep as {weights[0]:.2f} to {weights[1]:.2f}", highlight=False
-    )
+    shares = " to ".join(f"{weight:.2f}" for weight in weights)
+    trainer.console.print(f"on validation: {told}; pooled as {shares}", highlight=False)
+    network = networks[0]
     learned, counts = network.embedding.weight.detach().cpu(), lessons.counts(len(vocabulary))
     embedding = reduced(learned, counts, preset.embedding_size)
     left_open = []

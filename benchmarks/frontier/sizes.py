@@ -19,7 +19,7 @@ from training.preset import PRESETS
 from training.reviews import DataError, Source
 from training.run import run
 
-TEACHERS = (checkpoint.SOFT_LABELS, "language-model.checkpoint", "deep-teacher.checkpoint")
+TEACHERS = (checkpoint.SOFT_LABELS, "language-model.checkpoint", "deep-teacher.checkpoint", "deep-teacher-2.checkpoint")
 
 
 def size(text: str) -> tuple[int, int]:
