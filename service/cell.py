@@ -103,6 +103,7 @@ def logits(token_ids: NDArray[np.int32], network: Network) -> tuple[Array, Array
     evidence = shares @ head["kernel"]  # [time, label]
     if network.ngrams is not None:
         scale = network.ngram_scale / np.sqrt(len(states))
+        # They come in over as many tokens as are short; of 0 they count in full at every length.
         scale *= np.clip((len(states) - network.short_tokens) / max(1, network.short_tokens), 0, 1)
         for size, buckets in zip((2, 3), ngram_buckets(token_ids, len(network.ngrams)), strict=True):
             for at, weights in enumerate(network.ngrams[buckets] * (scale / size)):

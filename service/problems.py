@@ -83,8 +83,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem("timeout", KINDS["timeout"][1])
         case HTTPException() if error.status_code in _BY_STATUS:
             kind, headers = _BY_STATUS[error.status_code], dict(error.headers or {})
-            if headers.get("Allow") == "GET":
-                headers["Allow"] = "GET, HEAD"  # of which the edge makes GET
+            if "GET" in (allowed := set(headers.get("Allow", "").split(", "))):
+                headers["Allow"] = ", ".join(sorted(allowed | {"HEAD"}))  # the edge serves HEAD as GET
             return Problem(kind, KINDS[kind][1], headers)
         case _:
             return Problem("internal", KINDS["internal"][1])

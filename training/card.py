@@ -46,8 +46,8 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
         f"Judges a text as one of: {', '.join(manifest.labels)}. A bidirectional LSTM "
         f"({recipe['hidden_size']} units a direction, embeddings of {recipe['embedding_size']}, "
         f"{'max and mean pooling and one linear layer' if manifest.evidence else 'last states and a hidden layer'}), "
-        f"float32, {'with' if manifest.evidence else 'without'} evidence. Reads at most {manifest.max_tokens} tokens "
-        f"({manifest.truncation}, {manifest.rules}).",
+        f"float32, {'with' if manifest.evidence else 'without'} evidence.{_ngrams(recipe)} Reads at most "
+        f"{manifest.max_tokens} tokens ({manifest.truncation}, {manifest.rules}).",
         "",
         f"**Language**: {'English' if imdb else 'that of the training data'}. "
         f"**Intended use**: sorting and summarising {'film and similar' if imdb else 'such'} reviews, and learning how "
@@ -90,6 +90,15 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
         "",
     ]
     return "\n".join(lines)
+
+
+def _ngrams(recipe: Mapping[str, Any]) -> str:
+    """What stands beside the LSTM."""
+    if not recipe.get("ngram_buckets"):
+        return ""
+    short = recipe.get("short_tokens", 0)
+    by_length = f", which count from {short} tokens on, and in full from {2 * short}" if short else ""
+    return f" Beside it a table of {recipe['ngram_buckets']:,} hashed pairs and triples of tokens{by_length}."
 
 
 def _metrics_table(metrics: Mapping[str, Any]) -> list[str]:
@@ -138,7 +147,7 @@ def _ladder(rungs: Mapping[str, Mapping[str, float]]) -> list[str]:
     rows = [[name, f"{rung['accuracy']:.2%}", f"{rung['negative_log_likelihood']:.4f}"] for name, rung in rungs.items()]
     return [
         "",
-        "What each stage is worth on validation, at its own temperature:",
+        "What each stage is worth on validation, at its own temperature (all teachers: at weights fitted there):",
         "",
         *table(["stage", "accuracy", "negative log-likelihood"], rows),
         "",

@@ -33,12 +33,18 @@ def start(preset: Preset, vocabulary_size: int, labels: int) -> BiLSTM:
     )
 
 
+def stage(number: int) -> str:
+    """The name of the stage that trains the deep teacher of this `number`, from 1."""
+    return f"deep-teacher-{number}" if number > 1 else "deep-teacher"
+
+
 def fit(
     trainer: Trainer, preset: Preset, vocabulary: list[str], lessons: Examples, validation: Examples
 ) -> list[BiLSTM]:
     """The teachers: one network, pretrained on the texts of `lessons`, and its copies, each taught by their targets.
 
-    Copies that saw the same texts in another order, with other dropout, err differently (Lakshminarayanan et al. 2017).
+    Shown other sentences, in another order and with other dropout, copies err somewhat differently; less than networks
+    that started apart, but the pretraining is paid for once.
     """
     plan, seed = preset.deep_teacher, trainer.options.seed
     assert plan is not None
@@ -46,9 +52,10 @@ def fit(
     network = start(preset, len(vocabulary), lessons.targets.shape[1])
     reader = LanguageModel(network, lessons.counts(len(vocabulary)))
     trainer.train("language-model", reader, plan.pretraining, lambda epoch: lessons, validation, seed, predict_next)
-    teachers = [copy.deepcopy(network) for _ in range(plan.count)]
-    for number, teacher in enumerate(teachers):
-        shown = partial(with_sentences, lessons, vocabulary, preset.sentences, seed + number)
-        name = f"deep-teacher-{number + 1}" if number else "deep-teacher"
-        trainer.train(name, teacher, plan.fine_tuning, shown, validation, seed + number)
+    teachers = []
+    for number in range(1, plan.count + 1):
+        teacher, own_seed = copy.deepcopy(network), seed + number - 1
+        shown = partial(with_sentences, lessons, vocabulary, preset.sentences, own_seed)
+        trainer.train(stage(number), teacher, plan.fine_tuning, shown, validation, own_seed)
+        teachers.append(teacher)
     return teachers

@@ -76,6 +76,7 @@ def load_arrays(model: BiLSTM, network: Network, with_output: bool = True) -> No
     if with_output and network.ngrams is not None:
         # The scale is folded into the last layer, but the table is stored as it was trained.
         state |= {"ngrams.weight": network.ngrams.astype(np.float32) * network.ngram_scale}
+        model.short_tokens = network.short_tokens  # they were trained for that
     if with_output:
         units = len(model.output.bias)
         state |= {"output.weight": network.head["kernel"][:, -units:].T, "output.bias": network.head["bias"][-units:]}
@@ -114,7 +115,7 @@ def graph(network: Network) -> bytes:
                 "ngrams": network.ngrams,
                 "ngram_scale": np.array(network.ngram_scale, np.float32),
                 "short_tokens": np.array(network.short_tokens, np.float32),
-                "coming_in": np.array(max(1, network.short_tokens), np.float32),  # tokens
+                "ramp_tokens": np.array(max(1, network.short_tokens), np.float32),  # 0: in full at every length
             }
         nodes += _pooled_nodes(constants, hidden_size, network.ngrams is not None)
         outputs.append(helper.make_tensor_value_info("evidence", TensorProto.FLOAT, ["batch", "time", "label"]))
@@ -206,7 +207,7 @@ def _ngram_nodes(constants: dict[str, NDArray[Any]]) -> list[onnx.NodeProto]:
         "two_before": np.array([2, 0, 0, 0, 0, 0]),
         "in_two": np.array(1 / 2, np.float32),
         "in_three": np.array(1 / 3, np.float32),
-        "all": np.array(1.0, np.float32),
+        "in_full": np.array(1.0, np.float32),
     }
     buckets = [
         helper.make_node("Cast", ["ids"], ["first"], to=TensorProto.INT64),  # [time, batch]
@@ -235,12 +236,10 @@ def _ngram_nodes(constants: dict[str, NDArray[Any]]) -> list[onnx.NodeProto]:
         helper.make_node("ReduceSum", ["ngram_weights", "time_axis"], ["ngram_sum"], keepdims=0),  # [batch, label]
         helper.make_node("Cast", ["lengths_column"], ["lengths_float"], to=TensorProto.FLOAT),
         helper.make_node("Sqrt", ["lengths_float"], ["lengths_root"]),
-        # Not one division: where nobody wants evidence onnxruntime would fuse it with the product, and round otherwise.
-        helper.make_node("Reciprocal", ["lengths_root"], ["by_length"]),
         helper.make_node("Sub", ["lengths_float", "short_tokens"], ["tokens_above"]),
-        helper.make_node("Div", ["tokens_above", "coming_in"], ["share"]),
-        helper.make_node("Clip", ["share", "nothing", "all"], ["share_in"]),
-        helper.make_node("Mul", ["by_length", "share_in"], ["length_scale"]),
+        helper.make_node("Div", ["tokens_above", "ramp_tokens"], ["ramp"]),
+        helper.make_node("Clip", ["ramp", "nothing", "in_full"], ["ramp_share"]),
+        helper.make_node("Div", ["ramp_share", "lengths_root"], ["length_scale"]),
         helper.make_node("Mul", ["length_scale", "ngram_scale"], ["scale"]),  # [batch, 1]
         helper.make_node("Mul", ["ngram_sum", "scale"], ["ngram_logits"]),
         helper.make_node("Add", ["own_logits", "ngram_logits"], ["logits"]),
@@ -272,7 +271,7 @@ def network(model: bytes) -> Network:
     forward, backward = (Direction(found["W"][d], found["R"][d], found["B"][d][:gates]) for d in (0, 1))
     head = {name: found[name] for name in ("hidden_kernel", "hidden_bias", "kernel", "bias") if name in found}
     scale = float(found["ngram_scale"]) if "ngrams" in found else 1.0
-    short_tokens = int(found.get("short_tokens", 0))  # a graph without it knows no difference
+    short_tokens = int(found.get("short_tokens", 0))  # older graphs count n-grams in full at every length
     return Network(found["embedding"], forward, backward, head, found.get("ngrams"), scale, short_tokens)
 
 
@@ -286,9 +285,11 @@ def prove_parity(model: BiLSTM, onnx_model: bytes, temperature: float, max_token
     session = onnxruntime.InferenceSession(onnx_model, providers=["CPUExecutionProvider"])
     weights = arrays(model, temperature)
     worst = 0.0
-    for rows, time in [(1, 1), (1, 17), (2, max_tokens), (3, 40), (8, 33), (5, 2)]:
-        lengths = generator.integers(1, time + 1, rows).astype(np.int32)
-        lengths[0] = time
+    shapes = [[1], [17], [max_tokens, 3], [40, 17, 29], [33, 1, 32, 8, 21, 30, 2, 16], [2, 1, 2, 1, 1]]
+    ramp = np.linspace(model.short_tokens, 2 * model.short_tokens, 5).astype(int)  # over which n-grams come in
+    for chosen in (*shapes, np.clip([*ramp, *ramp + 1], 1, max_tokens)):
+        lengths = np.array(chosen, np.int32)
+        rows, time = len(lengths), int(lengths.max())
         batch = Batch(generator.integers(0, len(weights.embedding), (rows, time)).astype(np.int32), lengths)
         outputs = session.run(None, {"token_ids": batch.token_ids, "lengths": batch.lengths})
         with torch.inference_mode():

@@ -27,8 +27,8 @@ class BiLSTM(nn.Module):
     the wide half of a wide and deep network (Cheng et al. 2016).
 
     Texts of at most `short_tokens` are the LSTM's alone: no n-gram counts, since the table would know by heart what the
-    LSTM is to understand, and speak up where one word decides; from there to twice as many tokens they come in. In
-    training no word of a short text is dropped, and fewer features, since what remained would often say the contrary.
+    LSTM is to understand, and speak up where one word decides; from there to twice as many tokens the n-grams come in.
+    In training no word of a short text is dropped, and fewer features: what remained would often say the contrary.
     """
 
     def __init__(

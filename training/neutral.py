@@ -1,7 +1,8 @@
 """Sentences that lean to no label, put beside reviews: a plot retold at length must not tip what the review says.
 
-They are found by their words: each stands about as often in reviews of one label as of another. The deep teacher only
-takes out what says more than its words do. Beside what it alone left open, neutral text cost reviews twice as much.
+They are found by their words: each stands about as often in reviews of one label as of another. The first deep teacher
+only takes out what says more than its words do. Beside what it alone left open, neutral text cost reviews twice as
+much.
 """
 
 import numpy as np

@@ -40,9 +40,9 @@ class Preset:
     head_dropout: float = 0.0
     ngram_buckets: int = 0  # rows of the table of hashed pairs and triples of tokens; 0: none
     ngram_dropout: float = 0.0
-    short_tokens: int = 0  # texts up to here are the LSTM's alone, in the network, not its teacher: see `BiLSTM`
+    short_tokens: int = 0  # texts up to here are the LSTM's alone, in the network, not its teachers: see `BiLSTM`
     deep_teacher: DeepTeacher | None = None  # beside the linear one
-    # With a deep teacher: reviews shown again beside neutral sentences, and as many of those alone; for each review.
+    # With deep teachers: reviews shown again beside neutral sentences, and as many of those alone; for each review.
     neutral: float = 0.0
     contrasts: float = 0.0  # made-up English sentences that turn on a negation, for each review, in every epoch
 

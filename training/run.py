@@ -153,13 +153,12 @@ def _network(preset: Preset, tokenizer: Tokenizer, corpus: Corpus, base: Bundle 
     weights = export.network(base.model) if base else None
     embedding_size, hidden_size, dense_size = preset.embedding_size, preset.hidden_size, preset.dense_size
     head: Head = preset.head
-    buckets, short_tokens = preset.ngram_buckets, preset.short_tokens
+    buckets = preset.ngram_buckets
     if weights:
         embedding_size, hidden_size = weights.embedding.shape[1], weights.forward.recurrence.shape[1]
         head = "last" if "hidden_bias" in weights.head else "pooled"
         dense_size = len(weights.head.get("hidden_bias", weights.head["bias"]))
         buckets = 0 if weights.ngrams is None else len(weights.ngrams)
-        short_tokens = weights.short_tokens
     model = BiLSTM(
         len(tokenizer.vocabulary),
         embedding_size,
@@ -172,7 +171,7 @@ def _network(preset: Preset, tokenizer: Tokenizer, corpus: Corpus, base: Bundle 
         preset.head_dropout,
         buckets,
         preset.ngram_dropout,
-        short_tokens,
+        preset.short_tokens,
     )
     if base and weights:
         export.load_arrays(model, weights, with_output=base.manifest.labels == corpus.label_names)

@@ -28,7 +28,7 @@ class Lessons:
     train: Examples  # under their targets, hard or soft
     validation: Examples  # under their labels
     ladder: dict[str, dict[str, float]] = field(default_factory=dict)  # what each teacher is worth on validation
-    embedding: Tensor | None = None  # [vocabulary, embedding] that a deep teacher has learned
+    embedding: Tensor | None = None  # [vocabulary, embedding] that the first deep teacher has learned
     neutral: list[NDArray[np.int32]] = field(default_factory=list)  # sentences that lean to no label, token ids [time]
 
 
@@ -77,18 +77,18 @@ def prepare(
     # The labelled reviews keep their targets: the deep teachers know their labels by heart.
     weights = fit_weights(held_all, truth)
     soft[len(labelled) :] = np.exp(pool(np.concatenate([_log(unlabelled.targets)[None], deep]), weights))
-    teachers = {"linear teacher": held_linear, "deep teacher": held_deep[:1]}
-    teachers |= {f"deep teacher {number}": held_deep[number - 1 : number] for number in range(2, len(networks) + 1)}
-    ladder = {name: _worth(found, truth) for name, found in (teachers | {"all teachers": held_all}).items()}
+    names = ["linear teacher", *(deep_teacher.stage(number + 1).replace("-", " ") for number in range(len(networks)))]
+    ladder = {name: _worth(held[None], truth) for name, held in zip(names, held_all, strict=True)}
+    ladder["all teachers"] = _worth(held_all, truth)
     told = ", ".join(f"{name} {found['accuracy']:.2%}" for name, found in ladder.items())
-    shares = " to ".join(f"{weight:.2f}" for weight in weights)
-    trainer.console.print(f"on validation: {told}; pooled as {shares}", highlight=False)
-    network = networks[0]
-    learned, counts = network.embedding.weight.detach().cpu(), lessons.counts(len(vocabulary))
+    shares = ", ".join(f"{weight:.2f} {name}" for name, weight in zip(names, weights, strict=True))
+    trainer.console.print(f"on validation: {told}, pooled by the weights {shares}", highlight=False)
+    first = networks[0]  # where one will do
+    learned, counts = first.embedding.weight.detach().cpu(), lessons.counts(len(vocabulary))
     embedding = reduced(learned, counts, preset.embedding_size)
     left_open = []
     if preset.neutral:
-        left_open = neutral.find(network, given, lessons, vocabulary, trainer.options.seed, trainer.precision)
+        left_open = neutral.find(first, given, lessons, vocabulary, trainer.options.seed, trainer.precision)
     return Lessons(stretch(both, soft), validation, ladder, embedding, left_open)
 
 

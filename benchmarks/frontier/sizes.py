@@ -13,13 +13,16 @@ import click
 from rich.console import Console
 
 from benchmarks.servers import ROOT
-from training import checkpoint
+from training import checkpoint, deep_teacher
 from training.options import Options
 from training.preset import PRESETS
 from training.reviews import DataError, Source
 from training.run import run
 
-TEACHERS = (checkpoint.SOFT_LABELS, "language-model.checkpoint", "deep-teacher.checkpoint", "deep-teacher-2.checkpoint")
+RELEASE = PRESETS["release"]
+assert RELEASE.deep_teacher is not None
+STAGES = ("language-model", *(deep_teacher.stage(number + 1) for number in range(RELEASE.deep_teacher.count)))
+TEACHERS = (checkpoint.SOFT_LABELS, *(f"{stage}.checkpoint" for stage in STAGES))
 
 
 def size(text: str) -> tuple[int, int]:
@@ -34,9 +37,8 @@ def train(data: Path, teachers: Path, hidden: int, embedding: int, epochs: int, 
     """Leaves the bundle in `folder`. Raises DataError, RunError, ParityError, BundleError; ClickException."""
     if missing := [name for name in TEACHERS if not (teachers / name).exists()]:
         raise click.ClickException(f"{teachers}: expected the teachers of a run, found no {', '.join(missing)}")
-    release = PRESETS["release"]
     sizes = {"hidden_size": hidden, "embedding_size": embedding}
-    preset = replace(release, **sizes, plan=replace(release.plan, epochs=epochs))  # type: ignore[arg-type]
+    preset = replace(RELEASE, **sizes, plan=replace(RELEASE.plan, epochs=epochs))  # type: ignore[arg-type]
     options = Options("release", preset, ((Source(data), "data"),), folder, skip_test=True, resume=True)
     options.folder.mkdir(parents=True, exist_ok=True)
     for name in TEACHERS:
