@@ -169,9 +169,10 @@ async def test_unknown_paths_and_methods(client: httpx.AsyncClient) -> None:
     response = await client.get("/predict")
     check_problem(response, 405, "method_not_allowed")
     assert response.headers["allow"] == "POST"
-    response = await client.post("/health")
-    check_problem(response, 405, "method_not_allowed")
-    assert response.headers["allow"] == "GET, HEAD"
+    for path in ("/health", "/health/ready", "/model", "/metrics", "/docs", "/openapi.json"):
+        response = await client.post(path)
+        check_problem(response, 405, "method_not_allowed")
+        assert response.headers["allow"] == "GET, HEAD"
 
 
 PREDICT: dict[str, Any] = {

@@ -15,10 +15,12 @@ from training import export
 from training.model import BiLSTM, Head
 
 
-def untrained(head: Head, labels: int, hidden_size: int = 16, words: int = 500, buckets: int = 0) -> Classifier:
+def untrained(
+    head: Head, labels: int, hidden_size: int = 16, words: int = 500, buckets: int = 0, short_tokens: int = 8
+) -> Classifier:
     """A classifier of random weights, large enough to tell texts apart."""
     torch.manual_seed(labels)
-    model = BiLSTM(words + 2, 16, hidden_size, labels, head, ngram_buckets=buckets, short_tokens=8)
+    model = BiLSTM(words + 2, 16, hidden_size, labels, head, ngram_buckets=buckets, short_tokens=short_tokens)
     with torch.no_grad():
         model.embedding.weight.mul_(20)
         model.output.weight.mul_(3)
@@ -42,7 +44,11 @@ def untrained(head: Head, labels: int, hidden_size: int = 16, words: int = 500, 
     return Classifier(Bundle(Path("random"), "random@0", manifest, export.graph(weights), tokenizer), "cpu")
 
 
-POOLED = {labels: untrained("pooled", labels, buckets=buckets) for labels, buckets in ((2, 0), (3, 1000), (20, 64))}
+POOLED = {
+    2: untrained("pooled", 2),
+    3: untrained("pooled", 3, buckets=1000),
+    20: untrained("pooled", 20, buckets=64, short_tokens=0),
+}
 # The size that ships: kernels differ with the width of the matrices.
 WIDE = untrained("pooled", 2, hidden_size=64, buckets=4096)
 LAST = untrained("last", 2)

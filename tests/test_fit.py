@@ -56,7 +56,8 @@ def test_it_learns_what_can_be_learned(head: Head) -> None:
 
 
 def spared(word: float = 0.0, features: float = 0.0, ngrams: float = 0.0) -> tuple[torch.Tensor, ...]:
-    """Logits [2, label] in training, twice, and in evaluation, of a text that is short, and one that is not."""
+    """Logits [2, label] in training, twice, and in evaluation, with the table and without, of a text that is short, and
+    one twice as long, in which n-grams count in full."""
     torch.manual_seed(4)
     model = BiLSTM(
         50, 8, 8, 2, "pooled", 8, word, features, 0.0, ngram_buckets=64, ngram_dropout=ngrams, short_tokens=9
@@ -66,17 +67,19 @@ def spared(word: float = 0.0, features: float = 0.0, ngrams: float = 0.0) -> tup
     token_ids = torch.randint(2, 50, (2, 18))
     token_ids[0, 9:] = 0
     lengths = torch.tensor([9, 18])
-    found = [model.train()(token_ids, lengths) for _ in range(2)]
+    found = [*(model.train()(token_ids, lengths) for _ in range(2)), model.eval()(token_ids, lengths)]
     torch.nn.init.zeros_(model.ngrams.weight)
-    return *found, model.eval()(token_ids, lengths)
+    return *found, model(token_ids, lengths)
 
 
 @pytest.mark.parametrize("dropped", [{"word": 0.9}, {"ngrams": 0.9}])
 def test_short_texts_keep_their_words_and_no_ngram_counts(dropped: dict[str, float]) -> None:
-    first, again, without_ngrams = spared(**dropped)
+    first, again, evaluated, without_ngrams = spared(**dropped)
     torch.testing.assert_close(first[0], without_ngrams[0])
     assert torch.equal(first[0], again[0])
+    assert torch.equal(evaluated[0], without_ngrams[0])
     assert not torch.allclose(first[1], again[1])
+    assert not torch.allclose(evaluated[1], without_ngrams[1])
 
 
 def test_ngrams_come_in_as_texts_get_longer() -> None:

@@ -25,8 +25,8 @@ from training.split import TEST, VALIDATION
 
 DRAFT = "draft"
 
-# Texts whose logits every load of the bundle checks: they exercise lengths (short, long, and between, where n-grams come
-# in), marks, scripts and unknown words.
+# Texts whose logits every load of the bundle checks: they exercise lengths (short, long, and between, where n-grams
+# come in), marks, scripts and unknown words.
 GOLDEN_TEXTS = (
     "An absolute joy from start to finish.",
     "Two hours I will never get back.",
