@@ -95,6 +95,20 @@ def test_the_first_answer_of_the_readme_is_what_is_answered(shipped: Classifier)
     assert printed.score == pytest.approx(expected.score, abs=1e-3)
 
 
+def test_the_evidence_of_the_readme_is_what_is_answered(shipped: Classifier) -> None:
+    text = re.search(r'`\{"text": "(.*?)",\s+"evidence": true\}`', README)
+    answer = re.search(r'^ *"evidence":(\{.*\})$', README, re.MULTILINE)
+    assert text
+    assert answer
+    printed = schemas.Evidence.model_validate_json(answer[1], strict=True)
+    [expected] = shipped([text[1]], evidence=True)
+    assert expected.evidence is not None
+    assert [(token.start, token.end) for token in printed.tokens] == [span[:2] for span in expected.evidence.tokens]
+    found = [printed.bias, *(token.weight for token in printed.tokens)]
+    bare = [expected.evidence.bias, *(span[2] for span in expected.evidence.tokens)]
+    assert found == pytest.approx(bare, abs=1e-3)
+
+
 def test_the_bundle_that_ships(shipped: Classifier) -> None:
     joy, hours = shipped(["An absolute joy from start to finish.", "Two hours I will never get back."])
     assert (joy.label, hours.label) == ("positive", "negative")
