@@ -73,7 +73,14 @@ def _listeners(config: Any) -> list[Any]:
     """The socket to listen on, as many times as connections are to be accepted in a turn of the event loop."""
     # Of several workers the first to wake would take all that wait, and keep them.
     count = _ACCEPTED if config.workers == 1 else 1
-    first = config.bind_socket()
+    try:
+        first = config.bind_socket()
+    except SystemExit:  # uvicorn's, which has logged what the system said, but not of which address
+        sys.stderr.write(
+            f"error: {config.host}:{config.port}: expected an address to listen on, found it taken or "
+            "not ours; OVATION_HOST and OVATION_PORT name another\n"
+        )
+        raise
     return [first, *(first.dup() for _ in range(count - 1))]
 
 

@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 
 from service.batcher import Closed, Overloaded
 from service.classifier import EvidenceUnavailable
-from service.tokenizer import BlankText
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -71,8 +70,6 @@ def problem_of(error: Exception) -> Problem:
             return error
         case RequestValidationError():
             return Problem("invalid", _what_does_not_fit(error))
-        case BlankText():
-            return Problem("invalid", str(error))
         case EvidenceUnavailable():
             return Problem("no_evidence", str(error))
         case Overloaded():

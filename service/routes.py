@@ -15,6 +15,7 @@ from service.classifier import Classifier, Prediction
 from service.judge import Judge
 from service.problems import KINDS, MEDIA_TYPE, Problem
 from service.settings import Settings
+from service.tokenizer import BlankText, is_blank
 
 _EXACTNESS = {
     "cpu": "logits and evidence are bit-identical alone and in any batch (tested for the pinned onnxruntime)",
@@ -92,13 +93,21 @@ def predict_router(judge: Judge, settings: Settings) -> APIRouter:
     @router.post("/predict", response_model=schemas.Prediction, responses=_PREDICT_PROBLEMS)
     async def predict(request: Request, body: one) -> Response:  # type: ignore[valid-type]
         """Judges one text."""
-        answers = await judge(request, [body.text], body.evidence)  # type: ignore[attr-defined]
+        try:
+            answers = await judge(request, [body.text], body.evidence)  # type: ignore[attr-defined]
+        except BlankText as error:
+            raise Problem("invalid", f"text: {error}") from None
         return _timed(_judgement(answers[0].result, name), answers, request.state.tokenize_seconds)
 
     @router.post("/predict/batch", response_model=schemas.Predictions, responses=_PREDICT_PROBLEMS)
     async def predict_batch(request: Request, body: many) -> Response:  # type: ignore[valid-type]
         """Judges several texts, all or none; the answers stand in their order."""
-        answers = await judge(request, body.texts, body.evidence)  # type: ignore[attr-defined]
+        texts: list[str] = body.texts  # type: ignore[attr-defined]
+        try:
+            answers = await judge(request, texts, body.evidence)  # type: ignore[attr-defined]
+        except BlankText as error:
+            place = [is_blank(text) for text in texts].index(True)
+            raise Problem("invalid", f"texts.{place}: {error}") from None
         content = {"model": name, "predictions": [_judgement(answer.result) for answer in answers]}
         return _timed(content, answers, request.state.tokenize_seconds)
 

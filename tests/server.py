@@ -41,7 +41,11 @@ class Held:
 
 def make_app(classifier: Classifier | Held, **settings: Any) -> FastAPI:
     """The service around a classifier, with one inference thread unless told otherwise."""
-    return create_app(Settings(**{"threads": 1, **settings}), cast(Classifier, classifier))
+    return create_app(Settings(**{"threads": 1, **settings}), cast(Classifier, classifier), _end)
+
+
+def _end(code: int) -> None:
+    raise AssertionError(f"the service ends its process, this one, with code {code}")
 
 
 @contextlib.asynccontextmanager

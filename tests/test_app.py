@@ -139,6 +139,11 @@ async def test_the_detail_names_field_and_expectation(client: httpx.AsyncClient)
     assert check_problem(long, 422, "invalid")["detail"] == "text: String should have at most 50000 characters"
     missing = await client.post("/predict/batch", json={})
     assert check_problem(missing, 422, "invalid")["detail"] == "texts: Field required"
+    expected = "expected a text with at least one visible character, found only white space"
+    blank = await client.post("/predict", json={"text": " "})
+    assert check_problem(blank, 422, "invalid")["detail"] == f"text: {expected}"
+    one_of_many = await client.post("/predict/batch", json={"texts": ["a", "b", "<br />"]})
+    assert check_problem(one_of_many, 422, "invalid")["detail"] == f"texts.2: {expected}"
 
 
 @pytest.mark.parametrize("media_type", [None, "text/plain", "application/x-www-form-urlencoded"])

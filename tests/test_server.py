@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -80,11 +81,13 @@ def test_shutdown_answers_what_was_accepted(tiny_classifier: Classifier) -> None
 
     with serving(make_app(held)) as url:
         clients = [threading.Thread(target=ask, args=(url,)) for _ in range(3)]
-        for client in clients:
+        clients[0].start()
+        assert held.entered.acquire(timeout=30)  # alone: who comes together can run together
+        for client in clients[1:]:
             client.start()
-        held.entered.acquire(timeout=30)
+        end = time.monotonic() + 8
         while "ovation_waiting_texts 2.0" not in httpx.get(f"{url}/metrics").text:
-            pass
+            assert time.monotonic() < end
         threading.Timer(0, held.gate.set).start()
     for client in clients:
         client.join(30)
@@ -192,6 +195,17 @@ def test_cuda_where_there_is_none_ends_the_process_with_code_3(tiny_bundle_path:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 3
     assert re.fullmatch(r"error: expected the provider cuda, found only the CPU: .*(install|check).*\n", errors)
+
+
+def test_a_port_that_is_taken_ends_the_process_with_code_3(tiny_bundle_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        process = run_service("serve", OVATION_MODEL=str(tiny_bundle_path), OVATION_PORT=port)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert re.fullmatch(
+        rf"error: 127\.0\.0\.1:{port}: expected .* found it taken .* OVATION_PORT name another\n", errors
+    )
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ one film, labels from the stars given (1 to 4 negative, 7 to 10 positive; 5 and 
 research, without a licence of its own; the reviews belong to their authors. No review is part of this bundle; the
 weights and the word list were derived from them."""
 
+_SPLIT_OF_IMDB = "Validation is cut out of train in blocks of file ids, because reviews of one film stand together"
+_SPLIT = "Validation and test are chosen by a hash of the text, where they are no files of their own"
 _WEAKNESSES = """\
 - Made for one kind of text, whole reviews in one language; other kinds (tweets, support tickets, news) want training on
   your own. Watch `unknown_share` and `uncertain`.
@@ -59,8 +61,7 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
         "",
         *[f"- {name}: {count:,}" for name, count in training["reviews"].items()],
         "",
-        "Validation is cut out of train in blocks of file ids, because reviews of one film stand together; a copy of a "
-        "test or validation text leaves train and unlabelled.",
+        f"{_SPLIT_OF_IMDB if imdb else _SPLIT}; a copy of a test or validation text leaves train and unlabelled.",
         "",
         f"## Figures, on {counts}",
         "",

@@ -50,9 +50,15 @@ def calibrate(options: Options, state: State, tokenizer: Tokenizer, corpus: Corp
     figures_of_validation = evaluate.report(answers, temperature, uncertain_below)
     console.print(
         f"validation through the service's classifier: accuracy {figures_of_validation['accuracy']:.2%}, "
-        f"temperature {temperature:.3f}",
+        f"temperature {temperature:.3f}, uncertain below {uncertain_below:.3f}",
         highlight=False,
     )
+    if not shown:
+        console.print(
+            f"{len(held):,} validation reviews are too few, or too many of them misjudged, to show that "
+            f"{calibration.STATED_RATE:.0%} of what is not flagged is right: scores are taken at their word",
+            highlight=False,
+        )
     update = {
         "uncertain_below": uncertain_below,
         "reference": evaluate.reference(answers),

@@ -125,8 +125,8 @@ def _linear_teacher(trainer: Trainer, corpus: Corpus, texts: NDArray[np.int64]) 
     path = trainer.options.folder / checkpoint.SOFT_LABELS
     if trainer.options.resume and path.exists():
         return np.asarray(np.load(path))
-    trainer.console.print("linear-teacher: some two minutes on 25,000 reviews and 50,000 unlabelled")
     labelled, judged = corpus.rows(TRAIN), np.concatenate([texts, corpus.rows(VALIDATION)])
+    trainer.console.print(f"linear-teacher: {len(judged):,} texts (75,000 take some two minutes)", highlight=False)
     folds = teacher.fit(corpus.documents, labelled, corpus.labels[labelled])
     fold_of = np.full(len(judged), teacher.FOLDS)
     fold_of[: len(labelled)] = folds.fold_of
