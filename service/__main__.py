@@ -77,8 +77,8 @@ def _listeners(config: Any) -> list[Any]:
         first = config.bind_socket()
     except SystemExit:  # uvicorn's, which has logged what the system said, but not of which address
         sys.stderr.write(
-            f"error: {config.host}:{config.port}: expected an address to listen on, found it taken or "
-            "not ours; OVATION_HOST and OVATION_PORT name another\n"
+            f"error: {config.host}:{config.port}: expected an address to listen on, found it taken, "
+            "forbidden or not of this machine; OVATION_HOST and OVATION_PORT name another\n"
         )
         raise
     return [first, *(first.dup() for _ in range(count - 1))]

@@ -106,7 +106,7 @@ def predict_router(judge: Judge, settings: Settings) -> APIRouter:
         try:
             answers = await judge(request, texts, body.evidence)  # type: ignore[attr-defined]
         except BlankText as error:
-            place = [is_blank(text) for text in texts].index(True)
+            place = next(index for index, text in enumerate(texts) if is_blank(text))
             raise Problem("invalid", f"texts.{place}: {error}") from None
         content = {"model": name, "predictions": [_judgement(answer.result) for answer in answers]}
         return _timed(content, answers, request.state.tokenize_seconds)

@@ -45,6 +45,7 @@ def make_app(classifier: Classifier | Held, **settings: Any) -> FastAPI:
 
 
 def _end(code: int) -> None:
+    """In place of `os._exit`, which would take the tests along: the event loop logs it, and waiters are failed."""
     raise AssertionError(f"the service ends its process, this one, with code {code}")
 
 

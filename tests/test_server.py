@@ -85,10 +85,12 @@ def test_shutdown_answers_what_was_accepted(tiny_classifier: Classifier) -> None
         assert held.entered.acquire(timeout=30)  # alone: who comes together can run together
         for client in clients[1:]:
             client.start()
-        end = time.monotonic() + 8
-        while "ovation_waiting_texts 2.0" not in httpx.get(f"{url}/metrics").text:
-            assert time.monotonic() < end
-        threading.Timer(0, held.gate.set).start()
+        end = time.monotonic() + 8  # before the first batch counts as hung
+        try:
+            while "ovation_waiting_texts 2.0" not in httpx.get(f"{url}/metrics").text:
+                assert time.monotonic() < end, "expected two texts to wait behind the first"
+        finally:
+            threading.Timer(0.5, held.gate.set).start()  # when it has begun to stop
     for client in clients:
         client.join(30)
     assert answers == [200, 200, 200]
@@ -197,14 +199,16 @@ def test_cuda_where_there_is_none_ends_the_process_with_code_3(tiny_bundle_path:
     assert re.fullmatch(r"error: expected the provider cuda, found only the CPU: .*(install|check).*\n", errors)
 
 
-def test_a_port_that_is_taken_ends_the_process_with_code_3(tiny_bundle_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_that_is_taken_ends_the_process_with_code_3(workers: str, tiny_bundle_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
-        process = run_service("serve", OVATION_MODEL=str(tiny_bundle_path), OVATION_PORT=port)
+        settings = {"OVATION_MODEL": str(tiny_bundle_path), "OVATION_PORT": port, "OVATION_WORKERS": workers}
+        process = run_service("serve", **settings)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 3
     assert re.fullmatch(
-        rf"error: 127\.0\.0\.1:{port}: expected .* found it taken .* OVATION_PORT name another\n", errors
+        rf"error: 127\.0\.0\.1:{port}: expected .* found it taken,.* OVATION_PORT name another\n", errors
     )
 
 

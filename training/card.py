@@ -19,7 +19,7 @@ research, without a licence of its own; the reviews belong to their authors. No 
 weights and the word list were derived from them."""
 
 _SPLIT_OF_IMDB = "Validation is cut out of train in blocks of file ids, because reviews of one film stand together"
-_SPLIT = "Validation and test are chosen by a hash of the text, where they are no files of their own"
+_SPLIT = "What is no file of its own is chosen by a hash of the text, or of its group"
 _WEAKNESSES = """\
 - Made for one kind of text, whole reviews in one language; other kinds (tweets, support tickets, news) want training on
   your own. Watch `unknown_share` and `uncertain`.

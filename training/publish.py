@@ -56,7 +56,7 @@ def calibrate(options: Options, state: State, tokenizer: Tokenizer, corpus: Corp
     if not shown:
         console.print(
             f"{len(held):,} validation reviews are too few, or too many of them misjudged, to show that "
-            f"{calibration.STATED_RATE:.0%} of what is not flagged is right: scores are taken at their word",
+            f"{calibration.STATED_RATE:.0%} of what is not flagged is right: the threshold rests on the scores alone",
             highlight=False,
         )
     update = {
