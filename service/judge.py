@@ -40,7 +40,7 @@ class Judge:
         self._canary: asyncio.Task[None] | None = None
 
     async def __call__(self, request: Request, texts: Sequence[str], evidence: bool) -> list[Answer[Prediction]]:
-        """Tokenizes on the event loop, then waits for the batcher. Raises what `problems` knows."""
+        """Tokenizes on the event loop, then waits for the batcher. Raises BlankText, and what `problems` knows."""
         if evidence and not self.classifier.manifest.evidence:
             raise EvidenceUnavailable(self.classifier.name)
         state = request.state
