@@ -1,5 +1,6 @@
 """Text -> token ids with character offsets: the one tokenizer, used in training and in service alike."""
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
@@ -7,6 +8,8 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from service.lookup import MAX_CHARACTERS, Lookup
 
 TokenIds = NDArray[np.int32]
 Rules = Literal["words-and-marks", "words"]
@@ -84,6 +87,8 @@ def is_blank(text: str) -> bool:
 def _plain(text: str) -> str:
     """The text with line-break tags blanked and apostrophes made one, every offset unchanged."""
     if "<" in text:
+        text = text.replace("<br />", "      ")  # as most write it
+    if "<" in text:
         text = _LINE_BREAK.sub(lambda match: " " * len(match.group()), text)
     return text.replace("\u2019", "'")
 
@@ -116,32 +121,40 @@ class Tokenizer:
         self._ids = {token: token_id for token_id, token in enumerate(vocabulary)}
         if len(self._ids) != len(self.vocabulary):
             raise ValueError(f"expected distinct tokens, found {len(self.vocabulary) - len(self._ids)} repeated")
+        self._lookup = Lookup(self._ids, _PATTERNS[rules], UNKNOWN)
         self._head = {"head": max_tokens, "tail": 0, "head-and-tail": (max_tokens + 1) // 2}[truncation]
 
     def encode(self, text: str, spans: bool = False) -> Encoded:
         """Encodes `text`; with `spans` the place of each token too. Raises BlankText."""
         if spans:
             return self.encode_tokens(text, list(tokens(text, self.rules)))
-        return self._encode_words(text, words(text, self.rules), None)
+        if len(text) <= MAX_CHARACTERS:
+            with contextlib.suppress(UnicodeEncodeError):
+                return self._encoded(text, self._lookup(_plain(text).lower()), None)
+        return self._encoded(text, self._look_up(words(text, self.rules)), None)
 
     def encode_tokens(self, text: str, found: Sequence[tuple[str, int, int]], spans: bool = True) -> Encoded:
         """Encodes the `found` tokens of `text`, for callers who collected them in slices. Raises BlankText."""
-        return self._encode_words(text, [t[0] for t in found], [(t[1], t[2]) for t in found] if spans else None)
+        return self._encoded(text, self._look_up([t[0] for t in found]), [t[1:] for t in found] if spans else None)
 
-    def _encode_words(self, text: str, found: list[str], spans: list[tuple[int, int]] | None) -> Encoded:
-        if not found:
+    def _look_up(self, found: Sequence[str]) -> TokenIds:
+        return np.fromiter(map(self._ids.get, found, repeat(UNKNOWN)), np.int32, len(found))
+
+    def _encoded(self, text: str, token_ids: TokenIds, spans: list[tuple[int, int]] | None) -> Encoded:
+        """`token_ids`, and `spans` where wanted, are those of all tokens of `text`."""
+        count = len(token_ids)
+        if not count:
             visible = _plain(text).strip()
             if not visible:
                 raise BlankText
             # Only rules that skip marks come here: "!!!" is then one unknown token.
-            found, start = [SPECIAL[UNKNOWN]], _plain(text).index(visible)
+            token_ids, start, count = np.array([UNKNOWN], np.int32), _plain(text).index(visible), 1
             spans = None if spans is None else [(start, start + len(visible))]
-        keep = self.keep(len(found))
-        read = found if len(keep) == 1 else [word for part in keep for word in found[part]]
-        token_ids = np.fromiter(map(self._ids.get, read, repeat(UNKNOWN)), np.int32, len(read))
-        if spans is not None:
-            spans = [span for part in keep for span in spans[part]]
-        return Encoded(token_ids, len(found), int(np.count_nonzero(token_ids == UNKNOWN)), spans)
+        if count > self.max_tokens:
+            keep = self.keep(count)
+            token_ids = np.concatenate([token_ids[part] for part in keep])
+            spans = None if spans is None else [span for part in keep for span in spans[part]]
+        return Encoded(token_ids, count, int(np.count_nonzero(token_ids == UNKNOWN)), spans)
 
     def keep(self, count: int) -> tuple[slice, ...]:
         """Which of a text's `count` tokens the network reads."""
