@@ -5,18 +5,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 _SHORT, _LONG = 8, 128  # tokens of the calls that are measured
-_REPEATS = 5
+_REPEATS = 10
+# What a call costs the service around the network: choosing it, padding it, handing out and counting its results.
+AROUND_SECONDS = 40e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """What a call of `rows` texts padded to `tokens` costs: `call + tokens * steps[rows]` seconds.
+    """What a call of `rows` texts padded to `tokens` costs the service: `call + tokens * steps[rows]` seconds.
 
     Calls have as many rows as `steps` has a key for (ascending, from 1) and at most `max_tokens`, padding included,
     unless of one row.
     """
 
-    call: float  # seconds of any call
+    call: float  # seconds of any call, and of what is around it
     steps: Mapping[int, float]  # seconds of a time step, by rows
     max_tokens: int
     window: int  # of the oldest that wait, how many are looked at
@@ -25,7 +27,7 @@ class Grouping:
     def measured(
         cls, seconds: Callable[[int, int], float], rows: Iterable[int], max_tokens: int, window: int
     ) -> "Grouping":
-        """Measures here and now; `seconds(rows, tokens)` runs one call and tells what it took."""
+        """Measures here and now; `seconds(rows, tokens)` runs one call of the network and tells what it took."""
         shapes = [(1, _SHORT), *((count, _LONG) for count in rows)]
         # The least of several is the time without disturbance; the first may be slow.
         short, *long = (
@@ -33,10 +35,10 @@ class Grouping:
         )
         call = max(0.0, short - _SHORT * (long[0] - short) / (_LONG - _SHORT))
         steps = {count: (whole - call) / _LONG for (count, _), whole in zip(shapes[1:], long, strict=True)}
-        return cls(call, steps, max_tokens, window)
+        return cls(call + AROUND_SECONDS, steps, max_tokens, window)
 
     def cost(self, rows: int, tokens: int) -> float:
-        """Seconds of one call."""
+        """Seconds of one call and what is around it."""
         return self.call + tokens * self.steps[rows]
 
     def choose(self, tokens: Sequence[int], head: int) -> slice:

@@ -124,9 +124,9 @@ def _cost_model(session: onnxruntime.InferenceSession, calls: list[dict[str, Any
 
     found = grouping.measured("cpu", seconds)
     errors = [
-        abs(found.cost(call["rows"], call["length"]) / call["seconds"] - 1)
+        abs((found.cost(call["rows"], call["length"]) - grouping.AROUND_SECONDS) / call["seconds"] - 1)
         for call in calls[-len(ROWS) * len(LENGTHS) :]
         if call["rows"] in found.steps
     ]
     steps = {str(rows): step for rows, step in found.steps.items()}
-    return {"call": found.call, "steps": steps, "error": max(errors)}
+    return {"call": found.call - grouping.AROUND_SECONDS, "steps": steps, "error": max(errors)}
