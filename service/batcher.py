@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
+from itertools import islice
 from operator import attrgetter
 from time import perf_counter
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -25,8 +25,9 @@ Result = TypeVar("Result")
 _Item = TypeVar("_Item", contravariant=True)
 _Result = TypeVar("_Result", covariant=True)
 
+_TOKENS = attrgetter("tokens")
+
 _FORGET = 0.98  # of the measured rate at each batch: it follows the last fifty or so
-_WIDER = 6  # so many windows are looked at, at most, while all that is in them is of one request
 _INTERRUPT_SECONDS = 1.0  # what a hung batch gets to end after it was interrupted
 _POLL_SECONDS = 0.005  # between two looks at threads that end
 _NICENESS = 3  # above the loop's: a slot's thread weighs half of it where both want one core
@@ -206,6 +207,7 @@ class Batcher(Generic[Item, Result]):
         answers = self._loop.create_future()
         ticket: Ticket[Item, Result] = Ticket(answers, perf_counter(), [], [None] * count, count, caller)
         ticket.waiters = [_Waiter(ticket, index, item, lengths[index]) for index, item in enumerate(items)]
+        ticket.waiters.sort(key=_TOKENS)  # their order is free, so neighbours are to be of like length
         with self._wake:
             for waiter in ticket.waiters:
                 self._waiting[waiter] = None
@@ -323,23 +325,15 @@ class Batcher(Generic[Item, Result]):
     def _choose(self) -> list[_Waiter[Item, Result]]:
         """Takes the group that `grouping` chooses, without those whose callers have left; empty when nobody waits."""
         while self._waiting:
-            window = self._oldest()
+            window = list(islice(self._waiting, self._grouping.window))
             head = window[0]
-            window.sort(key=attrgetter("tokens"))
+            window.sort(key=_TOKENS)
             group = window[self._grouping.choose([waiter.tokens for waiter in window], window.index(head))]
             for waiter in group:
                 self._remove(waiter)
             if group := [waiter for waiter in group if not waiter.ticket.answers.done()]:
                 return group
         return []
-
-    def _oldest(self) -> list[_Waiter[Item, Result]]:
-        """Those that are looked at: a window of any, but more where all are of one request, whose order is free."""
-        waiting, size = iter(self._waiting), self._grouping.window
-        found = list(islice(waiting, size))
-        if found[-1].ticket is found[0].ticket:
-            found += takewhile(lambda waiter: waiter.ticket is found[0].ticket, islice(waiting, _WIDER * size - size))
-        return found
 
     def _remove(self, waiter: _Waiter[Item, Result]) -> None:
         del self._waiting[waiter]
