@@ -15,20 +15,23 @@ BATCH = (1, 2)
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Rounds of the service's loads by connections, each right after the floor's parts for as many."""
+    """Rounds of the service's loads by connections, each right after the floor's parts for as many.
+
+    Every round starts the servers anew: where a process lies in memory makes it some 5 % faster or slower for good.
+    """
     classifier = Classifier(bundle.read(plan.model), "cpu")
     plan = plan.short
     rounds = []
-    with floor.empty(plan) as fastapi, service(plan.model, {plan.server_core}) as server:
-        for number in range(plan.rounds):
-            found: dict[str, Any] = {"floor": {}, "single": {}, "batch": {}}
+    for number in range(plan.rounds):
+        found: dict[str, Any] = {"floor": {}, "single": {}, "batch": {}}
+        with floor.empty(plan) as fastapi, service(plan.model, {plan.server_core}) as server:
             for count in SINGLE:
                 found["floor"][str(count)] = floor.part(plan, classifier, number, count, fastapi)
                 found["single"][str(count)] = plan.load(server, count)
             found["floor"]["batch"] = floor.part(plan, classifier, number, TEXTS_A_BATCH, fastapi)
             for count in BATCH:
                 found["batch"][str(count)] = plan.load(server, count, "/predict/batch", plan.batch_bodies)
-            rounds.append(found)
+        rounds.append(found)
     return {"rounds": rounds}
 
 
