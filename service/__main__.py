@@ -1,7 +1,6 @@
 """The command line: `python -m service serve | predict | verify`."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import signal
@@ -128,12 +127,10 @@ def predict(texts: tuple[str, ...], evidence: bool, model: Path) -> None:
     except (BlankText, EvidenceUnavailable) as error:
         raise click.ClickException(str(error)) from None
     for prediction in predictions:
-        found = dataclasses.asdict(prediction)
-        if prediction.evidence is None:
-            del found["evidence"]
-        else:
-            spans = prediction.evidence.tokens
-            found["evidence"]["tokens"] = [{"start": s, "end": e, "weight": w} for s, e, w in spans]
+        found = prediction._asdict()
+        if (evidence_found := found.pop("evidence")) is not None:
+            weights = [{"start": s, "end": e, "weight": w} for s, e, w in evidence_found.tokens]
+            found["evidence"] = {"bias": evidence_found.bias, "tokens": weights}
         click.echo(json.dumps({**found, "model": classifier.name}, ensure_ascii=False))
 
 

@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -36,8 +35,7 @@ class EvidenceUnavailable(Exception):
         super().__init__(f"{name} gives no evidence: expected a network with a linear layer over pooled states")
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """Each token's share of the winning label's margin: bias + sum of the weights = margin.
 
     The margin is the winning label's logit minus the mean of the others'.
@@ -47,8 +45,7 @@ class Evidence:
     tokens: list[tuple[int, int, float]]  # start and end offset into the text as sent, weight
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """The judgement of one text."""
 
     label: str

@@ -52,11 +52,11 @@ class Batch(NamedTuple):
     @classmethod
     def pad(cls, sequences: Sequence[TokenIds]) -> "Batch":
         """Pads `sequences` (each [time]) at their ends to the longest of them."""
-        lengths = np.fromiter(map(len, sequences), np.int32, len(sequences))
-        token_ids = np.full((len(sequences), int(lengths.max())), PADDING, np.int32)
-        for row, sequence in zip(token_ids, sequences, strict=True):
-            row[: len(sequence)] = sequence
-        return cls(token_ids, lengths)
+        lengths = list(map(len, sequences))
+        token_ids = np.full((len(sequences), max(lengths)), PADDING, np.int32)
+        for row, (sequence, length) in enumerate(zip(sequences, lengths, strict=True)):
+            token_ids[row, :length] = sequence
+        return cls(token_ids, np.array(lengths, np.int32))
 
 
 def tokens(text: str, rules: Rules = "words-and-marks") -> Iterator[tuple[str, int, int]]:
