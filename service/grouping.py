@@ -70,7 +70,7 @@ class Grouping:
 ROWS = {"cpu": range(1, 6), "cuda": [2**power for power in range(7)]}
 MAX_TOKENS = {"cpu": 8192, "cuda": 65536}
 # A wider one would make some wait longer than others save.
-WINDOW = {"cpu": 20, "cuda": 256}
+WINDOW = {"cpu": 16, "cuda": 256}
 
 
 def measured(provider: str, seconds: Callable[[int, int], float]) -> Grouping:
