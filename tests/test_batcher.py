@@ -447,7 +447,7 @@ async def test_a_lost_slot_takes_nobody_with_it_who_is_nearly_done() -> None:
         ([[5, 92, 90], [6]], [5, 6, 90, 92]),
     ],
 )
-async def test_texts_of_one_request_wait_by_length_those_of_several_by_arrival(
+async def test_texts_of_one_request_wait_by_length(
     requests: list[list[int]], first: list[int]
 ) -> None:
     gate = Gate()
