@@ -447,9 +447,7 @@ async def test_a_lost_slot_takes_nobody_with_it_who_is_nearly_done() -> None:
         ([[5, 92, 90], [6]], [5, 6, 90, 92]),
     ],
 )
-async def test_texts_of_one_request_wait_by_length(
-    requests: list[list[int]], first: list[int]
-) -> None:
+async def test_texts_of_one_request_wait_by_length(requests: list[list[int]], first: list[int]) -> None:
     gate = Gate()
     batcher = Batcher([gate], lambda item: item, replace(JOIN, window=4), 100, 10_000)
     asked = [ask(batcher, 1)]
