@@ -17,7 +17,7 @@ BATCH = (1, 2)
 def measure(plan: Plan) -> dict[str, Any]:
     """Rounds of the service's loads by connections, each right after the floor's parts for as many.
 
-    Every round starts the servers anew: where a process lies in memory makes it some 5 % faster or slower for good.
+    Every round starts the servers anew: processes of the same code differ by some 5 % for as long as they live.
     """
     classifier = Classifier(bundle.read(plan.model), "cpu")
     plan = plan.short
