@@ -32,7 +32,7 @@ def test_each_teacher_starts_from_the_language_model_with_a_seed_of_its_own() ->
     vocabulary = ["", "?", ".", *"abcdefg"]
     token_ids = np.tile(np.array([3, 4, 5, 6, 7, 2], np.int32), 40)
     reviews = Examples(token_ids, np.array([0, 120]), np.array([120, 240]), np.eye(2, dtype=np.float32))
-    teachers = deep_teacher.fit(cast(Trainer, Recorder()), PRESETS["release"], vocabulary, reviews, reviews)
+    teachers = deep_teacher.fit(cast(Trainer, Recorder()), PRESETS["release"], vocabulary, reviews, reviews, reviews)
     assert [(stage, seed) for stage, seed, _ in started] == [
         ("language-model", 5), ("deep-teacher", 5), ("deep-teacher-2", 6),
     ]  # fmt: skip

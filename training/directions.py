@@ -48,7 +48,7 @@ class _SideBySide(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         def run(part: tuple[Tensor, list[Tensor]], gradient: Tensor) -> tuple[Tensor, ...]:
-            return torch.autograd.grad(*part, gradient)
+            return torch.autograd.grad(*part, gradient, retain_graph=True)  # whoever walks back may do so again
 
         first, second = _both(run, context.parts, gradients)
         return None, first[0], second[0], *first[1:], *second[1:]

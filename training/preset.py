@@ -17,6 +17,10 @@ class DeepTeacher:
     pretraining: Plan
     fine_tuning: Plan
     count: int
+    sampled: int = 256  # other tokens against which each next one is told
+    reading_dropout: float = 0.1
+    # Above 0: taught by the labels, and by steps of this norm (see `adversarial.py`), not by the linear teacher.
+    adversarial: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,25 +77,40 @@ _BASE = Preset(
     ),
 )
 
+_RELEASE = replace(
+    _BASE,
+    ngram_buckets=2**18,
+    ngram_dropout=0.5,
+    max_tokens=800,
+    hidden_size=48,
+    deep_teacher=DeepTeacher(
+        embedding_size=128,
+        hidden_size=128,
+        pretraining=Plan(epochs=6, batch_size=64, learning_rate=3e-3, one_cycle=True, clip=1.0, keep="last"),
+        fine_tuning=replace(_BASE.plan, epochs=3, learning_rate=2e-3, keep="last"),
+        count=2,
+    ),
+    short_tokens=40,
+    neutral=0.3,
+    contrasts=0.6,
+    plan=replace(_BASE.plan, epochs=2, keep="last"),
+)
+
 PRESETS = {
     "base": _BASE,
-    "release": replace(
-        _BASE,
-        ngram_buckets=2**18,
-        ngram_dropout=0.5,
-        max_tokens=800,
-        hidden_size=48,
+    "release": _RELEASE,
+    "release-gpu": replace(
+        _RELEASE,
         deep_teacher=DeepTeacher(
-            embedding_size=128,
-            hidden_size=128,
-            pretraining=Plan(epochs=6, batch_size=64, learning_rate=3e-3, one_cycle=True, clip=1.0, keep="last"),
-            fine_tuning=replace(_BASE.plan, epochs=3, learning_rate=2e-3, keep="last"),
+            embedding_size=256,
+            hidden_size=512,
+            pretraining=Plan(epochs=12, batch_size=128, learning_rate=2e-3, one_cycle=True, clip=1.0, keep="last"),
+            fine_tuning=replace(_BASE.plan, epochs=8, batch_size=128, learning_rate=1e-3, keep="last"),
             count=2,
+            sampled=2048,
+            reading_dropout=0.2,
+            adversarial=5.0,
         ),
-        short_tokens=40,
-        neutral=0.3,
-        contrasts=0.6,
-        plan=replace(_BASE.plan, epochs=2, keep="last"),
     ),
     "article": Preset(
         vocabulary_size=10_000,

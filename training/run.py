@@ -104,7 +104,8 @@ def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], mod
     stages, size = [], (vocabulary_size, labels)
     if preset.deep_teacher and len(corpus.rows(UNLABELLED)):
         deep = deep_teacher.start(preset, vocabulary_size, labels)
-        reader = LanguageModel(deep, np.ones(vocabulary_size, np.int64))
+        plan = preset.deep_teacher
+        reader = LanguageModel(deep, np.ones(vocabulary_size, np.int64), plan.sampled, plan.reading_dropout)
         stages = [
             Stage("language-model", reader, preset.deep_teacher.pretraining, *size, tokens, objective=predict_next),
             Stage(

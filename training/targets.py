@@ -67,7 +67,7 @@ def prepare(
     held_linear = _log(linear_validation)[None]  # [1, validation, label]
     if not (preset.deep_teacher and len(others)):
         return Lessons(lessons, validation, {"linear teacher": _worth(held_linear, truth)})
-    networks = deep_teacher.fit(trainer, preset, vocabulary, lessons, validation)
+    networks = deep_teacher.fit(trainer, preset, vocabulary, given, lessons, validation)
     unlabelled = stretch(others, soft[len(labelled) :])
     held_deep, deep = (
         np.stack([log_softmax(predict(network, part, trainer.precision), axis=1) for network in networks])
