@@ -1,5 +1,6 @@
 """The deep teachers: which stages run, from which weights and seeds."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -32,10 +33,37 @@ def test_each_teacher_starts_from_the_language_model_with_a_seed_of_its_own() ->
     vocabulary = ["", "?", ".", *"abcdefg"]
     token_ids = np.tile(np.array([3, 4, 5, 6, 7, 2], np.int32), 40)
     reviews = Examples(token_ids, np.array([0, 120]), np.array([120, 240]), np.eye(2, dtype=np.float32))
-    teachers = deep_teacher.fit(cast(Trainer, Recorder()), PRESETS["release"], vocabulary, reviews, reviews, reviews)
+    preset = PRESETS["release"]
+    [plan] = preset.deep_teachers
+    teachers = deep_teacher.fit(cast(Trainer, Recorder()), preset, plan, vocabulary, reviews, reviews, reviews)
     assert [(stage, seed) for stage, seed, _ in started] == [
-        ("language-model", 5), ("deep-teacher", 5), ("deep-teacher-2", 6),
+        ("deep-language-model", 5), ("deep-teacher", 5), ("deep-teacher-2", 6),
     ]  # fmt: skip
     assert [weight for _, _, weight in started[1:]] == [1.0, 1.0]  # as the language model left them
-    assert [float(teacher.embedding.weight[2, 0].detach()) for teacher in teachers] == [2.0, 3.0]
+    assert [float(teacher.embedding.weight[2, 0].detach()) for teacher in teachers.values()] == [2.0, 3.0]
     assert shown[1] != shown[2]  # other sentences
+
+
+def test_a_wide_teacher_learns_from_labels_and_from_as_many_reviews_without() -> None:
+    token_ids = np.tile(np.array([3, 4, 5, 6, 7, 2], np.int32), 60)
+    ends = np.arange(1, 7) * 60
+    soft = np.full((6, 2), 0.5, np.float32)
+    lessons, given = (Examples(token_ids, ends[:n] - 60, ends[:n], soft[:n]) for n in (6, 2))
+    given.targets[:] = np.eye(2)
+    shown: list[Examples] = []
+
+    class Recorder:
+        options = SimpleNamespace(seed=1)
+
+        def train(self, stage: str, model: torch.nn.Module, plan: Any, epoch: Any, *_: Any) -> None:
+            shown[:] = epoch(0), epoch(1)
+
+    plan = replace(PRESETS["release-gpu"].deep_teachers[-1], embedding_size=4, hidden_size=4)
+    vocabulary = ["", "?", ".", *"abcdefg"]
+    deep_teacher.fit(cast(Trainer, Recorder()), PRESETS["release-gpu"], plan, vocabulary, given, lessons, given)
+    assert plan.adversarial
+    for examples in shown:
+        assert examples.targets.sum(axis=1).tolist() == [1, 1, 1, 1, 0, 0]  # reviews, a sentence of each, unlabelled
+        assert (examples.ends - examples.starts).tolist() == [60, 60, 6, 6, 60, 60]
+        assert (examples.starts[4:] >= 120).all()
+    assert shown[0].starts[4:].tolist() != shown[1].starts[4:].tolist()

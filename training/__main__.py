@@ -14,6 +14,7 @@ from service.classifier import Classifier
 from training.checkpoint import RunError
 from training.corpus import build, held_out
 from training.export import ParityError
+from training.fit import choose_device
 from training.options import Options
 from training.preset import PRESETS
 from training.reviews import DataError, Source
@@ -96,6 +97,11 @@ def run_command(
 @click.option("--out", type=_PATH, default="models/imdb-bilstm", help="Folder of the bundle.")
 @_columns[0]
 @_columns[1]
+@click.option(
+    "--preset",
+    type=click.Choice(["release", "release-gpu"]),
+    help="release-gpu: one teacher more, too wide for a CPU.  [default: release-gpu where there is CUDA]",
+)
 @click.option("--seed", type=int, default=1, help="The seed that ships, to be fixed before anything is measured.")
 @click.option("--siblings", type=click.IntRange(0), default=2, help="More seeds to train and measure, for the spread.")
 @click.option("--sample", type=click.FloatRange(0.001, 1), default=1.0, help="Share of the reviews, for a trial.")
@@ -108,15 +114,18 @@ def release_command(
     out: Path,
     text_column: str,
     label_column: str,
+    preset: str | None,
     seed: int,
     siblings: int,
-    **others: bool | float | str,
+    device: str,
+    **others: bool | float,
 ) -> None:
     """Archive in, finished bundle out: every stage of the preset `release`, and its spread over seeds."""
     console = Console()
+    name = preset or ("release-gpu" if choose_device(device).type == "cuda" else "release")
     source = Source(data or _download(console), text_column, label_column)
-    spread = tuple(range(seed + 1, seed + 1 + siblings))
-    options = Options("release", PRESETS["release"], ((source, "data"),), out, seed=seed, spread=spread, **others)  # type: ignore[arg-type]
+    kept = {"seed": seed, "spread": tuple(range(seed + 1, seed + 1 + siblings)), "device": device}
+    options = Options(name, PRESETS[name], ((source, "data"),), out, **kept, **others)  # type: ignore[arg-type]
     print(f"OVATION_MODEL={run(options, console)} python -m service serve")
 
 

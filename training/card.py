@@ -131,14 +131,25 @@ def _training(training: Mapping[str, Any]) -> list[str]:
         f"{training['epochs']} epochs, {training['wall_seconds'] / 60:.0f} minutes on {training['threads']} threads of "
         f"a {training['device']} in {training['precision']}, source {training['source_revision'] or 'unknown'}. "
         f"torch, NumPy and onnxruntime agree within {training['parity']:.1g}. Every flag and library version stands in "
-        "`manifest.json`.",
+        "`manifest.json`." + _elsewhere(training.get("machines", {})),
         *_ladder(training.get("ladder", {})),
         *_spread(training.get("spread", [])),
     ]
 
 
+def _elsewhere(machines: Mapping[str, str]) -> str:
+    """The stages that another machine made than the last, which made what ships."""
+    made: dict[str, list[str]] = {}
+    for stage, machine in machines.items():
+        if machine != machines["network"]:
+            made.setdefault(machine, []).append(stage)
+    return "".join(f" Made on {machine}: {', '.join(stages)}." for machine, stages in made.items())
+
+
 def _command(training: Mapping[str, Any]) -> str:
-    return "release" if "spread" in training else f"run --preset {training['preset']}"
+    if "spread" not in training:
+        return f"run --preset {training['preset']}"
+    return "release" if training["preset"] == "release" else f"release --preset {training['preset']}"
 
 
 def _ladder(rungs: Mapping[str, Mapping[str, float]]) -> list[str]:

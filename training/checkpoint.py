@@ -10,7 +10,7 @@ from service import bundle
 from training.fit import State
 from training.options import Options
 
-OPTIONS, SOFT_LABELS = "options.json", "soft-labels.npy"
+OPTIONS, SOFT_LABELS, MACHINES = "options.json", "soft-labels.npy", "machines.json"
 _STAGES = "*.checkpoint"
 
 
@@ -66,6 +66,19 @@ def restore(options: Options, stage: str, state: State) -> None:
         state.restore(torch.load(path, weights_only=True)["state"])
 
 
+def note(options: Options, stage: str, machine: str) -> None:
+    """Writes down on which `machine` a stage has ended; one that another had ended before stays that one's."""
+    path = options.folder / MACHINES
+    path.write_text(json.dumps({stage: machine} | machines(options), indent=1))
+
+
+def machines(options: Options) -> dict[str, str]:
+    """The machine of every stage that has ended."""
+    path = options.folder / MACHINES
+    found: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
 def spent_seconds(options: Options) -> float:
     """What the run had spent when it was last saved."""
     paths = options.folder.glob(_STAGES) if options.resume else ()
@@ -74,5 +87,6 @@ def spent_seconds(options: Options) -> float:
 
 def remove(options: Options) -> None:
     """Ends a run whose bundle is written, or is not wanted: only its draft stays."""
-    for path in (options.folder / OPTIONS, options.folder / SOFT_LABELS, *options.folder.glob(_STAGES)):
+    names = (OPTIONS, SOFT_LABELS, MACHINES)
+    for path in (*(options.folder / name for name in names), *options.folder.glob(_STAGES)):
         path.unlink(missing_ok=True)

@@ -9,64 +9,75 @@ from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from training import adversarial
 from training.examples import Examples, with_sentences
 from training.fit import Objective, classify
 from training.language_model import LanguageModel, predict_next
 from training.model import BiLSTM
-from training.preset import Preset
+from training.preset import DeepTeacher, Preset
 from training.stage import Trainer
 
 
-def start(preset: Preset, vocabulary_size: int, labels: int) -> BiLSTM:
+def start(preset: Preset, plan: DeepTeacher, vocabulary_size: int, labels: int) -> BiLSTM:
     """The untrained teacher."""
-    assert preset.deep_teacher is not None
     return BiLSTM(
         vocabulary_size,
-        preset.deep_teacher.embedding_size,
-        preset.deep_teacher.hidden_size,
+        plan.embedding_size,
+        plan.hidden_size,
         labels,
         "pooled",
         word_dropout=preset.word_dropout,
         embedding_dropout=preset.embedding_dropout,
         head_dropout=preset.head_dropout,
-        ngram_buckets=0 if preset.deep_teacher.adversarial else preset.ngram_buckets,
+        # Of labels alone such a table would learn them by heart.
+        ngram_buckets=0 if plan.adversarial else preset.ngram_buckets,
         ngram_dropout=preset.ngram_dropout,
     )
 
 
-def stage(number: int) -> str:
-    """The name of the stage that trains the deep teacher of this `number`, from 1."""
-    return f"deep-teacher-{number}" if number > 1 else "deep-teacher"
+def reader(network: BiLSTM, plan: DeepTeacher, counts: NDArray[np.int64]) -> LanguageModel:
+    """`network` as it reads texts in which each token stands `counts` [vocabulary] times."""
+    return LanguageModel(network, counts, plan.sampled, plan.reading_dropout)
+
+
+def stages(plan: DeepTeacher) -> list[str]:
+    """The names of the stage that reads and, after it, of those that learn to classify."""
+    numbers = ("", *(f"-{number}" for number in range(2, plan.count + 1)))
+    return [f"{plan.name}-language-model", *(f"{plan.name}-teacher{number}" for number in numbers)]
 
 
 def fit(
-    trainer: Trainer, preset: Preset, vocabulary: list[str], given: Examples, lessons: Examples, validation: Examples
-) -> list[BiLSTM]:
-    """The teachers: one network, pretrained on the texts of `lessons`, and its copies, each taught by their targets.
+    trainer: Trainer,
+    preset: Preset,
+    plan: DeepTeacher,
+    vocabulary: list[str],
+    given: Examples,
+    lessons: Examples,
+    validation: Examples,
+) -> dict[str, BiLSTM]:
+    """The teachers by their stages: one network, pretrained on the texts of `lessons`, and copies of it, each taught.
 
-    `lessons` begin with the labelled reviews, which `given` has under their labels.
-
-    Shown other sentences, in another order and with other dropout, copies err somewhat differently; less than networks
-    that started apart, but the pretraining is paid for once.
+    `lessons` begin with the labelled reviews, which `given` has under their labels. Shown other sentences, in another
+    order and with other dropout, copies err somewhat differently; less than networks that started apart, but the
+    pretraining is paid for once.
     """
-    plan, seed = preset.deep_teacher, trainer.options.seed
-    assert plan is not None
+    seed, (reading, *classifying) = trainer.options.seed, stages(plan)
     torch.manual_seed(seed)
-    network = start(preset, len(vocabulary), lessons.targets.shape[1])
-    reader = LanguageModel(network, lessons.counts(len(vocabulary)), plan.sampled, plan.reading_dropout)
-    trainer.train("language-model", reader, plan.pretraining, lambda epoch: lessons, validation, seed, predict_next)
-    teachers = []
-    for number in range(1, plan.count + 1):
-        teacher, own_seed = copy.deepcopy(network), seed + number - 1
+    network = start(preset, plan, len(vocabulary), lessons.targets.shape[1])
+    language_model = reader(network, plan, lessons.counts(len(vocabulary)))
+    trainer.train(reading, language_model, plan.pretraining, lambda epoch: lessons, validation, seed, predict_next)
+    teachers = {}
+    for own_seed, stage in enumerate(classifying, seed):
+        teacher = copy.deepcopy(network)
         shown = partial(with_sentences, lessons, vocabulary, preset.sentences, own_seed)
         judge: Objective = classify
         if plan.adversarial:
             shown = partial(_with_unlabelled, given, lessons, vocabulary, own_seed)
             judge = adversarial.objective(plan.adversarial)
-        trainer.train(stage(number), teacher, plan.fine_tuning, shown, validation, own_seed, judge)
-        teachers.append(teacher)
+        trainer.train(stage, teacher, plan.fine_tuning, shown, validation, own_seed, judge)
+        teachers[stage] = teacher
     return teachers
 
 

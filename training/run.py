@@ -12,12 +12,12 @@ from rich.console import Console
 from service import bundle
 from service.bundle import Bundle
 from service.tokenizer import Tokenizer
-from training import checkpoint, contrasts, deep_teacher, export, neutral, publish, targets
+from training import adversarial, checkpoint, contrasts, deep_teacher, export, neutral, publish, targets
 from training.corpus import Corpus, build
 from training.examples import Examples, with_sentences, with_texts
-from training.fit import State, choose_precision
+from training.fit import Objective, State, choose_device, choose_precision, classify
 from training.forecast import Stage, tell
-from training.language_model import LanguageModel, predict_next
+from training.language_model import predict_next
 from training.model import BiLSTM, Head
 from training.options import Options
 from training.preset import Preset
@@ -36,7 +36,7 @@ def run(options: Options, console: Console) -> Path:
     """Trains, exports, proves, measures and writes a bundle. Raises RunError, DataError, ParityError, BundleError."""
     started, revision = time.monotonic(), publish.source_revision()
     checkpoint.open_folder(options)
-    device = torch.device("cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu")
+    device = choose_device(options.device)
     trainer = Trainer(options, console, device, choose_precision(device), started - checkpoint.spent_seconds(options))
     base = bundle.read(options.warm_start) if options.warm_start else None
 
@@ -75,6 +75,7 @@ def run(options: Options, console: Console) -> Path:
         "device": device.type,
         "precision": trainer.precision,
         "threads": torch.get_num_threads(),
+        "machines": checkpoint.machines(options),
         "wall_seconds": round(trainer.spent_seconds()),
         "ladder": lessons.ladder | {"network": publish.worth(draft)},
     }
@@ -101,17 +102,20 @@ def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], mod
     rows = corpus.rows(TRAIN, UNLABELLED) if preset.teacher else corpus.rows(TRAIN)
     tokens = int((offsets[rows + 1] - offsets[rows]).sum())
     with_sentences = tokens + len(rows) * preset.sentences * _TOKENS_OF_A_SENTENCE
-    stages, size = [], (vocabulary_size, labels)
-    if preset.deep_teacher and len(corpus.rows(UNLABELLED)):
-        deep = deep_teacher.start(preset, vocabulary_size, labels)
-        plan = preset.deep_teacher
-        reader = LanguageModel(deep, np.ones(vocabulary_size, np.int64), plan.sampled, plan.reading_dropout)
-        stages = [
-            Stage("language-model", reader, preset.deep_teacher.pretraining, *size, tokens, objective=predict_next),
-            Stage(
-                "deep-teacher", deep, preset.deep_teacher.fine_tuning, *size, with_sentences, preset.deep_teacher.count
-            ),
-        ]
+    size = (vocabulary_size, labels)
+    stages: list[Stage] = []
+    if len(corpus.rows(UNLABELLED)):
+        given = corpus.rows(TRAIN)
+        of_given = int((offsets[given + 1] - offsets[given]).sum()) + len(given) * _TOKENS_OF_A_SENTENCE
+        for plan in preset.deep_teachers:
+            deep, (reading, first, *_) = deep_teacher.start(preset, plan, *size), deep_teacher.stages(plan)
+            reader = deep_teacher.reader(deep, plan, np.ones(vocabulary_size, np.int64))
+            stages.append(Stage(reading, reader, plan.pretraining, *size, tokens, objective=predict_next))
+            judge: Objective = classify
+            read = with_sentences
+            if plan.adversarial:  # of which as much text goes without labels as with them
+                judge, read = adversarial.objective(plan.adversarial), 2 * of_given
+            stages.append(Stage(first, deep, plan.fine_tuning, *size, read, plan.count, judge))
     times = 1 + len(options.spread)
     shown = with_sentences
     if stages:  # or there is no neutral text

@@ -31,6 +31,15 @@ class Trainer:
         """What the run has cost so far, sessions before this one included."""
         return time.monotonic() - self.began
 
+    def machine(self) -> str:
+        """What the stages run on, for people."""
+        on = (
+            torch.cuda.get_device_name(self.device)
+            if self.device.type == "cuda"
+            else f"{torch.get_num_threads()} CPU threads"
+        )
+        return f"{on} in {self.precision}"
+
     def train(
         self,
         stage: str,
@@ -65,4 +74,5 @@ class Trainer:
                 self.console.print("interrupted: going on with the best epoch so far (Ctrl-C again ends the run)")
                 state.model.load_state_dict(state.best)
                 state.model.eval()
+        checkpoint.note(self.options, stage, self.machine())
         return state

@@ -19,11 +19,6 @@ from training.preset import PRESETS
 from training.reviews import DataError, Source
 from training.run import run
 
-RELEASE = PRESETS["release"]
-assert RELEASE.deep_teacher is not None
-STAGES = ("language-model", *(deep_teacher.stage(number + 1) for number in range(RELEASE.deep_teacher.count)))
-TEACHERS = (checkpoint.SOFT_LABELS, *(f"{stage}.checkpoint" for stage in STAGES))
-
 
 def size(text: str) -> tuple[int, int]:
     """Hidden and embedding size. Raises BadParameter."""
@@ -35,14 +30,19 @@ def size(text: str) -> tuple[int, int]:
 
 def train(data: Path, teachers: Path, hidden: int, embedding: int, epochs: int, folder: Path) -> None:
     """Leaves the bundle in `folder`. Raises DataError, RunError, ParityError, BundleError; ClickException."""
-    if missing := [name for name in TEACHERS if not (teachers / name).exists()]:
+    of_run = json.loads((teachers / checkpoint.OPTIONS).read_text()) if (teachers / checkpoint.OPTIONS).exists() else {}
+    name = of_run.get("preset", "release")
+    release = PRESETS[name]
+    stages = [stage for plan in release.deep_teachers for stage in deep_teacher.stages(plan)]
+    needed = (checkpoint.SOFT_LABELS, *(f"{stage}.checkpoint" for stage in stages))
+    if missing := [file for file in needed if not (teachers / file).exists()]:
         raise click.ClickException(f"{teachers}: expected the teachers of a run, found no {', '.join(missing)}")
     sizes = {"hidden_size": hidden, "embedding_size": embedding}
-    preset = replace(RELEASE, **sizes, plan=replace(RELEASE.plan, epochs=epochs))  # type: ignore[arg-type]
-    options = Options("release", preset, ((Source(data), "data"),), folder, skip_test=True, resume=True)
+    preset = replace(release, **sizes, plan=replace(release.plan, epochs=epochs))  # type: ignore[arg-type]
+    options = Options(name, preset, ((Source(data), "data"),), folder, skip_test=True, resume=True)
     options.folder.mkdir(parents=True, exist_ok=True)
-    for name in TEACHERS:
-        shutil.copy(teachers / name, options.folder / name)
+    for file in needed:
+        shutil.copy(teachers / file, options.folder / file)
     (options.folder / checkpoint.OPTIONS).write_text(json.dumps(options.fingerprint(), indent=1))
     run(options, Console())
 

@@ -1,0 +1,94 @@
+"""Steps that an answer must not hang on: how long they are, where they lead, and what they teach."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training import adversarial
+from training.examples import Examples
+from training.fit import Plan, State, evaluate, fit
+from training.model import BiLSTM
+
+LENGTHS = torch.tensor([20, 15, 5, 1])
+
+
+def network(seed: int = 0) -> BiLSTM:
+    torch.manual_seed(seed)
+    model = BiLSTM(50, 8, 8, 2, "pooled")
+    torch.nn.init.normal_(model.embedding.weight)
+    return model.train()
+
+
+def texts() -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(2, 50, (4, 20), generator=generator) * (torch.arange(20) < LENGTHS[:, None])
+
+
+def step(model: BiLSTM, size: float) -> tuple[Tensor, Tensor]:
+    inputs = model.embed(texts(), LENGTHS).detach().requires_grad_()
+    return inputs, adversarial._worst(size, inputs, model.judge(inputs, texts(), LENGTHS), LENGTHS).detach()
+
+
+def test_a_step_is_as_long_as_asked_and_moves_no_padding() -> None:
+    inputs, found = step(network(), 3.0)
+    real = torch.arange(20)[:, None] < LENGTHS
+    torch.testing.assert_close(found.norm(dim=(0, 2)), torch.full((4,), 3 * inputs.detach()[real].std().item()))
+    assert not found[~real].any()
+
+
+def test_no_step_of_its_length_takes_more_of_the_lead() -> None:
+    model = network()
+    inputs, worst = step(model, 0.05)
+    first = model.judge(inputs, texts(), LENGTHS).argmax(dim=1)
+
+    def lead(at: Tensor) -> Tensor:
+        logits = model.judge(at, texts(), LENGTHS)
+        rows = torch.arange(4)
+        return (logits[rows, first] - logits[rows, 1 - first]).detach()
+
+    lost = lead(inputs) - lead(inputs + worst)
+    assert (lost > 0).all()
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(20):
+        other = torch.randn(worst.shape, generator=generator) * (worst != 0)
+        other *= worst.norm(dim=(0, 2), keepdim=True) / other.norm(dim=(0, 2), keepdim=True)
+        assert (lead(inputs) - lead(inputs + other) < lost).all()
+
+
+def test_only_labelled_texts_count_and_evaluation_takes_no_step() -> None:
+    model, judge = network(), adversarial.objective(5.0)
+    targets = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    loss, _, count = judge(model, (texts(), LENGTHS, targets))
+    unlabelled_loss, right, none = judge(model, (texts(), LENGTHS, torch.zeros(4, 2)))
+    assert (count, int(right), none) == (2, 0, 0)
+    assert unlabelled_loss > 0  # the step alone
+    model.eval()
+    plain, _, _ = judge(model, (texts(), LENGTHS, targets))
+    logits = model(texts(), LENGTHS)[[0, 2]]
+    torch.testing.assert_close(plain, torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1])))
+    torch.testing.assert_close(loss, plain + unlabelled_loss)
+    assert judge(model, (texts(), LENGTHS, torch.zeros(4, 2)))[0] == 0
+
+
+def test_what_it_trains_withstands_the_steps() -> None:
+    generator = np.random.default_rng(0)
+    token_ids = generator.integers(2, 50, 1200).astype(np.int32)
+    starts = np.arange(0, 1200, 12)
+    targets = np.eye(2, dtype=np.float32)[(token_ids[starts] > 25).astype(int)]  # the first token decides
+    examples = Examples(token_ids, starts, starts + 12, targets)
+    plan = Plan(epochs=30, batch_size=20, learning_rate=0.01, keep="last")
+    token_ids_of_all, lengths = torch.from_numpy(token_ids.reshape(100, 12).astype(np.int64)), torch.full((100,), 12)
+    turned = []
+    for size in (1e-6, 2.0):
+        model = network(3)
+        state = State.start(model, plan)
+        for _ in fit(state, plan, lambda epoch: examples, examples, 1, "fp32", adversarial.objective(size)):
+            pass
+        assert evaluate(model, examples, "fp32")[1] > 0.9
+        inputs = model.train().embed(token_ids_of_all, lengths)
+        before = model.judge(inputs, token_ids_of_all, lengths)
+        worst = adversarial._worst(1.0, inputs, before, lengths)
+        after = model.judge(inputs + worst, token_ids_of_all, lengths)
+        turned.append(int((before.argmax(dim=1) != after.argmax(dim=1)).sum()))
+    assert turned[0] > 15
+    assert turned[1] < 5
