@@ -1,6 +1,7 @@
 """Steps that an answer must not hang on: how long they are, where they lead, and what they teach."""
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -12,9 +13,9 @@ from training.model import BiLSTM
 LENGTHS = torch.tensor([20, 15, 5, 1])
 
 
-def network(seed: int = 0) -> BiLSTM:
+def network(seed: int = 0, labels: int = 2) -> BiLSTM:
     torch.manual_seed(seed)
-    model = BiLSTM(50, 8, 8, 2, "pooled")
+    model = BiLSTM(50, 8, 8, labels, "pooled")
     torch.nn.init.normal_(model.embedding.weight)
     return model.train()
 
@@ -36,23 +37,37 @@ def test_a_step_is_as_long_as_asked_and_moves_no_padding() -> None:
     assert not found[~real].any()
 
 
-def test_no_step_of_its_length_takes_more_of_the_lead() -> None:
-    model = network()
-    inputs, worst = step(model, 0.05)
-    first = model.judge(inputs, texts(), LENGTHS).argmax(dim=1)
+@pytest.mark.parametrize("labels", [2, 3])
+def test_no_other_direction_takes_more_of_the_lead(labels: int) -> None:
+    model = network(labels=labels)
+    inputs, worst = step(model, 0.01)
+    order = model.judge(inputs, texts(), LENGTHS).argsort(dim=1, descending=True)
 
     def lead(at: Tensor) -> Tensor:
-        logits = model.judge(at, texts(), LENGTHS)
-        rows = torch.arange(4)
-        return (logits[rows, first] - logits[rows, 1 - first]).detach()
+        logits = model.judge(at, texts(), LENGTHS).gather(1, order)
+        return (logits[:, 0] - logits[:, 1]).detach()
 
     lost = lead(inputs) - lead(inputs + worst)
     assert (lost > 0).all()
     generator = torch.Generator().manual_seed(2)
     for _ in range(20):
-        other = torch.randn(worst.shape, generator=generator) * (worst != 0)
+        aside = torch.randn(worst.shape, generator=generator) * (worst != 0)
+        other = worst + aside * 0.5 * worst.norm(dim=(0, 2), keepdim=True) / aside.norm(dim=(0, 2), keepdim=True)
         other *= worst.norm(dim=(0, 2), keepdim=True) / other.norm(dim=(0, 2), keepdim=True)
         assert (lead(inputs) - lead(inputs + other) < lost).all()
+
+
+def test_for_two_labels_it_is_where_the_power_method_ends() -> None:
+    model = network()
+    inputs, worst = step(model, 1.0)
+    said = model.judge(inputs, texts(), LENGTHS).log_softmax(dim=1).detach()
+    direction = torch.randn(worst.shape, generator=torch.Generator().manual_seed(3))
+    for _ in range(10):
+        near = (0.05 * direction / direction.norm(dim=(0, 2), keepdim=True)).requires_grad_()
+        beside = model.judge(inputs.detach() + near, texts(), LENGTHS).log_softmax(dim=1)
+        [direction] = torch.autograd.grad(((said - beside) * said.exp()).sum(), near)
+    cosine = (direction * worst).sum(dim=(0, 2)) / direction.norm(dim=(0, 2)) / worst.norm(dim=(0, 2))
+    assert (cosine.abs() > 0.98).all()
 
 
 def test_only_labelled_texts_count_and_evaluation_takes_no_step() -> None:

@@ -141,9 +141,11 @@ def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> N
     assert (tmp_path / "killed" / "figures" / "ladder.png").read_bytes().startswith(b"\x89PNG")
     assert [found["seed"] for found in whole["training"]["spread"]] == [1, 2]
     machines = killed["training"]["machines"]
-    assert list(machines) == ["network-2", "network", "deep-teacher-2", "deep-teacher", "deep-language-model"]
-    assert all("CPU" in machine for machine in machines.values())
+    assert list(machines) == ["deep-language-model", "deep-teacher-2", "deep-teacher", "network-2", "network"]
+    for [machine] in machines.values():
+        assert re.fullmatch(r"\d+ CPU threads in (bf16|fp32)", machine)
     card = (tmp_path / "killed" / "README.md").read_text()
+    assert f" minutes on {machine}, source" in card
     assert "for the spread over seeds only, seed 2" in card.split("## Readings of the test split")[1]
     assert list((tmp_path / "killed.run").iterdir()) == [tmp_path / "killed.run" / "draft"]
 

@@ -14,7 +14,6 @@ from service.classifier import Classifier
 from training.checkpoint import RunError
 from training.corpus import build, held_out
 from training.export import ParityError
-from training.fit import choose_device
 from training.options import Options
 from training.preset import PRESETS
 from training.reviews import DataError, Source
@@ -114,18 +113,17 @@ def release_command(
     out: Path,
     text_column: str,
     label_column: str,
-    preset: str | None,
+    preset: str,
     seed: int,
     siblings: int,
-    device: str,
-    **others: bool | float,
+    **others: bool | float | str,
 ) -> None:
-    """Archive in, finished bundle out: every stage of the preset `release`, and its spread over seeds."""
+    """Archive in, finished bundle out: every stage of a preset, and its spread over seeds."""
     console = Console()
-    name = preset or ("release-gpu" if choose_device(device).type == "cuda" else "release")
     source = Source(data or _download(console), text_column, label_column)
-    kept = {"seed": seed, "spread": tuple(range(seed + 1, seed + 1 + siblings)), "device": device}
-    options = Options(name, PRESETS[name], ((source, "data"),), out, **kept, **others)  # type: ignore[arg-type]
+    spread = tuple(range(seed + 1, seed + 1 + siblings))
+    sources = ((source, "data"),)
+    options = Options(preset, PRESETS[preset], sources, out, seed=seed, spread=spread, **others)  # type: ignore[arg-type]
     print(f"OVATION_MODEL={run(options, console)} python -m service serve")
 
 

@@ -16,8 +16,10 @@ from training.model import BiLSTM
 def objective(size: float) -> Objective:
     """Cross-entropy of the labels, where there are any, and divergence after a step of `size` of every text.
 
-    A text has no label where its row of the targets is all zeros. `size` is the Euclidean norm of a whole text's step,
-    in standard deviations of the embeddings' entries: the network cannot escape it by growing them.
+    A text has no label where its row of the targets is all zeros; the cross-entropy is the mean over those that have
+    one. `size` is the Euclidean norm of a whole text's step, in standard deviations of what enters the LSTM, so that
+    the network cannot escape it by growing its embeddings. Beside the text the head has a dropout of its own: the
+    answer must not hang on that either (as in R-Drop, Wu et al. 2021).
     """
     return partial(_loss, size)
 
@@ -39,8 +41,8 @@ def _loss(size: float, model: BiLSTM, batch: Batch) -> tuple[Tensor, Tensor, int
 def _worst(size: float, inputs: Tensor, logits: Tensor, lengths: Tensor) -> Tensor:
     """The step [time, batch, embedding] that most lowers the likeliest label's lead over the next.
 
-    For two labels it is where the power method of Miyato et al. ends, at the price of one walk back: the divergence of
-    two distributions close by grows with the square of the lead's change.
+    For two labels and small steps it is where the power method of Miyato et al. ends, or that turned around: the
+    divergence grows with the square of the lead's change. It costs one walk back.
     """
     first, second = logits.topk(2, dim=1).values.unbind(dim=1)
     [gradient] = torch.autograd.grad((first - second).sum(), inputs, retain_graph=True)

@@ -128,22 +128,25 @@ def _training(training: Mapping[str, Any]) -> list[str]:
     files = ", ".join(f"`{entry['file']}` (SHA-256 {entry['sha256'][:16]}…)" for entry in training["data"])
     return [
         f"`python -m training {_command(training)} --seed {training['seed']}` on {files}: "
-        f"{training['epochs']} epochs, {training['wall_seconds'] / 60:.0f} minutes on {training['threads']} threads of "
-        f"a {training['device']} in {training['precision']}, source {training['source_revision'] or 'unknown'}. "
+        f"{training['epochs']} epochs, {training['wall_seconds'] / 60:.0f} minutes on {_machines(training)}, "
+        f"source {training['source_revision'] or 'unknown'}. "
         f"torch, NumPy and onnxruntime agree within {training['parity']:.1g}. Every flag and library version stands in "
-        "`manifest.json`." + _elsewhere(training.get("machines", {})),
+        "`manifest.json`.",
         *_ladder(training.get("ladder", {})),
         *_spread(training.get("spread", [])),
     ]
 
 
-def _elsewhere(machines: Mapping[str, str]) -> str:
-    """The stages that another machine made than the last, which made what ships."""
+def _machines(training: Mapping[str, Any]) -> str:
+    """What made what ships, and the stages before it that something else made."""
+    if "machines" not in training:  # as bundles were made before that was noted
+        return f"{training['threads']} threads of a {training['device']} in {training['precision']}"
     made: dict[str, list[str]] = {}
-    for stage, machine in machines.items():
-        if machine != machines["network"]:
-            made.setdefault(machine, []).append(stage)
-    return "".join(f" Made on {machine}: {', '.join(stages)}." for machine, stages in made.items())
+    for stage, machines in training["machines"].items():
+        made.setdefault(", then ".join(machines), []).append(f"`{stage}`")
+    shipped = ", then ".join(training["machines"]["network"])
+    others = "".join(f", {', '.join(stages)} on {machine}" for machine, stages in made.items() if machine != shipped)
+    return f"{shipped}{others}"
 
 
 def _command(training: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,7 +11,7 @@ from service import bundle
 from training.fit import State
 from training.options import Options
 
-OPTIONS, SOFT_LABELS, MACHINES = "options.json", "soft-labels.npy", "machines.json"
+OPTIONS, SOFT_LABELS = "options.json", "soft-labels.npy"
 _STAGES = "*.checkpoint"
 
 
@@ -52,41 +53,43 @@ def _compare(options: Options, path: Path) -> None:
         raise RunError(f"{path}: expected a run with the same options, found others: {', '.join(different)}")
 
 
-def save(options: Options, stage: str, state: State, spent_seconds: float) -> None:
-    """Writes the `state` of a stage, whole or not at all, and the seconds that the run has spent."""
+def save(options: Options, stage: str, state: State, spent_seconds: float, machines: list[str]) -> None:
+    """Writes the `state` of a stage, whole or not at all, what the run has spent, and what the stage was made on."""
     path = options.folder / _STAGES.replace("*", stage)
-    torch.save({"state": state.snapshot(), "spent_seconds": spent_seconds}, path.with_suffix(".new"))
+    kept = {"state": state.snapshot(), "spent_seconds": spent_seconds, "machines": machines}
+    torch.save(kept, path.with_suffix(".new"))
     path.with_suffix(".new").replace(path)  # a kill in the middle of a write loses nothing
 
 
-def restore(options: Options, stage: str, state: State) -> None:
-    """Fills the `state` of a stage that a resumed run had begun."""
+def restore(options: Options, stage: str, state: State) -> list[str]:
+    """Fills the `state` of a stage that a resumed run had begun; returns the machines that it was made on so far."""
     path = options.folder / _STAGES.replace("*", stage)
-    if options.resume and path.exists():
-        state.restore(torch.load(path, weights_only=True)["state"])
+    if not (options.resume and path.exists()):
+        return []
+    kept = _load(path)
+    state.restore(kept["state"])
+    return list(kept["machines"])
 
 
-def note(options: Options, stage: str, machine: str) -> None:
-    """Writes down on which `machine` a stage has ended; one that another had ended before stays that one's."""
-    path = options.folder / MACHINES
-    path.write_text(json.dumps({stage: machine} | machines(options), indent=1))
-
-
-def machines(options: Options) -> dict[str, str]:
-    """The machine of every stage that has ended."""
-    path = options.folder / MACHINES
-    found: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    return found
+def machines(options: Options) -> dict[str, list[str]]:
+    """What each stage was made on, by its name."""
+    paths = sorted(options.folder.glob(_STAGES))
+    return {path.stem: list(_load(path)["machines"]) for path in paths}
 
 
 def spent_seconds(options: Options) -> float:
     """What the run had spent when it was last saved."""
     paths = options.folder.glob(_STAGES) if options.resume else ()
-    return max((float(torch.load(path, weights_only=True)["spent_seconds"]) for path in paths), default=0.0)
+    return max((float(_load(path)["spent_seconds"]) for path in paths), default=0.0)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """On the CPU, whatever it was saved from; of a file that is only asked for a number, little is read."""
+    kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return kept
 
 
 def remove(options: Options) -> None:
     """Ends a run whose bundle is written, or is not wanted: only its draft stays."""
-    names = (OPTIONS, SOFT_LABELS, MACHINES)
-    for path in (*(options.folder / name for name in names), *options.folder.glob(_STAGES)):
+    for path in (options.folder / OPTIONS, options.folder / SOFT_LABELS, *options.folder.glob(_STAGES)):
         path.unlink(missing_ok=True)

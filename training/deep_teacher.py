@@ -1,7 +1,7 @@
 """The deep teachers: networks too slow to serve, which read all texts first and then learn their labels.
 
 Pretrained as a language model on every training text, labelled or not (Dai and Le 2015), then taught by the labels and
-by the linear teacher; where there is a GPU, a wider one by the labels and by its own answers (see `adversarial.py`).
+by the linear teacher; or, with a norm of steps, by the labels and by its own answers (see `adversarial.py`).
 """
 
 import copy
@@ -31,8 +31,7 @@ def start(preset: Preset, plan: DeepTeacher, vocabulary_size: int, labels: int) 
         word_dropout=preset.word_dropout,
         embedding_dropout=preset.embedding_dropout,
         head_dropout=preset.head_dropout,
-        # Of labels alone such a table would learn them by heart.
-        ngram_buckets=0 if plan.adversarial else preset.ngram_buckets,
+        ngram_buckets=0 if plan.step_norm else preset.ngram_buckets,
         ngram_dropout=preset.ngram_dropout,
     )
 
@@ -40,6 +39,11 @@ def start(preset: Preset, plan: DeepTeacher, vocabulary_size: int, labels: int) 
 def reader(network: BiLSTM, plan: DeepTeacher, counts: NDArray[np.int64]) -> LanguageModel:
     """`network` as it reads texts in which each token stands `counts` [vocabulary] times."""
     return LanguageModel(network, counts, plan.sampled, plan.reading_dropout)
+
+
+def objective(plan: DeepTeacher) -> Objective:
+    """What its copies are judged by as they learn to classify."""
+    return adversarial.objective(plan.step_norm) if plan.step_norm else classify
 
 
 def stages(plan: DeepTeacher) -> list[str]:
@@ -72,17 +76,16 @@ def fit(
     for own_seed, stage in enumerate(classifying, seed):
         teacher = copy.deepcopy(network)
         shown = partial(with_sentences, lessons, vocabulary, preset.sentences, own_seed)
-        judge: Objective = classify
-        if plan.adversarial:
+        if plan.step_norm:
             shown = partial(_with_unlabelled, given, lessons, vocabulary, own_seed)
-            judge = adversarial.objective(plan.adversarial)
-        trainer.train(stage, teacher, plan.fine_tuning, shown, validation, own_seed, judge)
+        trainer.train(stage, teacher, plan.fine_tuning, shown, validation, own_seed, objective(plan))
         teachers[stage] = teacher
     return teachers
 
 
 def _with_unlabelled(given: Examples, lessons: Examples, vocabulary: list[str], seed: int, epoch: int) -> Examples:
-    """`given` under their labels, a sentence of each, and as many reviews without labels, drawn anew every epoch."""
+    """`given` under their labels, a sentence of each, and of the reviews without labels as many as there are of `given`
+    (or all), drawn anew every epoch."""
     examples = with_sentences(given, vocabulary, 1, seed, epoch)
     others = np.random.default_rng((seed, epoch, 4)).permutation(len(lessons) - len(given))[: len(given)] + len(given)
     return Examples(

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 def states(lstms: tuple[nn.LSTM, nn.LSTM], inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Each LSTM's states [time, batch, hidden] of its own inputs [time, batch, feature]."""
-    if inputs[0].device.type == "cuda":
+    device = inputs[0].device.type
+    if device == "cuda":
         return _on_two_streams(lstms, inputs)
-    if torch.get_num_threads() < 2:
+    if device != "cpu" or torch.get_num_threads() < 2:
         return lstms[0](inputs[0])[0], lstms[1](inputs[1])[0]
     parameters = [parameter for lstm in lstms for parameter in lstm.parameters()]
     found: tuple[Tensor, Tensor] = _SideBySide.apply(lstms, *inputs, *parameters)  # type: ignore[no-untyped-call]
@@ -27,7 +28,7 @@ def states(lstms: tuple[nn.LSTM, nn.LSTM], inputs: tuple[Tensor, Tensor]) -> tup
 
 def _on_two_streams(lstms: tuple[nn.LSTM, nn.LSTM], inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Autograd walks each direction back on the stream that it came on."""
-    current, second = torch.cuda.current_stream(), _stream(inputs[0].device)
+    current, second = torch.cuda.current_stream(inputs[0].device), _stream(inputs[0].device)
     second.wait_stream(current)
     with torch.cuda.stream(second):
         found = lstms[1](inputs[1])[0]

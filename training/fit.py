@@ -104,9 +104,13 @@ class State:
         self.optimiser.load_state_dict(snapshot["optimiser"])
         for name in self._PLAIN:
             setattr(self, name, snapshot[name])
+        device = next(self.model.parameters()).device  # perhaps another than it was saved on
+        self.average, self.best = (
+            {name: tensor.to(device) for name, tensor in weights.items()} for weights in (self.average, self.best)
+        )
         self.history = [Epoch(**line) for line in snapshot["history"]]
         torch.set_rng_state(snapshot["generator"])
-        if snapshot["cuda_generators"]:
+        if snapshot["cuda_generators"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(snapshot["cuda_generators"])
 
     def weights(self) -> dict[str, Tensor]:

@@ -131,7 +131,7 @@ class BiLSTM(nn.Module):
         highest = states.masked_fill(~real, _MASKED).max(dim=0).values  # [batch, 2 * hidden]
         mean = states.masked_fill(~real, 0.0).sum(dim=0) / lengths[:, None]  # [batch, 2 * hidden]
         pooled = torch.cat([highest, mean], dim=1)  # [batch, 4 * hidden]
-        return self.output(self.head_dropout(pooled))  # type: ignore[no-any-return]
+        return self.output(self.head_dropout(pooled)).float()  # type: ignore[no-any-return]
 
 
 def mirror(steps: Tensor, lengths: Tensor) -> Tensor:

@@ -21,8 +21,9 @@ class DeepTeacher:
     count: int = 1
     sampled: int = 256  # other tokens against which each next one is told
     reading_dropout: float = 0.1
-    # Above 0: taught by the labels, and by steps of this norm (see `adversarial.py`), not by the linear teacher.
-    adversarial: float = 0.0
+    # Above 0: taught by the labels, and by steps of this norm (see `adversarial.py`), not by the linear teacher; then
+    # without n-grams, of which a table would learn the labels by heart.
+    step_norm: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ _WIDE = DeepTeacher(
     fine_tuning=replace(_BASE.plan, epochs=8, batch_size=128, learning_rate=1e-3, keep="last"),
     sampled=2048,
     reading_dropout=0.2,
-    adversarial=5.0,
+    step_norm=5.0,
 )
 _RELEASE = replace(
     _BASE,

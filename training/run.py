@@ -12,10 +12,10 @@ from rich.console import Console
 from service import bundle
 from service.bundle import Bundle
 from service.tokenizer import Tokenizer
-from training import adversarial, checkpoint, contrasts, deep_teacher, export, neutral, publish, targets
+from training import checkpoint, contrasts, deep_teacher, export, neutral, publish, targets
 from training.corpus import Corpus, build
 from training.examples import Examples, with_sentences, with_texts
-from training.fit import Objective, State, choose_device, choose_precision, classify
+from training.fit import State, choose_device, choose_precision
 from training.forecast import Stage, tell
 from training.language_model import predict_next
 from training.model import BiLSTM, Head
@@ -106,16 +106,14 @@ def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], mod
     stages: list[Stage] = []
     if len(corpus.rows(UNLABELLED)):
         given = corpus.rows(TRAIN)
-        of_given = int((offsets[given + 1] - offsets[given]).sum()) + len(given) * _TOKENS_OF_A_SENTENCE
+        # With steps: the labelled reviews, a sentence of each, and as many reviews without labels.
+        of_given = int(2 * (offsets[given + 1] - offsets[given]).sum()) + len(given) * _TOKENS_OF_A_SENTENCE
         for plan in preset.deep_teachers:
             deep, (reading, first, *_) = deep_teacher.start(preset, plan, *size), deep_teacher.stages(plan)
             reader = deep_teacher.reader(deep, plan, np.ones(vocabulary_size, np.int64))
             stages.append(Stage(reading, reader, plan.pretraining, *size, tokens, objective=predict_next))
-            judge: Objective = classify
-            read = with_sentences
-            if plan.adversarial:  # of which as much text goes without labels as with them
-                judge, read = adversarial.objective(plan.adversarial), 2 * of_given
-            stages.append(Stage(first, deep, plan.fine_tuning, *size, read, plan.count, judge))
+            read = of_given if plan.step_norm else with_sentences
+            stages.append(Stage(first, deep, plan.fine_tuning, *size, read, plan.count, deep_teacher.objective(plan)))
     times = 1 + len(options.spread)
     shown = with_sentences
     if stages:  # or there is no neutral text

@@ -57,7 +57,9 @@ class Trainer:
         """
         torch.manual_seed(seed)  # whatever stages came before, in this process or in another
         state = State.start(model.to(self.device), plan)
-        checkpoint.restore(self.options, stage, state)
+        machines = checkpoint.restore(self.options, stage, state)
+        if not state.done(plan) and self.machine() not in machines:
+            machines.append(self.machine())
         saved = time.monotonic()
         with Display(self.console, stage, plan.epochs) as display:
             try:
@@ -65,7 +67,7 @@ class Trainer:
                     display.show(step)
                     if step.finished or time.monotonic() - saved > _CHECKPOINT_EVERY_SECONDS:
                         saved = time.monotonic()
-                        checkpoint.save(self.options, stage, state, self.spent_seconds())
+                        checkpoint.save(self.options, stage, state, self.spent_seconds(), machines)
             except KeyboardInterrupt:
                 if not state.best:
                     raise RunError(
@@ -74,5 +76,4 @@ class Trainer:
                 self.console.print("interrupted: going on with the best epoch so far (Ctrl-C again ends the run)")
                 state.model.load_state_dict(state.best)
                 state.model.eval()
-        checkpoint.note(self.options, stage, self.machine())
         return state
