@@ -99,7 +99,8 @@ def run_command(
 @click.option(
     "--preset",
     type=click.Choice(["release", "release-gpu"]),
-    help="release-gpu: one teacher more, too wide for a CPU.  [default: release-gpu where there is CUDA]",
+    default="release",
+    help="release-gpu: under one teacher more, too wide to train without a GPU.",
 )
 @click.option("--seed", type=int, default=1, help="The seed that ships, to be fixed before anything is measured.")
 @click.option("--siblings", type=click.IntRange(0), default=2, help="More seeds to train and measure, for the spread.")
