@@ -4,14 +4,19 @@ import logging
 import logging.config
 import sys
 import traceback
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import structlog
 from pydantic_core import to_json
 
+_joined: TextIO | None = None  # where `told` writes many lines as one
+
 
 def configure(log_format: str, log_level: str) -> None:
     """Sets up logging for the process: `log_format` is "auto", "json" or "console"."""
+    global _joined
     console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
     shared: list[Any] = [
         structlog.processors.add_log_level,
@@ -31,6 +36,7 @@ def configure(log_format: str, log_level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(log_level),
         cache_logger_on_first_use=True,
     )
+    _joined = None if console else sys.stdout
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
         "foreign_pre_chain": [structlog.stdlib.ExtraAdder(), *shared],
@@ -47,6 +53,19 @@ def configure(log_format: str, log_level: str) -> None:
             "root": {"handlers": ["stdout"], "level": log_level.upper()},
         }
     )
+
+
+def told(event: str, lines: Iterable[dict[str, Any]]) -> None:
+    """As many lines of level info, of one time and as `structlog` would write them, in a third of its time."""
+    log = structlog.get_logger("ovation")
+    if _joined is None or not log.is_enabled_for(logging.INFO):
+        for line in lines:
+            log.info(event, **line)
+        return
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    same = {"event": event, "level": "info", "timestamp": now}
+    _joined.write("".join([f"{_to_json(line | same)}\n" for line in lines]))
+    _joined.flush()
 
 
 # Of a traceback never the local variables, nor what the exception says: both may hold the texts of users. onnxruntime

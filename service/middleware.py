@@ -12,7 +12,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.batcher import Closed, Overloaded
+from service import logs
+from service.batcher import Answer, Closed, Overloaded
+from service.classifier import Prediction
 from service.metrics import OTHER, Metrics
 from service.problems import Problem, problem_of
 
@@ -141,32 +143,38 @@ class Edge:
     def tell(self) -> None:
         """Counts and logs the requests that have ended since it was last called."""
         ended, self._ended = self._ended, []
+        alike: dict[tuple[str, int], list[float]] = {}
+        judged: list[Answer[Prediction]] = []
+        lines: list[dict[str, object]] = []
         for scope, status, end, seconds in ended:
             path, state = scope["path"], scope["state"]
             route = path if path in self._routes else OTHER
-            answers = state.get("answers", ())
+            line = {
+                "request_id": state["request_id"],
+                "method": scope["method"],
+                "route": route,
+                "status": status,
+                "seconds": round(seconds, 6),
+                "tokens": state.get("tokens"),
+                "model": self._model,
+            }
+            if answers := state.get("answers"):
+                line["queue_seconds"] = round(max([answer.queue_seconds for answer in answers]), 6)
+                line["tokenize_seconds"] = round(state["tokenize_seconds"], 6)
+                line["compute_seconds"] = round(max([answer.compute_seconds for answer in answers]), 6)
+                judged += answers
             trace: Trace | None = state.get("trace")
-            more: dict[str, object] = {}
-            if answers:
-                more["queue_seconds"] = round(max([answer.queue_seconds for answer in answers]), 6)
-                more["tokenize_seconds"] = round(state["tokenize_seconds"], 6)
-                more["compute_seconds"] = round(max([answer.compute_seconds for answer in answers]), 6)
             if trace is not None and self._tracing is not None:
-                more |= trace.ids
+                line |= trace.ids
                 self._tracing.end(trace, end, status, state.get("tokens"), state.get("tokenize_seconds"))
-            self._metrics.observe_request(route, status, seconds, trace.ids if trace is not None else None)
-            self._metrics.observe_answers(answers)
-            self._log.info(
-                "request",
-                request_id=state["request_id"],
-                method=scope["method"],
-                route=route,
-                status=status,
-                seconds=round(seconds, 6),
-                tokens=state.get("tokens"),
-                model=self._model,
-                **more,
-            )
+                self._metrics.observe_traced(route, status, seconds, trace.ids)
+            else:
+                alike.setdefault((route, status), []).append(seconds)
+            lines.append(line)
+        for (route, status), each in alike.items():
+            self._metrics.observe_requests(route, status, each)
+        self._metrics.observe_answers(judged)
+        logs.told("request", lines)
 
     def _end(self, scope: Scope, status: int, began: float) -> None:
         """Has a request counted and logged before long."""
