@@ -126,6 +126,7 @@ class Metrics:
         self._new_request = requests.labels
         self._predictions = {label: predictions.labels(label) for label in classifier.manifest.labels}
         self._dropped = {reason: dropped.labels(reason) for reason in ("cancelled", "late", "failed")}
+        self._batches: list[tuple[list[int], float]] = []  # the lengths of each, and its seconds
         if self._folder:
             _bury_the_dead(Path(self._folder))
 
@@ -152,13 +153,19 @@ class Metrics:
         self._dropped[reason].inc(texts)
 
     def observe_batch(self, encoded: Sequence[Encoded], compute_seconds: float) -> None:
-        """One batch that was run."""
-        lengths = [len(text.token_ids) for text in encoded]
-        cells = max(lengths) * len(lengths)
-        self._batch_rows.observe(len(lengths))
-        self._batch_tokens.observe(cells)
-        self._padding.observe(1 - sum(lengths) / cells)
-        self._compute_seconds.observe(compute_seconds)
+        """One batch that was run; it is counted with others by `count_batches`."""
+        self._batches.append(([len(text.token_ids) for text in encoded], compute_seconds))
+
+    def count_batches(self) -> None:
+        """Counts what `observe_batch` was told of, as `render` does as well."""
+        batches, self._batches = self._batches, []
+        if not batches:
+            return
+        cells = [max(lengths) * len(lengths) for lengths, _ in batches]
+        self._batch_rows.observe_all([len(lengths) for lengths, _ in batches])
+        self._batch_tokens.observe_all(cells)
+        self._padding.observe_all([1 - sum(lengths) / size for (lengths, _), size in zip(batches, cells, strict=True)])
+        self._compute_seconds.observe_all([seconds for _, seconds in batches])
 
     def observe_tokenized(self, seconds: float) -> None:
         """The texts of one request."""
@@ -180,6 +187,7 @@ class Metrics:
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Prometheus' text, or OpenMetrics, which alone has exemplars, where `accept` names it; with its media type."""
+        self.count_batches()
         registry = self.registry
         if self._folder:
             _bury_the_dead(Path(self._folder))

@@ -174,6 +174,7 @@ class Edge:
         for (route, status), each in alike.items():
             self._metrics.observe_requests(route, status, each)
         self._metrics.observe_answers(judged)
+        self._metrics.count_batches()
         logs.told("request", lines)
 
     def _end(self, scope: Scope, status: int, began: float) -> None:

@@ -107,3 +107,32 @@ def test_what_it_trains_withstands_the_steps() -> None:
         turned.append(int((before.argmax(dim=1) != after.argmax(dim=1)).sum()))
     assert turned[0] > 15
     assert turned[1] < 5
+
+
+def test_broken_off_it_ends_the_same() -> None:
+    generator = np.random.default_rng(1)
+    token_ids = generator.integers(2, 50, 240).astype(np.int32)
+    starts = np.arange(0, 240, 12)
+    targets = np.eye(2, dtype=np.float32)[generator.integers(0, 2, 20)]
+    targets[::3] = 0
+    examples = Examples(token_ids, starts, starts + 12, targets)
+    plan = Plan(epochs=2, batch_size=5, learning_rate=0.01, average_decay=0.9, keep="last")
+
+    def end(state: State, steps: int | None = None) -> State:
+        objective = adversarial.objective(2.0)
+        for done, _ in enumerate(fit(state, plan, lambda epoch: examples, examples, 1, "fp32", objective), 1):
+            if done == steps:
+                break
+        return state
+
+    torch.manual_seed(5)
+    whole = end(State.start(network(), plan))
+    torch.manual_seed(5)
+    snapshot = end(State.start(network(), plan), steps=3).snapshot()
+    again = State.start(network(seed=9), plan)
+    torch.manual_seed(99)
+    again.restore(snapshot)
+    end(again)
+    assert again.history == whole.history
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[name]), name
