@@ -5,11 +5,13 @@ RUNTIME ?= cpu
 VENV := .venv$(if $(filter cuda,$(RUNTIME)),-cuda)
 BIN := $(VENV)/bin
 
-.PHONY: serve test test-image lint format train bench lock clean
+.PHONY: serve setup test test-image lint format train bench lock clean
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.service ## serve the bundled model on 127.0.0.1:8000 (OVATION_HOST, OVATION_PORT)
 	@exec $(BIN)/python -m service serve
+
+setup: $(VENV)/.dev ## what training, benchmarks and tests need
 
 test: lint ## format check, lint, types and all tests
 	$(BIN)/python -m pytest
@@ -26,7 +28,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-train: $(VENV)/.dev ## make the bundle that ships from the Large Movie Review Dataset (DATA=path to its archive)
+train: $(VENV)/.dev ## make a bundle from the Large Movie Review Dataset (DATA=path to its archive)
 	$(BIN)/python -m training release $(if $(DATA),--data $(DATA)) --out $(or $(OUT),runs/imdb-bilstm)
 
 bench: $(VENV)/.dev ## measure everything in benchmarks/ (needs wrk; DATA=path to the archive, else made-up texts)

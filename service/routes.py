@@ -43,6 +43,25 @@ _PREDICT_PROBLEMS = _problems(
 )  # fmt: skip
 
 
+# Read at the edge, not by FastAPI, which is only told of them.
+_HEADERS: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "X-Request-ID",
+            "in": "header",
+            "description": "names the request in its answer and in the log; where it is none of these, one is made",
+            "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=-]{1,128}$"},
+        },
+        {
+            "name": "X-Request-Timeout-Ms",
+            "in": "header",
+            "description": "how long the caller waits; the service's own limit, where that is less",
+            "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+        },
+    ]
+}
+
+
 def _judgement(prediction: Prediction, model: str | None = None) -> dict[str, Any]:
     """The JSON object of one prediction, as `schemas` describes it."""
     found: dict[str, Any] = {
@@ -90,7 +109,9 @@ def predict_router(judge: Judge, settings: Settings) -> APIRouter:
     name = judge.classifier.name
 
     # The response models are for OpenAPI: a Response passes FastAPI by, so that nothing is built or checked twice.
-    @router.post("/predict", response_model=schemas.Prediction, responses=_PREDICT_PROBLEMS)
+    documented: dict[str, Any] = {"responses": _PREDICT_PROBLEMS, "openapi_extra": _HEADERS}
+
+    @router.post("/predict", response_model=schemas.Prediction, **documented)
     async def predict(request: Request, body: one) -> Response:  # type: ignore[valid-type]
         """Judges one text."""
         try:
@@ -99,7 +120,7 @@ def predict_router(judge: Judge, settings: Settings) -> APIRouter:
             raise Problem("invalid", f"text: {error}") from None
         return _timed(_judgement(answers[0].result, name), answers, request.state.tokenize_seconds)
 
-    @router.post("/predict/batch", response_model=schemas.Predictions, responses=_PREDICT_PROBLEMS)
+    @router.post("/predict/batch", response_model=schemas.Predictions, **documented)
     async def predict_batch(request: Request, body: many) -> Response:  # type: ignore[valid-type]
         """Judges several texts, all or none; the answers stand in their order."""
         texts: list[str] = body.texts  # type: ignore[attr-defined]

@@ -16,13 +16,13 @@ class Settings(BaseSettings):
     model: Annotated[Path, Field(description="folder of the bundle to serve")] = Path("models/imdb-bilstm")
     provider: Annotated[
         Literal["auto", "cpu", "cuda"],
-        Field(description="`auto` takes CUDA where it is to be had; `cuda` insists on it"),
+        Field(description="`auto` takes CUDA where there is one, else the CPU; `cpu` and `cuda` insist"),
     ] = "auto"
     workers: Annotated[
         int, Field(ge=1, description="processes on the one port, each with a model of its own; see below")
     ] = 1
     threads: Annotated[
-        int, Field(ge=0, description="inference threads a worker; 0 takes them from the container's CPU quota")
+        int, Field(ge=0, description="inference threads a worker; 0: a core each (of the container's quota), at most 4")
     ] = 0
     host: Annotated[str, Field(description="address to listen on; `0.0.0.0` for all")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 for a free one")] = 8000
@@ -30,10 +30,12 @@ class Settings(BaseSettings):
     max_texts: Annotated[int, Field(ge=1, description="texts a batch request")] = 256
     max_body_bytes: Annotated[int, Field(ge=1, description="bytes a request body")] = 4 * 2**20
     max_waiting_texts: Annotated[
-        int, Field(ge=1, description="texts waiting to be judged; more are refused with 429")
+        int,
+        Field(ge=1, description="texts that may wait; who would make them more is refused with 429, unless none wait"),
     ] = 512
     max_waiting_tokens: Annotated[
-        int, Field(ge=1, description="tokens waiting to be judged; more are refused with 429")
+        int,
+        Field(ge=1, description="tokens that may wait; who would make them more is refused with 429, unless none wait"),
     ] = 262_144
     timeout_seconds: Annotated[
         float,
@@ -51,10 +53,12 @@ class Settings(BaseSettings):
         int, Field(ge=0, description="seconds that open requests get to finish after that; then they are answered 503")
     ] = 20
     log_format: Annotated[
-        Literal["auto", "json", "console"], Field(description="`auto` is `console` on a terminal, else `json`")
+        Literal["auto", "json", "console"],
+        Field(description="`json`, `console` or `auto`: `console` on a terminal, else `json`"),
     ] = "auto"
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Field(description="least severe lines to write")
+        Literal["debug", "info", "warning", "error"],
+        Field(description="least severe lines to write: `debug`, `info`, `warning`, `error`"),
     ] = "info"
 
     tracing: Annotated[

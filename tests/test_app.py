@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.types import Message
 
 from service import schemas
 from service.classifier import Classifier
+from service.middleware import _MILLISECONDS, _REQUEST_ID
 from service.problems import KINDS
 from service.protocol import CALLER, Caller
 from service.tokenizer import Tokenizer
@@ -332,6 +334,9 @@ async def test_the_model_tells_what_runs(client: httpx.AsyncClient, tiny_classif
 async def test_openapi_tells_every_status_limit_and_example(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     for path in ("/predict", "/predict/batch"):
+        headers = {one["name"]: one["schema"] for one in document["paths"][path]["post"]["parameters"]}
+        assert headers["X-Request-ID"]["pattern"] == f"^{_REQUEST_ID.pattern}$"
+        assert re.fullmatch(_MILLISECONDS.pattern.decode(), str(headers["X-Request-Timeout-Ms"]["maximum"]))
         responses = document["paths"][path]["post"]["responses"]
         assert set(responses) == {"200", "400", "408", "413", "415", "422", "429", "500", "503", "504"}
         for status, response in responses.items():

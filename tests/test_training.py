@@ -157,7 +157,10 @@ def test_ctrl_c_keeps_the_best_so_far(reviews_csv: Path, tmp_path: Path) -> None
     out, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "best epoch so far" in out
-    assert out.strip().splitlines()[-1] == f"OVATION_MODEL={tmp_path / 'cut'} python -m service serve"
+    assert (
+        out.strip().splitlines()[-1]
+        == f"OVATION_MODEL={tmp_path / 'cut'} {os.path.relpath(sys.executable)} -m service serve"
+    )
     assert not Classifier(bundle.read(tmp_path / "cut"), "cpu").manifest.evidence
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def run_command(
         Options(preset, recipe, tuple(sources), out, test_share=test_share, warm_start=warm_start, **others),  # type: ignore[arg-type]
         console,
     )
-    print(f"OVATION_MODEL={made} python -m service serve")
+    _tell_command(made)
 
 
 @main.command("release")
@@ -125,7 +126,13 @@ def release_command(
     spread = tuple(range(seed + 1, seed + 1 + siblings))
     sources = ((source, "data"),)
     options = Options(preset, PRESETS[preset], sources, out, seed=seed, spread=spread, **others)  # type: ignore[arg-type]
-    print(f"OVATION_MODEL={run(options, console)} python -m service serve")
+    _tell_command(run(options, console))
+
+
+def _tell_command(made: Path) -> None:
+    """Prints how to serve the bundle, by the Python that made it."""
+    python = "python" if sys.prefix == sys.base_prefix else os.path.relpath(sys.executable)
+    print(f"OVATION_MODEL={made} {python} -m service serve")
 
 
 def _download(console: Console) -> Path:
