@@ -43,14 +43,3 @@ def test_modes_of_the_caller_hold_in_the_threads() -> None:
     with torch.inference_mode():
         assert directions.states(lstms, inputs)[0].is_inference()
     assert directions.states(lstms, inputs)[1].requires_grad
-
-
-def test_who_walks_back_may_do_so_again() -> None:
-    torch.manual_seed(0)
-    lstms = nn.LSTM(4, 4), nn.LSTM(4, 4)
-    inputs = [torch.randn(5, 2, 4, requires_grad=True) for _ in range(2)]
-    first, second = directions.states(lstms, (inputs[0], inputs[1]))
-    total = first.sum() + second.square().sum()
-    once = torch.autograd.grad(total, inputs, retain_graph=True)
-    for tensor, again in zip(once, torch.autograd.grad(total, inputs), strict=True):
-        assert torch.equal(tensor, again)

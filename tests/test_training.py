@@ -105,14 +105,14 @@ def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> N
     done = train(*arguments, "--out", tmp_path / "whole")
     assert done.returncode == 0, done.stderr
     plan, _, rest = done.stdout.partition("in all about")
-    for stage in ("deep-language-model", "deep-teacher: 3 epochs of .* 2 times", "network: 2 epochs of .* 2 times"):
+    for stage in ("language-model", "deep-teacher: 3 epochs of .* 2 times", "network: 2 epochs of .* 2 times"):
         assert re.search(stage, plan)
     assert "linear-teacher" in rest  # the plan stood first
 
     resume: tuple[str, ...] = ()
     stages = (
         "linear-teacher: right",
-        "deep-language-model: epoch 2/6",
+        "language-model: epoch 2/6",
         "deep-teacher: epoch 1/3",
         "deep-teacher-2: epoch 1/3",
         "network: epoch 1/2",
@@ -141,7 +141,7 @@ def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> N
     assert (tmp_path / "killed" / "figures" / "ladder.png").read_bytes().startswith(b"\x89PNG")
     assert [found["seed"] for found in whole["training"]["spread"]] == [1, 2]
     machines = killed["training"]["machines"]
-    assert list(machines) == ["deep-language-model", "deep-teacher-2", "deep-teacher", "network-2", "network"]
+    assert list(machines) == ["deep-teacher-2", "deep-teacher", "language-model", "network-2", "network"]
     for [machine] in machines.values():
         assert re.fullmatch(r"\d+ CPU threads in (bf16|fp32)", machine)
     card = (tmp_path / "killed" / "README.md").read_text()

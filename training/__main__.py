@@ -97,12 +97,6 @@ def run_command(
 @click.option("--out", type=_PATH, default="models/imdb-bilstm", help="Folder of the bundle.")
 @_columns[0]
 @_columns[1]
-@click.option(
-    "--preset",
-    type=click.Choice(["release", "release-gpu"]),
-    default="release",
-    help="release-gpu: under one teacher more, too wide to train without a GPU.",
-)
 @click.option("--seed", type=int, default=1, help="The seed that ships, to be fixed before anything is measured.")
 @click.option("--siblings", type=click.IntRange(0), default=2, help="More seeds to train and measure, for the spread.")
 @click.option("--sample", type=click.FloatRange(0.001, 1), default=1.0, help="Share of the reviews, for a trial.")
@@ -115,17 +109,15 @@ def release_command(
     out: Path,
     text_column: str,
     label_column: str,
-    preset: str,
     seed: int,
     siblings: int,
     **others: bool | float | str,
 ) -> None:
-    """Archive in, finished bundle out: every stage of a preset, and its spread over seeds."""
+    """Archive in, finished bundle out: every stage of the preset `release`, and its spread over seeds."""
     console = Console()
     source = Source(data or _download(console), text_column, label_column)
     spread = tuple(range(seed + 1, seed + 1 + siblings))
-    sources = ((source, "data"),)
-    options = Options(preset, PRESETS[preset], sources, out, seed=seed, spread=spread, **others)  # type: ignore[arg-type]
+    options = Options("release", PRESETS["release"], ((source, "data"),), out, seed=seed, spread=spread, **others)  # type: ignore[arg-type]
     _tell_command(run(options, console))
 
 

@@ -150,9 +150,7 @@ def _machines(training: Mapping[str, Any]) -> str:
 
 
 def _command(training: Mapping[str, Any]) -> str:
-    if "spread" not in training:
-        return f"run --preset {training['preset']}"
-    return "release" if training["preset"] == "release" else f"release --preset {training['preset']}"
+    return "release" if "spread" in training else f"run --preset {training['preset']}"
 
 
 def _ladder(rungs: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -1,8 +1,7 @@
-"""Two LSTMs that know nothing of each other, side by side: each direction on its own half of a CPU's threads, or on a
-stream of its own of a GPU.
+"""Two LSTMs that know nothing of each other, side by side on a CPU: each direction on its own half of the threads.
 
 A time step of a small network is too little work to share: both threads on one direction after the other take up to
-half as long again as a thread on each. On a GPU a step of the language model takes three quarters of the time.
+half as long again as a thread on each.
 """
 
 from collections.abc import Callable
@@ -16,32 +15,11 @@ from torch import Tensor, nn
 
 def states(lstms: tuple[nn.LSTM, nn.LSTM], inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Each LSTM's states [time, batch, hidden] of its own inputs [time, batch, feature]."""
-    device = inputs[0].device.type
-    if device == "cuda":
-        return _on_two_streams(lstms, inputs)
-    if device != "cpu" or torch.get_num_threads() < 2:
+    if inputs[0].device.type != "cpu" or torch.get_num_threads() < 2:
         return lstms[0](inputs[0])[0], lstms[1](inputs[1])[0]
     parameters = [parameter for lstm in lstms for parameter in lstm.parameters()]
     found: tuple[Tensor, Tensor] = _SideBySide.apply(lstms, *inputs, *parameters)  # type: ignore[no-untyped-call]
     return found
-
-
-def _on_two_streams(lstms: tuple[nn.LSTM, nn.LSTM], inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Autograd walks each direction back on the stream that it came on."""
-    current, second = torch.cuda.current_stream(inputs[0].device), _stream(inputs[0].device)
-    second.wait_stream(current)
-    with torch.cuda.stream(second):
-        found = lstms[1](inputs[1])[0]
-    first = lstms[0](inputs[0])[0]
-    current.wait_stream(second)
-    inputs[1].record_stream(second)  # their memory is in use on the other stream too
-    found.record_stream(current)
-    return first, found
-
-
-@cache
-def _stream(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 class _SideBySide(torch.autograd.Function):
@@ -70,7 +48,7 @@ class _SideBySide(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         def run(part: tuple[Tensor, list[Tensor]], gradient: Tensor) -> tuple[Tensor, ...]:
-            return torch.autograd.grad(*part, gradient, retain_graph=True)  # whoever walks back may do so again
+            return torch.autograd.grad(*part, gradient)
 
         first, second = _both(run, context.parts, gradients)
         return None, first[0], second[0], *first[1:], *second[1:]

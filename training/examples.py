@@ -24,7 +24,7 @@ class Examples:
     token_ids: NDArray[np.int32]  # [total tokens] of the whole corpus
     starts: NDArray[np.int64]  # [example] where each begins in `token_ids`
     ends: NDArray[np.int64]  # [example] and where it has ended
-    targets: NDArray[np.float32]  # [example, label], each row sums to 1; to 0: no label
+    targets: NDArray[np.float32]  # [example, label], each row sums to 1
 
     def __len__(self) -> int:
         return len(self.starts)

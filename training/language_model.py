@@ -12,19 +12,18 @@ from torch import Tensor, nn
 from training.fit import Batch
 from training.model import BiLSTM, locked_dropout, mirror
 
+_SAMPLED = 256
+_DROPOUT = 0.1
+
 
 class LanguageModel(nn.Module):
     """The embedding and the LSTMs of `network`, under heads that predict the next token with the same embedding."""
 
     proposal: Tensor
 
-    def __init__(self, network: BiLSTM, counts: NDArray[np.int64], sampled: int = 256, dropout: float = 0.1) -> None:
-        """`counts` [vocabulary]: how often each token stands in the training text.
-
-        Each prediction is against `sampled` other tokens, from embeddings of which a share of `dropout` is left out.
-        """
+    def __init__(self, network: BiLSTM, counts: NDArray[np.int64]) -> None:
+        """`counts` [vocabulary]: how often each token stands in the training text."""
         super().__init__()
-        self.sampled, self.dropout = sampled, dropout
         self.network = network
         hidden_size, embedding_size = network.forward_lstm.hidden_size, network.embedding.embedding_dim
         self.heads = nn.ModuleList(nn.Linear(hidden_size, embedding_size) for _ in range(2))
@@ -43,9 +42,9 @@ class LanguageModel(nn.Module):
         mirrored = mirror(steps, lengths)
         inputs = network.embedding(by_time)  # [time, batch, embedding]
         if self.training:
-            inputs = locked_dropout(inputs, torch.full_like(lengths, self.dropout, dtype=torch.float32))
+            inputs = locked_dropout(inputs, torch.full_like(lengths, _DROPOUT, dtype=torch.float32))
         sampled = self._sample()
-        bias = self.bias - torch.log(self.proposal * self.sampled)
+        bias = self.bias - torch.log(self.proposal * _SAMPLED)
         followed = (steps + 1 < lengths)[:-1]  # [time - 1, batch]
         losses, right = [], torch.zeros((), dtype=torch.int64, device=token_ids.device)
         orders = (by_time, by_time.gather(0, mirrored))
@@ -61,11 +60,11 @@ class LanguageModel(nn.Module):
         return torch.stack(losses).sum() / max(1, count), right, count
 
     def _sample(self) -> Tensor:
-        """[sampled] token ids; the same ones every time outside of training, so that losses compare."""
+        """[_SAMPLED] token ids; the same ones every time outside of training, so that losses compare."""
         if self.training:
-            return torch.multinomial(self.proposal, self.sampled, replacement=True)
+            return torch.multinomial(self.proposal, _SAMPLED, replacement=True)
         generator = torch.Generator(self.proposal.device).manual_seed(0)
-        return torch.multinomial(self.proposal, self.sampled, replacement=True, generator=generator)
+        return torch.multinomial(self.proposal, _SAMPLED, replacement=True, generator=generator)
 
 
 def _looked_up(values: Tensor, ids: Tensor) -> Tensor:

@@ -84,19 +84,16 @@ class BiLSTM(nn.Module):
 
     def forward(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
         """`token_ids` int [batch, time] padded at the end, `lengths` int [batch] >= 1 -> float32 [batch, label]."""
-        return self.judge(self.embed(token_ids, lengths), token_ids, lengths)
-
-    def judge(self, inputs: Tensor, token_ids: Tensor, lengths: Tensor) -> Tensor:
-        """What `forward` answers to texts whose embeddings are `inputs` [time, batch, embedding]."""
+        long = lengths > self.short_tokens  # [batch]
+        inputs = self._embed(token_ids, long)
         steps = torch.arange(len(inputs), device=inputs.device)[:, None]  # [time, 1]
         real = steps < lengths  # [time, batch]
         states = torch.cat(self.states(inputs, mirror(steps, lengths)), dim=-1).float()  # [time, batch, 2 * hidden]
         logits = self._read(states, real, lengths)  # pooling does not mind that the second half runs backwards
         return logits + self._count(token_ids, lengths) if self.ngram_buckets else logits
 
-    def embed(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
-        """[time, batch, embedding], the LSTM's own layout; in training with words and features dropped out."""
-        long = lengths > self.short_tokens  # [batch]
+    def _embed(self, token_ids: Tensor, long: Tensor) -> Tensor:
+        """[time, batch, embedding], the LSTM's own layout, dropped out; words of the `long` [batch] texts alone."""
         if self.training and self.word_dropout:
             dropped = torch.rand(token_ids.shape, device=token_ids.device) < self.word_dropout
             token_ids = token_ids.masked_fill(dropped & long[:, None], UNKNOWN)
@@ -131,7 +128,7 @@ class BiLSTM(nn.Module):
         highest = states.masked_fill(~real, _MASKED).max(dim=0).values  # [batch, 2 * hidden]
         mean = states.masked_fill(~real, 0.0).sum(dim=0) / lengths[:, None]  # [batch, 2 * hidden]
         pooled = torch.cat([highest, mean], dim=1)  # [batch, 4 * hidden]
-        return self.output(self.head_dropout(pooled)).float()  # type: ignore[no-any-return]
+        return self.output(self.head_dropout(pooled))  # type: ignore[no-any-return]
 
 
 def mirror(steps: Tensor, lengths: Tensor) -> Tensor:

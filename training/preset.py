@@ -1,5 +1,4 @@
-"""The recipes: `release`, the network that ships, on two CPU cores; `release-gpu`, the same under one teacher more;
-`base`, under fewer; `article`, the first."""
+"""The recipes: `release`, the network that ships; `base`, the same with fewer teachers; `article`, the first."""
 
 from dataclasses import dataclass, replace
 
@@ -10,20 +9,14 @@ from training.model import Head
 
 @dataclass(frozen=True)
 class DeepTeacher:
-    """A network too slow to serve, which first learns to predict the next token, then to classify: the latter `count`
-    times, each with a seed of its own."""
+    """A wider network, which first learns to predict the next token, then to classify: the latter `count` times, each
+    with a seed of its own."""
 
-    name: str
     embedding_size: int
     hidden_size: int
     pretraining: Plan
     fine_tuning: Plan
-    count: int = 1
-    sampled: int = 256  # other tokens against which each next one is told
-    reading_dropout: float = 0.1
-    # Above 0: taught by the labels, and by steps of this norm (see `adversarial.py`), not by the linear teacher; then
-    # without n-grams, of which a table would learn the labels by heart.
-    step_norm: float = 0.0
+    count: int
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,7 @@ class Preset:
     ngram_buckets: int = 0  # rows of the table of hashed pairs and triples of tokens; 0: none
     ngram_dropout: float = 0.0
     short_tokens: int = 0  # texts up to here are the LSTM's alone, in the network, not its teachers: see `BiLSTM`
-    deep_teachers: tuple[DeepTeacher, ...] = ()  # beside the linear one
+    deep_teacher: DeepTeacher | None = None  # beside the linear one
     # With deep teachers: reviews shown again beside neutral sentences, and as many of those alone; for each review.
     neutral: float = 0.0
     contrasts: float = 0.0  # made-up English sentences that turn on a negation, for each review, in every epoch
@@ -80,41 +73,26 @@ _BASE = Preset(
     ),
 )
 
-_DEEP = DeepTeacher(
-    name="deep",
-    embedding_size=128,
-    hidden_size=128,
-    pretraining=Plan(epochs=6, batch_size=64, learning_rate=3e-3, one_cycle=True, clip=1.0, keep="last"),
-    fine_tuning=replace(_BASE.plan, epochs=3, learning_rate=2e-3, keep="last"),
-    count=2,
-)
-_WIDE = DeepTeacher(
-    name="wide",
-    embedding_size=256,
-    hidden_size=512,
-    pretraining=Plan(epochs=14, batch_size=128, learning_rate=2e-3, one_cycle=True, clip=1.0, keep="last"),
-    fine_tuning=replace(_BASE.plan, epochs=8, batch_size=128, learning_rate=1e-3, keep="last"),
-    sampled=2048,
-    reading_dropout=0.2,
-    step_norm=5.0,
-)
-_RELEASE = replace(
-    _BASE,
-    ngram_buckets=2**18,
-    ngram_dropout=0.5,
-    max_tokens=800,
-    hidden_size=48,
-    deep_teachers=(_DEEP,),
-    short_tokens=40,
-    neutral=0.3,
-    contrasts=0.6,
-    plan=replace(_BASE.plan, epochs=2, keep="last"),
-)
-
 PRESETS = {
     "base": _BASE,
-    "release": _RELEASE,
-    "release-gpu": replace(_RELEASE, deep_teachers=(_DEEP, _WIDE)),
+    "release": replace(
+        _BASE,
+        ngram_buckets=2**18,
+        ngram_dropout=0.5,
+        max_tokens=800,
+        hidden_size=48,
+        deep_teacher=DeepTeacher(
+            embedding_size=128,
+            hidden_size=128,
+            pretraining=Plan(epochs=6, batch_size=64, learning_rate=3e-3, one_cycle=True, clip=1.0, keep="last"),
+            fine_tuning=replace(_BASE.plan, epochs=3, learning_rate=2e-3, keep="last"),
+            count=2,
+        ),
+        short_tokens=40,
+        neutral=0.3,
+        contrasts=0.6,
+        plan=replace(_BASE.plan, epochs=2, keep="last"),
+    ),
     "article": Preset(
         vocabulary_size=10_000,
         rules="words",

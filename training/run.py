@@ -17,7 +17,7 @@ from training.corpus import Corpus, build
 from training.examples import Examples, with_sentences, with_texts
 from training.fit import State, choose_device, choose_precision
 from training.forecast import Stage, tell
-from training.language_model import predict_next
+from training.language_model import LanguageModel, predict_next
 from training.model import BiLSTM, Head
 from training.options import Options
 from training.preset import Preset
@@ -102,18 +102,16 @@ def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], mod
     rows = corpus.rows(TRAIN, UNLABELLED) if preset.teacher else corpus.rows(TRAIN)
     tokens = int((offsets[rows + 1] - offsets[rows]).sum())
     with_sentences = tokens + len(rows) * preset.sentences * _TOKENS_OF_A_SENTENCE
-    size = (vocabulary_size, labels)
-    stages: list[Stage] = []
-    if len(corpus.rows(UNLABELLED)):
-        given = corpus.rows(TRAIN)
-        # With steps: the labelled reviews, a sentence of each, and as many reviews without labels.
-        of_given = int(2 * (offsets[given + 1] - offsets[given]).sum()) + len(given) * _TOKENS_OF_A_SENTENCE
-        for plan in preset.deep_teachers:
-            deep, (reading, first, *_) = deep_teacher.start(preset, plan, *size), deep_teacher.stages(plan)
-            reader = deep_teacher.reader(deep, plan, np.ones(vocabulary_size, np.int64))
-            stages.append(Stage(reading, reader, plan.pretraining, *size, tokens, objective=predict_next))
-            read = of_given if plan.step_norm else with_sentences
-            stages.append(Stage(first, deep, plan.fine_tuning, *size, read, plan.count, deep_teacher.objective(plan)))
+    stages, size = [], (vocabulary_size, labels)
+    if preset.deep_teacher and len(corpus.rows(UNLABELLED)):
+        deep = deep_teacher.start(preset, vocabulary_size, labels)
+        reader = LanguageModel(deep, np.ones(vocabulary_size, np.int64))
+        stages = [
+            Stage("language-model", reader, preset.deep_teacher.pretraining, *size, tokens, objective=predict_next),
+            Stage(
+                "deep-teacher", deep, preset.deep_teacher.fine_tuning, *size, with_sentences, preset.deep_teacher.count
+            ),
+        ]
     times = 1 + len(options.spread)
     shown = with_sentences
     if stages:  # or there is no neutral text

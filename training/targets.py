@@ -13,7 +13,6 @@ from training.calibration import fit_weights, pool
 from training.corpus import Corpus
 from training.examples import Examples
 from training.fit import predict
-from training.model import BiLSTM
 from training.preset import Preset
 from training.split import TRAIN, UNLABELLED, VALIDATION
 from training.stage import Trainer
@@ -66,27 +65,25 @@ def prepare(
     soft[: len(labelled)] = (linear[: len(labelled)] + given.targets) / 2
     lessons = stretch(both, soft)
     held_linear = _log(linear_validation)[None]  # [1, validation, label]
-    if not (preset.deep_teachers and len(others)):
+    if not (preset.deep_teacher and len(others)):
         return Lessons(lessons, validation, {"linear teacher": _worth(held_linear, truth)})
-    networks: dict[str, BiLSTM] = {}
-    for plan in preset.deep_teachers:
-        networks |= deep_teacher.fit(trainer, preset, plan, vocabulary, given, lessons, validation)
+    networks = deep_teacher.fit(trainer, preset, vocabulary, lessons, validation)
     unlabelled = stretch(others, soft[len(labelled) :])
     held_deep, deep = (
-        np.stack([log_softmax(predict(network, part, trainer.precision), axis=1) for network in networks.values()])
+        np.stack([log_softmax(predict(network, part, trainer.precision), axis=1) for network in networks])
         for part in (validation, unlabelled)
     )  # [deep teacher, review, label]
     held_all = np.concatenate([held_linear, held_deep])
     # The labelled reviews keep their targets: the deep teachers know their labels by heart.
     weights = fit_weights(held_all, truth)
     soft[len(labelled) :] = np.exp(pool(np.concatenate([_log(unlabelled.targets)[None], deep]), weights))
-    names = ["linear teacher", *(stage.replace("-", " ") for stage in networks)]
+    names = ["linear teacher", *(deep_teacher.stage(number + 1).replace("-", " ") for number in range(len(networks)))]
     ladder = {name: _worth(held[None], truth) for name, held in zip(names, held_all, strict=True)}
     ladder["all teachers"] = _worth(held_all, truth)
     told = ", ".join(f"{name} {found['accuracy']:.2%}" for name, found in ladder.items())
     shares = ", ".join(f"{weight:.2f} {name}" for name, weight in zip(names, weights, strict=True))
     trainer.console.print(f"on validation: {told}, pooled by the weights {shares}", highlight=False)
-    first = next(iter(networks.values()))  # where one will do
+    first = networks[0]  # where one will do
     learned, counts = first.embedding.weight.detach().cpu(), lessons.counts(len(vocabulary))
     embedding = reduced(learned, counts, preset.embedding_size)
     left_open = []

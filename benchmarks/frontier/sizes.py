@@ -1,6 +1,6 @@
 """`python -m benchmarks.frontier.sizes --data aclImdb_v1.tar.gz --teachers RUN 32x64 96x64`: networks of other sizes.
 
-Each is the last stage of a release with another hidden and embedding size, under the teachers of one run:
+Each is the last stage of the preset `release` with another hidden and embedding size, under the teachers of one run:
 RUN is the folder that an unfinished `python -m training release` keeps beside its bundle. Only validation is read.
 """
 
@@ -19,6 +19,11 @@ from training.preset import PRESETS
 from training.reviews import DataError, Source
 from training.run import run
 
+RELEASE = PRESETS["release"]
+assert RELEASE.deep_teacher is not None
+STAGES = ("language-model", *(deep_teacher.stage(number + 1) for number in range(RELEASE.deep_teacher.count)))
+TEACHERS = (checkpoint.SOFT_LABELS, *(f"{stage}.checkpoint" for stage in STAGES))
+
 
 def size(text: str) -> tuple[int, int]:
     """Hidden and embedding size. Raises BadParameter."""
@@ -30,24 +35,14 @@ def size(text: str) -> tuple[int, int]:
 
 def train(data: Path, teachers: Path, hidden: int, embedding: int, epochs: int, folder: Path) -> None:
     """Leaves the bundle in `folder`. Raises DataError, RunError, ParityError, BundleError; ClickException."""
-    if not (teachers / checkpoint.OPTIONS).exists():
-        raise click.ClickException(
-            f"{teachers}: expected the folder of an unfinished run, found no {checkpoint.OPTIONS}"
-        )
-    of_run = json.loads((teachers / checkpoint.OPTIONS).read_text())
-    release = PRESETS[of_run["preset"]]
-    stages = [stage for plan in release.deep_teachers for stage in deep_teacher.stages(plan)]
-    needed = (checkpoint.SOFT_LABELS, *(f"{stage}.checkpoint" for stage in stages))
-    if missing := [file for file in needed if not (teachers / file).exists()]:
+    if missing := [name for name in TEACHERS if not (teachers / name).exists()]:
         raise click.ClickException(f"{teachers}: expected the teachers of a run, found no {', '.join(missing)}")
     sizes = {"hidden_size": hidden, "embedding_size": embedding}
-    preset = replace(release, **sizes, plan=replace(release.plan, epochs=epochs))  # type: ignore[arg-type]
-    options = Options(
-        of_run["preset"], preset, ((Source(data), "data"),), folder, seed=of_run["seed"], skip_test=True, resume=True
-    )
+    preset = replace(RELEASE, **sizes, plan=replace(RELEASE.plan, epochs=epochs))  # type: ignore[arg-type]
+    options = Options("release", preset, ((Source(data), "data"),), folder, skip_test=True, resume=True)
     options.folder.mkdir(parents=True, exist_ok=True)
-    for file in needed:
-        shutil.copy(teachers / file, options.folder / file)
+    for name in TEACHERS:
+        shutil.copy(teachers / name, options.folder / name)
     (options.folder / checkpoint.OPTIONS).write_text(json.dumps(options.fingerprint(), indent=1))
     run(options, Console())
 
