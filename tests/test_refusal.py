@@ -1,5 +1,6 @@
 """429 over real sockets, before uvicorn makes a request of it: the same answer as the edge's, whatever surrounds it."""
 
+import asyncio
 import contextlib
 import json
 import re
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,7 +19,9 @@ from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from service.batcher import Overloaded
 from service.classifier import Classifier
+from service.middleware import _REST_SECONDS, Edge
 from tests.server import Held, make_app, serving
 from tests.test_faults import service
 
@@ -138,6 +142,30 @@ def full(tiny_classifier: Classifier) -> Iterator[Full]:
         found.asked.clear()
         found.lines.clear()
         yield found
+
+
+async def test_the_loop_rests_once_a_turn_in_which_it_refused(
+    tiny_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge, rests = make_app(tiny_classifier).middleware_stack, list[float]()
+    assert isinstance(edge, Edge)
+    monkeypatch.setattr("service.middleware.time", SimpleNamespace(sleep=rests.append))
+    headers = [(b"content-length", b"30")]
+    assert edge.refuse("/predict", headers, {}) is None
+    await asyncio.sleep(0)
+    assert rests == []
+
+    def full(body_bytes: int, seconds_left: float) -> None:
+        raise Overloaded("no room", 1.0)
+
+    monkeypatch.setattr(edge, "_shed", full)
+    for turns in (1, 2):
+        for _ in range(3):
+            answer = edge.refuse("/predict", headers, {})
+            assert answer is not None
+            assert answer.status_code == 429
+        await asyncio.sleep(0)
+        assert rests == [_REST_SECONDS] * turns
 
 
 def test_the_answer_is_the_edges_own(full: Full) -> None:
