@@ -11,12 +11,16 @@ from typing import Any, TextIO
 import structlog
 from pydantic_core import to_json
 
-_joined: TextIO | None = None  # where `told` writes many lines as one
+
+def _to_json(line: Any, **options: Any) -> str:
+    return to_json(line, fallback=repr).decode()
+
+
+_JSON = structlog.processors.JSONRenderer(serializer=_to_json)
 
 
 def configure(log_format: str, log_level: str) -> None:
     """Sets up logging for the process: `log_format` is "auto", "json" or "console"."""
-    global _joined
     console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
     shared: list[Any] = [
         structlog.processors.add_log_level,
@@ -24,7 +28,7 @@ def configure(log_format: str, log_level: str) -> None:
     ]
     last: list[Any] = [
         structlog.processors.ExceptionRenderer(_places),
-        structlog.processors.JSONRenderer(serializer=_to_json),
+        _JSON,
     ]
     if console:
         last = [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=_print_places)]
@@ -36,7 +40,6 @@ def configure(log_format: str, log_level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(log_level),
         cache_logger_on_first_use=True,
     )
-    _joined = None if console else sys.stdout
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
         "foreign_pre_chain": [structlog.stdlib.ExtraAdder(), *shared],
@@ -58,14 +61,14 @@ def configure(log_format: str, log_level: str) -> None:
 def told(event: str, lines: Iterable[dict[str, Any]]) -> None:
     """As many lines of level info, of one time and as `structlog` would write them, in a third of its time."""
     log = structlog.get_logger("ovation")
-    if _joined is None or not log.is_enabled_for(logging.INFO):
+    if structlog.get_config()["processors"][-1] is not _JSON or not log.is_enabled_for(logging.INFO):
         for line in lines:
             log.info(event, **line)
         return
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     same = {"event": event, "level": "info", "timestamp": now}
-    _joined.write("".join([f"{_to_json(line | same)}\n" for line in lines]))
-    _joined.flush()
+    sys.stdout.write("".join([f"{_to_json(line | same)}\n" for line in lines]))
+    sys.stdout.flush()
 
 
 # Of a traceback never the local variables, nor what the exception says: both may hold the texts of users. onnxruntime
@@ -87,10 +90,6 @@ def _places(exc_info: structlog.typing.ExcInfo) -> list[dict[str, Any]]:
 def _print_places(file: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
     kind, error, places = exc_info
     file.write("\n" + "".join(traceback.format_tb(places)) + kind.__name__ + (f": {error}" if _says(kind) else ""))
-
-
-def _to_json(line: Any, **options: Any) -> str:
-    return to_json(line, fallback=repr).decode()
 
 
 def _drop_noise(logger: object, name: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:

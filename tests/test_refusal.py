@@ -144,6 +144,7 @@ def full(tiny_classifier: Classifier) -> Iterator[Full]:
         yield found
 
 
+@pytest.mark.anyio
 async def test_the_loop_rests_once_a_turn_in_which_it_refused(
     tiny_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
