@@ -16,6 +16,8 @@ def _to_json(line: Any, **options: Any) -> str:
     return to_json(line, fallback=repr).decode()
 
 
+_LINES_A_WRITE = 8  # a request's line has some 300 bytes, and 460 with the longest id
+
 _JSON = structlog.processors.JSONRenderer(serializer=_to_json)
 
 
@@ -67,8 +69,11 @@ def told(event: str, lines: Iterable[dict[str, Any]]) -> None:
         return
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     same = {"event": event, "level": "info", "timestamp": now}
-    sys.stdout.write("".join([f"{_to_json(line | same)}\n" for line in lines]))
-    sys.stdout.flush()
+    texts = [f"{_to_json(line | same)}\n" for line in lines]
+    # Workers share one pipe, in which a write of up to PIPE_BUF (4,096) bytes stays whole, and a longer one may not.
+    for at in range(0, len(texts), _LINES_A_WRITE):
+        sys.stdout.write("".join(texts[at : at + _LINES_A_WRITE]))
+        sys.stdout.flush()
 
 
 # Of a traceback never the local variables, nor what the exception says: both may hold the texts of users. onnxruntime

@@ -144,7 +144,7 @@ def _machines(training: Mapping[str, Any]) -> str:
     made: dict[str, list[str]] = {}
     for stage, machines in training["machines"].items():
         made.setdefault(", then ".join(machines), []).append(f"`{stage}`")
-    shipped = ", then ".join(training["machines"]["network"])
+    shipped = ", then ".join(training["machines"].get("network", [])) or "a machine not noted"
     others = "".join(f", {', '.join(stages)} on {machine}" for machine, stages in made.items() if machine != shipped)
     return f"{shipped}{others}"
 

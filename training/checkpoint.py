@@ -68,13 +68,13 @@ def restore(options: Options, stage: str, state: State) -> list[str]:
         return []
     kept = _load(path)
     state.restore(kept["state"])
-    return list(kept["machines"])
+    return list(kept.get("machines", []))
 
 
 def machines(options: Options) -> dict[str, list[str]]:
     """What each stage was made on, by its name."""
     paths = sorted(options.folder.glob(_STAGES))
-    return {path.stem: list(_load(path)["machines"]) for path in paths}
+    return {path.stem: list(_load(path).get("machines", [])) for path in paths}
 
 
 def spent_seconds(options: Options) -> float:

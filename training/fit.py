@@ -110,8 +110,7 @@ class State:
         )
         self.history = [Epoch(**line) for line in snapshot["history"]]
         torch.set_rng_state(snapshot["generator"])
-        if snapshot["cuda_generators"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(snapshot["cuda_generators"])
+        torch.cuda.set_rng_state_all(snapshot["cuda_generators"][: torch.cuda.device_count()])
 
     def weights(self) -> dict[str, Tensor]:
         """The weights to evaluate and to ship at this moment."""
