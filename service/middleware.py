@@ -183,7 +183,7 @@ class Edge:
             self._metrics.observe_requests(route, status, each)
         self._metrics.observe_answers(judged)
         self._metrics.count_batches()
-        logs.told("request", lines)
+        logs.info_all("request", lines)
 
     def _end(self, scope: Scope, status: int, began: float) -> None:
         """Has a request counted and logged before long."""

@@ -244,11 +244,6 @@ def learning_rate(plan: Plan, step: int, steps: int) -> float:
     return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-def choose_device(wanted: str) -> torch.device:
-    """`wanted` is "cpu", or "auto": CUDA where there is one."""
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
-
-
 def choose_precision(device: torch.device) -> Precision:
     """bf16 where a step of an LSTM in it works (on CPUs oneDNN wants AVX-512), else fp32."""
     if device.type == "cpu" and "AVX512" not in torch.backends.cpu.get_cpu_capability():

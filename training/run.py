@@ -15,7 +15,7 @@ from service.tokenizer import Tokenizer
 from training import checkpoint, contrasts, deep_teacher, export, neutral, publish, targets
 from training.corpus import Corpus, build
 from training.examples import Examples, with_sentences, with_texts
-from training.fit import State, choose_device, choose_precision
+from training.fit import State, choose_precision
 from training.forecast import Stage, tell
 from training.language_model import LanguageModel, predict_next
 from training.model import BiLSTM, Head
@@ -36,7 +36,7 @@ def run(options: Options, console: Console) -> Path:
     """Trains, exports, proves, measures and writes a bundle. Raises RunError, DataError, ParityError, BundleError."""
     started, revision = time.monotonic(), publish.source_revision()
     checkpoint.open_folder(options)
-    device = choose_device(options.device)
+    device = torch.device("cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu")
     trainer = Trainer(options, console, device, choose_precision(device), started - checkpoint.spent_seconds(options))
     base = bundle.read(options.warm_start) if options.warm_start else None
 
