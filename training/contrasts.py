@@ -9,11 +9,16 @@ None of their words or frames stands in the negation probe (see `training/negati
 import csv
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import islice
 from typing import NamedTuple
+
+import numpy as np
+
+from service.tokenizer import Tokenizer
+from training.examples import Examples, with_texts
 
 _CHOICE, _SENSES = re.compile(r"\[([^\[\]]*)\]"), re.compile(r"<([^|>]*)\|([^>]*)>")
 _SLOT = re.compile(r"\{(-?)(\w+)\}")
@@ -29,6 +34,8 @@ _LONG_FORM = re.compile(
     r"\b(?:(?:is|was|were|did|does|do|has|have|had|could|would|can|will) not\b(?! only)|cannot\b|it is\b(?=\s))"
 )
 _SENTENCE_START = re.compile(r"(?:^|[.?!] )[a-z]")
+# What a made-up sentence teaches of its own label, but not to shout it.
+_PLAIN = 0.95
 _VOWEL = re.compile(r"\b([Aa]) (?=[aeioué](?!ne\b|nique|seful|ni[tv]))")
 
 
@@ -62,6 +69,28 @@ def lessons() -> Lessons:
     for row in _rows("words.tsv"):
         words.setdefault((row["kind"], row["polarity"] == "positive"), []).append(row["forms"].split("/"))
     return Lessons(frames, words, {row["kind"]: row["forms"].split("|") for row in _rows("fillers.tsv")})
+
+
+def fit(label_names: Sequence[str]) -> bool:
+    """Whether the lessons are about these labels."""
+    return set(label_names) == {"negative", "positive"}
+
+
+def with_contrasts(
+    examples: Examples, tokenizer: Tokenizer, label_names: Sequence[str], count: int, seed: int, epoch: int
+) -> Examples:
+    """`examples` and `count` made-up sentences; every epoch draws others, and as many."""
+    drawn = draw(seed, epoch, count)
+    texts = [tokenizer.encode(text).token_ids for text, _ in drawn]
+    owned = [label_names.index("positive" if positive else "negative") for _, positive in drawn]
+    return with_texts(examples, texts, np.where(np.eye(2)[owned], _PLAIN, 1 - _PLAIN).astype(np.float32))
+
+
+def alone(tokenizer: Tokenizer, label_names: Sequence[str], count: int, seed: int, epoch: int) -> Examples:
+    """`count` made-up sentences, others than those beside the reviews of any epoch."""
+    none = np.zeros(0, np.int64)
+    nothing = Examples(none.astype(np.int32), none, none, np.zeros((0, len(label_names)), np.float32))
+    return with_contrasts(nothing, tokenizer, label_names, count, seed, -1 - epoch)
 
 
 def draw(seed: int, epoch: int, count: int) -> list[tuple[str, bool]]:
