@@ -4,7 +4,7 @@ Equations of Hochreiter and Schmidhuber (1997) with the forget gate of Gers, Sch
 gate order and parameter layout of ONNX's LSTM operator: i, o, f, c stacked in `weights`, `recurrence` and `bias`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,7 @@ class Network:
     ngrams: Array | None = None  # [bucket, label] weights of hashed pairs and triples of tokens, where there are any
     ngram_scale: float = 1.0  # what each of them is multiplied by, beside what the text's length makes of it
     short_tokens: int = 0  # up to here n-grams do not count; from twice as many on they count in full
+    short: "Network | None" = None  # who reads short texts, where there is one; it has no n-grams, and the same bias
 
 
 def sigmoid(x: Array) -> Array:
@@ -73,7 +74,9 @@ def run(inputs: Array, direction: Direction, reverse: bool = False) -> Trace:
 
 
 def traces(token_ids: NDArray[np.int32], network: Network) -> tuple[Trace, Trace]:
-    """Both directions over one text's `token_ids` [time]."""
+    """Both directions over one text's `token_ids` [time], of the reader who has most to say of it."""
+    if network.short and long_share(len(token_ids), network.short_tokens) < 0.5:
+        network = network.short
     inputs = network.embedding[token_ids]  # [time, embedding]
     return run(inputs, network.forward), run(inputs, network.backward, reverse=True)
 
@@ -89,8 +92,26 @@ def ngram_buckets(token_ids: NDArray[np.int32], buckets: int) -> list[NDArray[np
     return [pairs % buckets, triples % buckets]
 
 
+def long_share(tokens: int, short_tokens: int) -> float:
+    """How much the long reader, and n-grams, count in a text of `tokens`, from 0 to 1; the rest is the short reader's.
+
+    They come in over as many tokens as are short; where none are short, they count in full at every length.
+    """
+    return min(max((tokens - short_tokens) / max(1, short_tokens), 0.0), 1.0)
+
+
 def logits(token_ids: NDArray[np.int32], network: Network) -> tuple[Array, Array | None]:
     """One text's logits [label] and evidence [time, label]; None where the head gives no evidence."""
+    if network.short:
+        share = long_share(len(token_ids), network.short_tokens)
+        found, evidence = logits(token_ids, replace(network, short=None))
+        heard = token_ids[: 2 * network.short_tokens]  # of a longer text it has nothing to say
+        answer, its_evidence = logits(heard, network.short)
+        assert evidence is not None
+        assert its_evidence is not None  # both pool
+        evidence *= share
+        evidence[: len(heard)] += (1 - share) * its_evidence
+        return share * found + (1 - share) * answer, evidence
     forward, backward = traces(token_ids, network)
     head = network.head
     if "hidden_kernel" in head:  # the last states through a hidden layer
@@ -102,9 +123,7 @@ def logits(token_ids: NDArray[np.int32], network: Network) -> tuple[Array, Array
     shares = np.concatenate([np.where(won, states, 0), states / len(states)], axis=1)  # [time, 4 * hidden]
     evidence = shares @ head["kernel"]  # [time, label]
     if network.ngrams is not None:
-        scale = network.ngram_scale / np.sqrt(len(states))
-        # They come in over as many tokens as are short; of 0 they count in full at every length.
-        scale *= np.clip((len(states) - network.short_tokens) / max(1, network.short_tokens), 0, 1)
+        scale = network.ngram_scale / np.sqrt(len(states)) * long_share(len(states), network.short_tokens)
         for size, buckets in zip((2, 3), ngram_buckets(token_ids, len(network.ngrams)), strict=True):
             for at, weights in enumerate(network.ngrams[buckets] * (scale / size)):
                 evidence[at : at + size] += weights  # each token of an n-gram bears an equal share

@@ -1,6 +1,7 @@
 """Weights -> ONNX graph, and the proof that three implementations agree: torch, onnxruntime, plain NumPy."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,10 @@ class ParityError(Exception):
 
 
 def arrays(model: BiLSTM, temperature: float = 1.0) -> Network:
-    """The network's weights in ONNX's layout, `temperature` folded into the last layer (Guo et al. 2017)."""
+    """The network's weights in ONNX's layout, `temperature` folded into the last layer (Guo et al. 2017).
+
+    The short reader's embeddings are float16, half as large: they stay as a teacher gave them, rounded to that.
+    """
     weights = {name: tensor.detach().float().cpu().numpy() for name, tensor in model.state_dict().items()}
     kernel, bias = weights["output.weight"].T / temperature, weights["output.bias"] / temperature
     head: dict[str, Array] = {}
@@ -36,6 +40,7 @@ def arrays(model: BiLSTM, temperature: float = 1.0) -> Network:
             kernel, bias = np.hstack([np.zeros_like(kernel), kernel]), np.concatenate([[0.0], bias])
     head |= {"kernel": kernel, "bias": bias}
     # A float16 weight is wrong by 1 in 2048 at most: nothing beside what a bucket's n-grams have in common.
+    short = arrays(model.short, temperature) if model.short is not None else None
     ngrams = weights["ngrams.weight"].astype(np.float16) if model.ngram_buckets else None
     return Network(
         weights["embedding.weight"],
@@ -45,6 +50,7 @@ def arrays(model: BiLSTM, temperature: float = 1.0) -> Network:
         ngrams,
         1 / temperature,
         model.short_tokens,
+        replace(short, embedding=short.embedding.astype(np.float16)) if short else None,
     )
 
 
@@ -63,7 +69,10 @@ def _reorder(stacked: Array, order: Sequence[int] = (0, 3, 1, 2)) -> Array:
 
 
 def load_arrays(model: BiLSTM, network: Network, with_output: bool = True) -> None:
-    """The reverse of `arrays`, for a warm start; without `with_output` the last layer stays as it is."""
+    """The reverse of `arrays`, for a warm start; without `with_output` the last layer stays as it is.
+
+    The short reader stays behind: it would answer as before whatever the new texts say.
+    """
     state = {"embedding.weight": network.embedding}
     for layer, direction in (("forward_lstm", network.forward), ("backward_lstm", network.backward)):
         back = (0, 2, 3, 1)
@@ -86,38 +95,23 @@ def load_arrays(model: BiLSTM, network: Network, with_output: bool = True) -> No
 
 def graph(network: Network) -> bytes:
     """The ONNX model: token_ids int32 [batch, time], lengths int32 [batch] -> logits, evidence (design: README)."""
-    hidden_size = network.forward.recurrence.shape[1]
-    directions = (network.forward, network.backward)
-    constants: dict[str, NDArray[Any]] = {
-        "embedding": network.embedding,
-        "W": np.stack([d.weights for d in directions]),  # [2, 4 * hidden, embedding]
-        "R": np.stack([d.recurrence for d in directions]),  # [2, 4 * hidden, hidden]
-        "B": np.stack([np.concatenate([d.bias, np.zeros_like(d.bias)]) for d in directions]),  # [2, 8 * hidden]
-        **network.head,
-    }
-    nodes = [
-        helper.make_node("Transpose", ["token_ids"], ["ids"], perm=[1, 0]),  # [time, batch]
-        helper.make_node("Gather", ["embedding", "ids"], ["inputs"]),  # [time, batch, embedding]
-        helper.make_node(
-            "LSTM",
-            ["inputs", "W", "R", "B", "lengths"],
-            ["states", "last"],  # [time, 2, batch, hidden], [2, batch, hidden]
-            hidden_size=hidden_size,
-            direction="bidirectional",
-        ),
-    ]
+    constants = _reader_constants(network, "") | network.head
+    nodes = [helper.make_node("Transpose", ["token_ids"], ["ids"], perm=[1, 0])]  # [time, batch]
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "label"])]
     if "hidden_kernel" in network.head:
-        nodes += _last_nodes(constants, hidden_size)
+        nodes += [*_lstm_nodes(network, ""), *_last_nodes(constants, network.forward.recurrence.shape[1])]
     else:
+        nodes += _pooled_nodes(constants, network, "")
+        found = "own"
+        if network.short_tokens:
+            nodes += _long_share_nodes(constants, network.short_tokens)
         if network.ngrams is not None:
-            constants |= {
-                "ngrams": network.ngrams,
-                "ngram_scale": np.array(network.ngram_scale, np.float32),
-                "short_tokens": np.array(network.short_tokens, np.float32),
-                "ramp_tokens": np.array(max(1, network.short_tokens), np.float32),  # 0: in full at every length
-            }
-        nodes += _pooled_nodes(constants, hidden_size, network.ngrams is not None)
+            nodes += _ngram_nodes(constants, network)
+            found = "long"
+        if network.short:
+            nodes += _short_nodes(constants, network, found)
+            found = "all"
+        nodes += [helper.make_node("Identity", [f"{found}_{output}"], [output]) for output in ("logits", "evidence")]
         outputs.append(helper.make_tensor_value_info("evidence", TensorProto.FLOAT, ["batch", "time", "label"]))
     inputs = [
         helper.make_tensor_value_info("token_ids", TensorProto.INT32, ["batch", "time"]),
@@ -128,6 +122,36 @@ def graph(network: Network) -> bytes:
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()  # type: ignore[no-any-return]
+
+
+def _reader_constants(network: Network, prefix: str) -> dict[str, NDArray[Any]]:
+    """What a reader reads with; `prefix` goes before every name that is the short reader's."""
+    directions = (network.forward, network.backward)
+    return {
+        f"{prefix}embedding": network.embedding,
+        f"{prefix}W": np.stack([d.weights for d in directions]),  # [2, 4 * hidden, embedding]
+        f"{prefix}R": np.stack([d.recurrence for d in directions]),  # [2, 4 * hidden, hidden]
+        f"{prefix}B": np.stack(
+            [np.concatenate([d.bias, np.zeros_like(d.bias)]) for d in directions]
+        ),  # [2, 8 * hidden]
+    }
+
+
+def _lstm_nodes(network: Network, prefix: str) -> list[onnx.NodeProto]:
+    half = network.embedding.dtype == np.float16
+    return [
+        helper.make_node(
+            "Gather", [f"{prefix}embedding", f"{prefix}ids"], [f"{prefix}stored" if half else f"{prefix}inputs"]
+        ),  # [time, batch, embedding]
+        *([helper.make_node("Cast", [f"{prefix}stored"], [f"{prefix}inputs"], to=TensorProto.FLOAT)] if half else []),
+        helper.make_node(
+            "LSTM",
+            [f"{prefix}{name}" for name in ("inputs", "W", "R", "B", "lengths")],
+            [f"{prefix}states", f"{prefix}last"],  # [time, 2, batch, hidden], [2, batch, hidden]
+            hidden_size=network.forward.recurrence.shape[1],
+            direction="bidirectional",
+        ),
+    ]
 
 
 def _last_nodes(constants: dict[str, NDArray[Any]], hidden_size: int) -> list[onnx.NodeProto]:
@@ -141,9 +165,13 @@ def _last_nodes(constants: dict[str, NDArray[Any]], hidden_size: int) -> list[on
     ]
 
 
-def _pooled_nodes(constants: dict[str, NDArray[Any]], hidden_size: int, ngrams: bool) -> list[onnx.NodeProto]:
-    """Pooling in the LSTM's own layout: reduced over axis 0, one text's answer is bit-identical in any batch."""
-    constants |= {
+def _pooled_nodes(constants: dict[str, NDArray[Any]], network: Network, prefix: str) -> list[onnx.NodeProto]:
+    """A reader's `own_logits` and `own_evidence`, from its `ids` [time, batch] and `lengths` [batch].
+
+    Pooling in the LSTM's own layout: reduced over axis 0, one text's answer is bit-identical in any batch.
+    """
+    hidden_size = network.forward.recurrence.shape[1]
+    shared = {
         "zero": np.array(0),
         "one": np.array(1),
         "time_axis": np.array([0]),
@@ -151,51 +179,120 @@ def _pooled_nodes(constants: dict[str, NDArray[Any]], hidden_size: int, ngrams: 
         "of_text": np.array([1, 1, -1, 1]),
         "masked": np.array(-2.0, np.float32),
         "nothing": np.array(0.0, np.float32),
-        "flat": np.array([0, 4 * hidden_size]),
-        "flat_steps": np.array([0, 0, 4 * hidden_size]),
+        "bias": network.head["bias"],
     }
+    constants |= shared
+    constants |= {
+        f"{prefix}kernel": network.head["kernel"],
+        f"{prefix}flat": np.array([0, 4 * hidden_size]),
+        f"{prefix}flat_steps": np.array([0, 0, 4 * hidden_size]),
+    }
+
+    def node(kind: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto:
+        names = [name if name in shared else prefix + name for name in inputs.split()]
+        return helper.make_node(kind, names, [prefix + output], **attributes)
+
     pooling = [
-        helper.make_node("Shape", ["token_ids"], ["time_shape"], start=1, end=2),  # [1]
-        helper.make_node("Squeeze", ["time_shape"], ["time"]),
-        helper.make_node("Range", ["zero", "time", "one"], ["range"]),
-        helper.make_node("Unsqueeze", ["range", "last_three"], ["steps"]),  # [time, 1, 1, 1]
-        helper.make_node("Cast", ["lengths"], ["lengths_int64"], to=TensorProto.INT64),
-        helper.make_node("Reshape", ["lengths_int64", "of_text"], ["lengths_by_text"]),  # [1, 1, batch, 1]
-        helper.make_node("Less", ["steps", "lengths_by_text"], ["real"]),  # [time, 1, batch, 1]
-        helper.make_node("Where", ["real", "states", "masked"], ["states_to_win"]),
-        helper.make_node("Where", ["real", "states", "nothing"], ["states_to_sum"]),
-        helper.make_node("ReduceMax", ["states_to_win", "time_axis"], ["highest"], keepdims=1),
-        helper.make_node("ReduceSum", ["states_to_sum", "time_axis"], ["sum"], keepdims=1),
-        helper.make_node("Cast", ["lengths_by_text"], ["divisor"], to=TensorProto.FLOAT),
-        helper.make_node("Div", ["sum", "divisor"], ["mean"]),  # [1, 2, batch, hidden]
-        helper.make_node("Concat", ["highest", "mean"], ["pooled"], axis=1),  # [1, 4, batch, hidden]
-        helper.make_node("Squeeze", ["pooled", "time_axis"], ["pooled_once"]),
-        helper.make_node("Transpose", ["pooled_once"], ["pooled_by_text"], perm=[1, 0, 2]),  # [batch, 4, hidden]
-        helper.make_node("Reshape", ["pooled_by_text", "flat"], ["features"]),  # [batch, 4 * hidden]
-        helper.make_node("Gemm", ["features", "kernel", "bias"], ["own_logits" if ngrams else "logits"]),
+        node("Shape", "ids", "time_shape", start=0, end=1),  # [1]
+        node("Squeeze", "time_shape", "time"),
+        node("Range", "zero time one", "range"),
+        node("Unsqueeze", "range last_three", "steps"),  # [time, 1, 1, 1]
+        node("Cast", "lengths", "lengths_int64", to=TensorProto.INT64),
+        node("Reshape", "lengths_int64 of_text", "lengths_by_text"),  # [1, 1, batch, 1]
+        node("Less", "steps lengths_by_text", "real"),  # [time, 1, batch, 1]
+        node("Where", "real states masked", "states_to_win"),
+        node("Where", "real states nothing", "states_to_sum"),
+        node("ReduceMax", "states_to_win time_axis", "highest", keepdims=1),
+        node("ReduceSum", "states_to_sum time_axis", "sum", keepdims=1),
+        node("Cast", "lengths_by_text", "divisor", to=TensorProto.FLOAT),
+        node("Div", "sum divisor", "mean"),  # [1, 2, batch, hidden]
+        node("Concat", "highest mean", "pooled", axis=1),  # [1, 4, batch, hidden]
+        node("Squeeze", "pooled time_axis", "pooled_once"),
+        node("Transpose", "pooled_once", "pooled_by_text", perm=[1, 0, 2]),  # [batch, 4, hidden]
+        node("Reshape", "pooled_by_text flat", "features"),  # [batch, 4 * hidden]
+        node("Gemm", "features kernel bias", "own_logits"),
     ]
     evidence = [
-        helper.make_node("ArgMax", ["states_to_win"], ["winner"], axis=0, keepdims=1),  # the first of equals
-        helper.make_node("Equal", ["steps", "winner"], ["won"]),  # [time, 2, batch, hidden]
-        helper.make_node("Where", ["won", "states", "nothing"], ["highest_shares"]),
-        helper.make_node("Div", ["states_to_sum", "divisor"], ["mean_shares"]),
-        helper.make_node("Concat", ["highest_shares", "mean_shares"], ["shares"], axis=1),  # [time, 4, batch, hidden]
-        helper.make_node("Transpose", ["shares"], ["shares_by_text"], perm=[2, 0, 1, 3]),  # [batch, time, 4, hidden]
-        helper.make_node("Reshape", ["shares_by_text", "flat_steps"], ["step_features"]),  # [batch, time, 4 * hidden]
-        helper.make_node("MatMul", ["step_features", "kernel"], ["own_evidence" if ngrams else "evidence"]),
+        node("ArgMax", "states_to_win", "winner", axis=0, keepdims=1),  # the first of equals
+        node("Equal", "steps winner", "won"),  # [time, 2, batch, hidden]
+        node("Where", "won states nothing", "highest_shares"),
+        node("Div", "states_to_sum divisor", "mean_shares"),
+        node("Concat", "highest_shares mean_shares", "shares", axis=1),  # [time, 4, batch, hidden]
+        node("Transpose", "shares", "shares_by_text", perm=[2, 0, 1, 3]),  # [batch, time, 4, hidden]
+        node("Reshape", "shares_by_text flat_steps", "step_features"),  # [batch, time, 4 * hidden]
+        node("MatMul", "step_features kernel", "own_evidence"),
     ]
-    return pooling + evidence + (_ngram_nodes(constants) if ngrams else [])
+    return [*_lstm_nodes(network, prefix), *pooling, *evidence]
 
 
-def _ngram_nodes(constants: dict[str, NDArray[Any]]) -> list[onnx.NodeProto]:
+def _long_share_nodes(constants: dict[str, NDArray[Any]], short_tokens: int) -> list[onnx.NodeProto]:
+    """`service.cell.long_share`, [batch, 1]."""
+    constants |= {
+        "short_tokens": np.array(short_tokens, np.float32),
+        "in_full": np.array(1.0, np.float32),
+        "label_axis": np.array([1]),
+    }
+    return [
+        helper.make_node("Unsqueeze", ["lengths", "label_axis"], ["lengths_of_texts"]),  # [batch, 1]
+        helper.make_node("Cast", ["lengths_of_texts"], ["tokens"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["tokens", "short_tokens"], ["tokens_above"]),
+        helper.make_node("Div", ["tokens_above", "short_tokens"], ["ramp"]),
+        helper.make_node("Clip", ["ramp", "nothing", "in_full"], ["long_share"]),
+    ]
+
+
+def _short_nodes(constants: dict[str, NDArray[Any]], network: Network, found: str) -> list[onnx.NodeProto]:
+    """The short reader, and what both say together; `found` is what the long one's outputs are named by.
+
+    It reads no more than may count; in a batch without a short text a single token, for nothing.
+    """
+    assert network.short
+    constants |= _reader_constants(network.short, "short_")
+    constants |= {
+        "heard": np.array([2 * network.short_tokens]),
+        "one_token": np.array([1]),
+        "before": np.array([0, 0, 0, 0]),
+    }
+    reading = [
+        helper.make_node("ReduceMin", ["lengths_int64"], ["shortest"], keepdims=0),
+        helper.make_node("Less", ["shortest", "heard"], ["any_short"]),
+        helper.make_node("Where", ["any_short", "heard", "one_token"], ["short_end"]),
+        helper.make_node("Slice", ["ids", "time_axis", "short_end", "time_axis"], ["short_ids"]),
+        helper.make_node("Shape", ["short_ids"], ["most"], start=0, end=1),
+        helper.make_node("Cast", ["most"], ["most_int32"], to=TensorProto.INT32),
+        helper.make_node("Min", ["lengths", "most_int32"], ["short_lengths"]),
+    ]
+    logits = [
+        helper.make_node("Sub", ["in_full", "long_share"], ["short_share"]),
+        helper.make_node("Mul", [f"{found}_logits", "long_share"], ["long_part"]),
+        helper.make_node("Mul", ["short_own_logits", "short_share"], ["short_part"]),
+        helper.make_node("Add", ["long_part", "short_part"], ["all_logits"]),
+    ]
+    evidence = [
+        helper.make_node("Unsqueeze", ["long_share", "label_axis"], ["long_share_of_steps"]),  # [batch, 1, 1]
+        helper.make_node("Unsqueeze", ["short_share", "label_axis"], ["short_share_of_steps"]),
+        helper.make_node("Mul", [f"{found}_evidence", "long_share_of_steps"], ["long_shares"]),
+        helper.make_node("Mul", ["short_own_evidence", "short_share_of_steps"], ["heard_shares"]),
+        helper.make_node("Sub", ["time_shape", "most"], ["unheard"]),
+        helper.make_node("Concat", ["before", "unheard", "time_axis"], ["padding"], axis=0),  # of steps, at their end
+        helper.make_node("Pad", ["heard_shares", "padding"], ["heard_shares_of_all"]),  # [batch, time, label]
+        helper.make_node("Add", ["long_shares", "heard_shares_of_all"], ["all_evidence"]),
+    ]
+    return [*reading, *_pooled_nodes(constants, network.short, "short_"), *logits, *evidence]
+
+
+def _ngram_nodes(constants: dict[str, NDArray[Any]], network: Network) -> list[onnx.NodeProto]:
     """The weights of hashed pairs and triples of tokens (`model.ngram_buckets`), added to logits and evidence.
 
     Pairs stand before triples along one axis of 2 * time, summed like the pools over axis 0.
     """
+    assert network.ngrams is not None
     constants |= {
+        "ngrams": network.ngrams,
+        "ngram_scale": np.array(network.ngram_scale, np.float32),
         **{f"multiplier_{at}": np.array(multiplier) for at, multiplier in enumerate(cell.MULTIPLIERS)},
         "triple": np.array(cell.TRIPLE),
-        "buckets": np.array(len(constants["ngrams"])),
+        "buckets": np.array(len(network.ngrams)),
         "two": np.array(2),
         "first_row": np.array([1]),
         "second_row": np.array([2]),
@@ -207,7 +304,6 @@ def _ngram_nodes(constants: dict[str, NDArray[Any]]) -> list[onnx.NodeProto]:
         "two_before": np.array([2, 0, 0, 0, 0, 0]),
         "in_two": np.array(1 / 2, np.float32),
         "in_three": np.array(1 / 3, np.float32),
-        "in_full": np.array(1.0, np.float32),
     }
     buckets = [
         helper.make_node("Cast", ["ids"], ["first"], to=TensorProto.INT64),  # [time, batch]
@@ -236,13 +332,14 @@ def _ngram_nodes(constants: dict[str, NDArray[Any]]) -> list[onnx.NodeProto]:
         helper.make_node("ReduceSum", ["ngram_weights", "time_axis"], ["ngram_sum"], keepdims=0),  # [batch, label]
         helper.make_node("Cast", ["lengths_column"], ["lengths_float"], to=TensorProto.FLOAT),
         helper.make_node("Sqrt", ["lengths_float"], ["lengths_root"]),
-        helper.make_node("Sub", ["lengths_float", "short_tokens"], ["tokens_above"]),
-        helper.make_node("Div", ["tokens_above", "ramp_tokens"], ["ramp"]),
-        helper.make_node("Clip", ["ramp", "nothing", "in_full"], ["ramp_share"]),
-        helper.make_node("Div", ["ramp_share", "lengths_root"], ["length_scale"]),
-        helper.make_node("Mul", ["length_scale", "ngram_scale"], ["scale"]),  # [batch, 1]
+        helper.make_node("Div", ["ngram_scale", "lengths_root"], ["length_scale"]),  # [batch, 1]
+        *(
+            [helper.make_node("Mul", ["length_scale", "long_share"], ["scale"])]
+            if network.short_tokens
+            else [helper.make_node("Identity", ["length_scale"], ["scale"])]
+        ),
         helper.make_node("Mul", ["ngram_sum", "scale"], ["ngram_logits"]),
-        helper.make_node("Add", ["own_logits", "ngram_logits"], ["logits"]),
+        helper.make_node("Add", ["own_logits", "ngram_logits"], ["long_logits"]),
     ]
     constants |= {"ends_axes": np.array([1, 2]), "label_axis": np.array([1])}
     # Each token of an n-gram bears an equal share: the weights, moved down by a row for each token after the first.
@@ -259,7 +356,7 @@ def _ngram_nodes(constants: dict[str, NDArray[Any]]) -> list[onnx.NodeProto]:
         helper.make_node("Slice", ["triple_moved_twice", "time_axis", "before_last_row", "time_axis"], ["triple_2"]),
         helper.make_node("Sum", ["pair_0", "pair_1", "triple_0", "triple_1", "triple_2"], ["ngram_shares"]),
         helper.make_node("Transpose", ["ngram_shares"], ["ngram_shares_by_text"], perm=[1, 0, 2]),
-        helper.make_node("Add", ["own_evidence", "ngram_shares_by_text"], ["evidence"]),  # [batch, time, label]
+        helper.make_node("Add", ["own_evidence", "ngram_shares_by_text"], ["long_evidence"]),  # [batch, time, label]
     ]
     return buckets + sums + evidence
 
@@ -267,12 +364,24 @@ def _ngram_nodes(constants: dict[str, NDArray[Any]]) -> list[onnx.NodeProto]:
 def network(model: bytes) -> Network:
     """Reads the weights back out of a graph that `graph` wrote."""
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(model).graph.initializer}
-    gates = found["B"].shape[1] // 2
-    forward, backward = (Direction(found["W"][d], found["R"][d], found["B"][d][:gates]) for d in (0, 1))
     head = {name: found[name] for name in ("hidden_kernel", "hidden_bias", "kernel", "bias") if name in found}
     scale = float(found["ngram_scale"]) if "ngrams" in found else 1.0
     short_tokens = int(found.get("short_tokens", 0))  # older graphs count n-grams in full at every length
-    return Network(found["embedding"], forward, backward, head, found.get("ngrams"), scale, short_tokens)
+    short = None
+    if "short_W" in found:
+        short = Network(
+            found["short_embedding"],
+            *_directions(found, "short_"),
+            {"kernel": found["short_kernel"], "bias": head["bias"]},
+        )
+    return Network(found["embedding"], *_directions(found, ""), head, found.get("ngrams"), scale, short_tokens, short)
+
+
+def _directions(found: dict[str, NDArray[Any]], prefix: str) -> tuple[Direction, Direction]:
+    weights, recurrence, bias = (found[prefix + name] for name in "WRB")
+    gates = bias.shape[1] // 2
+    forward, backward = (Direction(weights[d], recurrence[d], bias[d][:gates]) for d in (0, 1))
+    return forward, backward
 
 
 def prove_parity(model: BiLSTM, onnx_model: bytes, temperature: float, max_tokens: int) -> float:
@@ -286,7 +395,9 @@ def prove_parity(model: BiLSTM, onnx_model: bytes, temperature: float, max_token
     weights = arrays(model, temperature)
     worst = 0.0
     shapes = [[1], [17], [max_tokens, 3], [40, 17, 29], [33, 1, 32, 8, 21, 30, 2, 16], [2, 1, 2, 1, 1]]
-    ramp = np.linspace(model.short_tokens, 2 * model.short_tokens, 5).astype(int)  # over which n-grams come in
+    ramp = np.linspace(model.short_tokens, 2 * model.short_tokens, 5).astype(
+        int
+    )  # over which n-grams and the long reader come in
     for chosen in (*shapes, np.clip([*ramp, *ramp + 1], 1, max_tokens)):
         lengths = np.array(chosen, np.int32)
         rows, time = len(lengths), int(lengths.max())

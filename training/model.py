@@ -29,6 +29,10 @@ class BiLSTM(nn.Module):
     Texts of at most `short_tokens` are the LSTM's alone: no n-gram counts, since the table would know by heart what the
     LSTM is to understand, and speak up where one word decides; from there to twice as many tokens the n-grams come in.
     In training no word of a short text is dropped, and fewer features: what remained would often say the contrary.
+
+    Another network, `short`, may stand beside this one, trained for itself: short texts are its alone, and from there
+    to twice as many tokens it gives way. What a short text says hangs on the order of a few words, what a review says
+    on how much speaks for which label; an LSTM that is to learn both learns either worse. It has this network's bias.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class BiLSTM(nn.Module):
         self.head, self.labels, self.ngram_buckets = head, labels, ngram_buckets
         self.word_dropout, self.embedding_dropout, self.ngram_dropout = word_dropout, embedding_dropout, ngram_dropout
         self.short_tokens = short_tokens
+        self.short: BiLSTM | None = None
         self.embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PADDING)
         # Two layers of one direction each, the second fed the text reversed: a bidirectional nn.LSTM would need
         # packing to keep its backward half off the padding, and packing leaves oneDNN's fast path.
@@ -84,6 +89,13 @@ class BiLSTM(nn.Module):
 
     def forward(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
         """`token_ids` int [batch, time] padded at the end, `lengths` int [batch] >= 1 -> float32 [batch, label]."""
+        if self.short is not None:
+            share, heard = self._long_share(lengths), 2 * self.short_tokens  # of a longer text it has nothing to say
+            short: Tensor = self.short(token_ids[:, :heard], lengths.clamp(max=heard))
+            return share * self._own(token_ids, lengths) + (1 - share) * short
+        return self._own(token_ids, lengths)
+
+    def _own(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
         long = lengths > self.short_tokens  # [batch]
         inputs = self._embed(token_ids, long)
         steps = torch.arange(len(inputs), device=inputs.device)[:, None]  # [time, 1]
@@ -115,9 +127,12 @@ class BiLSTM(nn.Module):
             present = nn.functional.dropout(present, self.ngram_dropout)
         else:
             weights = weights.half().float()  # as the graph stores them
-        tokens = lengths[:, None].float()  # [batch, 1]
-        scale = tokens.rsqrt() * ((tokens - self.short_tokens) / max(1, self.short_tokens)).clamp(0, 1)
+        scale = lengths[:, None].float().rsqrt() * self._long_share(lengths)  # [batch, 1]
         return (weights * present[..., None]).sum(dim=(0, 1)) * scale  # type: ignore[no-any-return]
+
+    def _long_share(self, lengths: Tensor) -> Tensor:
+        """`service.cell.long_share` in torch: float32 [batch, 1] of `lengths` [batch]."""
+        return ((lengths[:, None].float() - self.short_tokens) / max(1, self.short_tokens)).clamp(0, 1)
 
     def _read(self, states: Tensor, real: Tensor, lengths: Tensor) -> Tensor:
         if self.head == "last":
