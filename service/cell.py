@@ -77,7 +77,7 @@ def traces(token_ids: NDArray[np.int32], network: Network) -> tuple[Trace, Trace
     """Both directions over one text's `token_ids` [time], of the reader who has most to say of it."""
     if network.short and long_share(len(token_ids), network.short_tokens) < 0.5:
         network = network.short
-    inputs = network.embedding[token_ids]  # [time, embedding]
+    inputs = network.embedding[token_ids].astype(network.forward.weights.dtype)  # [time, embedding]
     return run(inputs, network.forward), run(inputs, network.backward, reverse=True)
 
 

@@ -1,7 +1,7 @@
 """What the network is shown: stretches of token ids with their targets, in batches of like length."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,12 +60,9 @@ def with_sentences(reviews: Examples, vocabulary: list[str], each: int, seed: in
     A network that saw only whole reviews misjudges short texts. What a sentence says of its review is just what the
     review's own target teaches; every epoch draws other sentences, and as many.
     """
-    marks = [index for index, token in enumerate(vocabulary) if token in (".", "!", "?")]
-    is_end = np.isin(reviews.token_ids, marks)
     generator = np.random.default_rng((seed, epoch, 1))
     found: list[tuple[int, int, int]] = []
-    for owner, (start, end) in enumerate(zip(reviews.starts.tolist(), reviews.ends.tolist(), strict=True)):
-        borders = np.concatenate([[start], np.flatnonzero(is_end[start:end]) + start + 1, [end]])
+    for owner, borders in enumerate(_sentence_borders(reviews, vocabulary)):
         long_enough = np.flatnonzero(np.diff(borders) >= _SHORTEST_SENTENCE)
         for at in generator.permutation(long_enough)[:each]:
             found.append((borders[at], borders[at + 1], owner))
@@ -76,6 +73,37 @@ def with_sentences(reviews: Examples, vocabulary: list[str], each: int, seed: in
         np.concatenate([reviews.ends, ends]),
         np.concatenate([reviews.targets, reviews.targets[owners]]),
     )
+
+
+def stretches(
+    reviews: Examples, vocabulary: list[str], each: int, lengths: tuple[int, int], seed: int, epoch: int
+) -> Examples:
+    """Up to `each` stretches of every one of `reviews`, with its target: single sentences, and as often runs of them.
+
+    A run ends with the sentence in which it reaches a length drawn from `lengths`, [from, to) tokens; none is longer by
+    more than an eighth.
+    """
+    generator = np.random.default_rng((seed, epoch, 3))
+    found: list[tuple[int, int, int]] = []
+    for owner, borders in enumerate(_sentence_borders(reviews, vocabulary)):
+        borders = borders[np.append(True, np.diff(borders) >= _SHORTEST_SENTENCE)]  # what is shorter goes with the next
+        for at in generator.integers(0, len(borders) - 1, each) if len(borders) > 1 else ():
+            end, length = at + 1, int(generator.integers(*lengths))
+            if generator.random() < 0.5:
+                while end < len(borders) - 1 and borders[end] - borders[at] < length:
+                    end += 1
+            if borders[end] - borders[at] <= lengths[1] * 9 / 8:
+                found.append((borders[at], borders[end], owner))
+    starts, ends, owners = np.array(found, np.int64).reshape(-1, 3).T
+    return Examples(reviews.token_ids, starts, ends, reviews.targets[owners])
+
+
+def _sentence_borders(reviews: Examples, vocabulary: list[str]) -> Iterator[NDArray[np.int64]]:
+    """Where the sentences of each review begin, and where the last ends."""
+    marks = [index for index, token in enumerate(vocabulary) if token in (".", "!", "?")]
+    is_end = np.isin(reviews.token_ids, marks)
+    for start, end in zip(reviews.starts.tolist(), reviews.ends.tolist(), strict=True):
+        yield np.concatenate([[start], np.flatnonzero(is_end[start:end]) + start + 1, [end]])
 
 
 def with_texts(examples: Examples, texts: Sequence[NDArray[np.int32]], targets: NDArray[np.float32]) -> Examples:

@@ -17,8 +17,8 @@ _EACH = 4  # sentences of a review that are looked at
 _LEAN = 0.5  # at most: the logarithm of how much oftener a word stands in reviews of one label than of another
 _SMOOTHING = 20  # reviews of the rarest label in which any word is taken to stand besides; in proportion, of others
 _OPEN = 0.4  # by how much the teacher's probability of any label may differ from chance
-_SHORTEST, _LONGEST = 20, 320  # tokens of what is put beside a review
-MEAN_TOKENS = (_SHORTEST + _LONGEST) / 2
+_LENGTHS = (20, 320)  # tokens of what is put beside a review
+MEAN_TOKENS = sum(_LENGTHS) / 2
 
 
 def find(
@@ -67,16 +67,26 @@ def with_neutral(
     chosen, labels = generator.permutation(reviews)[:count], examples.targets.shape[1]
     texts = []
     for start, end in zip(examples.starts[chosen], examples.ends[chosen], strict=True):
-        review, added = examples.token_ids[start:end], _some(sentences, generator)
+        review, added = examples.token_ids[start:end], _some(sentences, _LENGTHS, generator)
         texts.append(np.concatenate([review, added] if generator.random() < 0.5 else [added, review]))
-    alone = [_some(sentences, generator) for _ in chosen]
-    targets = np.concatenate([examples.targets[chosen], np.full((len(alone), labels), 1 / labels, np.float32)])
-    return with_texts(examples, texts + alone, targets)
+    by_themselves = [_some(sentences, _LENGTHS, generator) for _ in chosen]
+    targets = np.concatenate([examples.targets[chosen], np.full((len(chosen), labels), 1 / labels, np.float32)])
+    return with_texts(examples, texts + by_themselves, targets)
 
 
-def _some(sentences: list[NDArray[np.int32]], generator: np.random.Generator) -> NDArray[np.int32]:
-    """A run of sentences of a length between the shortest and the longest, give or take the last of them."""
-    length = int(generator.integers(_SHORTEST, _LONGEST))
+def alone(
+    sentences: list[NDArray[np.int32]], count: int, lengths: tuple[int, int], seed: int, epoch: int
+) -> list[NDArray[np.int32]]:
+    """`count` runs of `sentences`, each of a length drawn from `lengths`, [from, to) tokens, or a little longer."""
+    generator = np.random.default_rng((seed, epoch, 4))
+    return [_some(sentences, lengths, generator) for _ in range(count)]
+
+
+def _some(
+    sentences: list[NDArray[np.int32]], lengths: tuple[int, int], generator: np.random.Generator
+) -> NDArray[np.int32]:
+    """A run of sentences of a length drawn from `lengths`, give or take the last of them."""
+    length = int(generator.integers(*lengths))
     found: list[NDArray[np.int32]] = []
     while sum(map(len, found)) < length:
         found.append(sentences[int(generator.integers(len(sentences)))])

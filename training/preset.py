@@ -20,6 +20,20 @@ class DeepTeacher:
 
 
 @dataclass(frozen=True)
+class ShortReader:
+    """A network beside the one for reviews, for texts of a few sentences: first come lessons in negation, then all.
+
+    Its embeddings are the first deep teacher's.
+    """
+
+    hidden_size: int
+    embedding_dropout: float
+    contrasts: float  # made-up English sentences that turn on a negation, for each review, in every epoch
+    lessons: Plan
+    plan: Plan
+
+
+@dataclass(frozen=True)
 class Preset:
     """Everything a run decides but its data and its seed."""
 
@@ -45,6 +59,7 @@ class Preset:
     # With deep teachers: reviews shown again beside neutral sentences, and as many of those alone; for each review.
     neutral: float = 0.0
     contrasts: float = 0.0  # made-up English sentences that turn on a negation, for each review, in every epoch
+    short_reader: ShortReader | None = None  # with deep teachers, for texts from twice `short_tokens` down
 
 
 _BASE = Preset(
@@ -91,6 +106,13 @@ PRESETS = {
         short_tokens=40,
         neutral=0.3,
         contrasts=0.6,
+        short_reader=ShortReader(
+            hidden_size=48,
+            embedding_dropout=0.1,
+            contrasts=6.0,
+            lessons=replace(_BASE.plan, epochs=1, keep="last"),
+            plan=replace(_BASE.plan, epochs=2, keep="last"),
+        ),
         plan=replace(_BASE.plan, epochs=2, keep="last"),
     ),
     "article": Preset(

@@ -12,9 +12,9 @@ from rich.console import Console
 from service import bundle
 from service.bundle import Bundle
 from service.tokenizer import Tokenizer
-from training import checkpoint, contrasts, deep_teacher, export, neutral, publish, targets
+from training import checkpoint, contrasts, deep_teacher, export, neutral, publish, short_reader, targets
 from training.corpus import Corpus, build
-from training.examples import Examples, with_sentences, with_texts
+from training.examples import Examples, with_sentences
 from training.fit import State, choose_precision
 from training.forecast import Stage, tell
 from training.language_model import LanguageModel, predict_next
@@ -27,9 +27,8 @@ from training.stage import Trainer
 from training.targets import Lessons
 
 _TOKENS_OF_A_SENTENCE = 23  # the mean of the reviews' single sentences; only the forecast of a run's time leans on it,
+_TOKENS_OF_A_STRETCH = 34  # of what the short reader is shown of them,
 _TOKENS_OF_A_LESSON = 14  # and of what `contrasts` makes up
-# What a made-up sentence teaches, [label, label]: its label, but not to shout it.
-_PLAIN = np.array([[0.95, 0.05], [0.05, 0.95]], np.float32)
 
 
 def run(options: Options, console: Console) -> Path:
@@ -62,9 +61,12 @@ def run(options: Options, console: Console) -> Path:
         model = _network(options.preset, tokenizer, corpus, base)
         if lessons.embedding is not None and not base:
             model.embedding.weight.data.copy_(lessons.embedding)
-        name = "network" if seed == options.seed else f"network-{seed}"
+        suffix = "" if seed == options.seed else f"-{seed}"
         shown = _shown(options.preset, corpus, tokenizer, lessons, seed)
-        return trainer.train(name, model, options.preset.plan, shown, lessons.validation, seed)
+        state = trainer.train(f"network{suffix}", model, options.preset.plan, shown, lessons.validation, seed)
+        if options.preset.short_reader and lessons.teacher_embedding is not None and contrasts.fit(corpus.label_names):
+            short_reader.fit(trainer, options.preset, tokenizer, corpus.label_names, lessons, state.model, seed, suffix)
+        return state
 
     def calibrated(state: State) -> Bundle:
         return publish.calibrate(options, state, tokenizer, corpus, console)
@@ -116,8 +118,18 @@ def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], mod
     shown = with_sentences
     if stages:  # or there is no neutral text
         shown += int(preset.neutral * (tokens + 2 * len(rows) * neutral.MEAN_TOKENS))
-    shown += int(preset.contrasts * len(rows) * _TOKENS_OF_A_LESSON)
-    tell(trainer, [*stages, Stage("network", model, preset.plan, *size, shown, times)])
+    lessons_fit = contrasts.fit(corpus.label_names)
+    shown += int(preset.contrasts * len(rows) * _TOKENS_OF_A_LESSON) if lessons_fit else 0
+    short = []
+    if stages and preset.short_reader and lessons_fit:
+        untrained, plan = short_reader.start(preset, *size), preset.short_reader
+        made_up = int(plan.contrasts * len(rows) * _TOKENS_OF_A_LESSON)
+        beside = int(len(rows) * (preset.sentences * _TOKENS_OF_A_STRETCH + preset.neutral * short_reader.MEAN_TOKENS))
+        short = [
+            Stage("short-lessons", untrained, plan.lessons, *size, made_up, times),
+            Stage("short-reader", untrained, plan.plan, *size, made_up + beside, times),
+        ]
+    tell(trainer, [*stages, Stage("network", model, preset.plan, *size, shown, times), *short])
 
 
 def _shown(
@@ -125,7 +137,6 @@ def _shown(
 ) -> Callable[[int], Examples]:
     """The examples of each epoch: the lessons, some of their sentences, some of them beside neutral sentences and as
     many of those alone, and sentences that turn on a negation."""
-    contrasts_fit = set(corpus.label_names) == {"negative", "positive"}
 
     def shown(epoch: int) -> Examples:
         examples = lessons.train
@@ -134,11 +145,9 @@ def _shown(
         if lessons.neutral:
             count = round(preset.neutral * len(lessons.train))
             examples = neutral.with_neutral(examples, lessons.neutral, len(lessons.train), count, seed, epoch)
-        if preset.contrasts and contrasts_fit:
-            drawn = contrasts.draw(seed, epoch, round(preset.contrasts * len(lessons.train)))
-            texts = [tokenizer.encode(text).token_ids for text, _ in drawn]
-            sides = [corpus.label_names.index("positive" if positive else "negative") for _, positive in drawn]
-            examples = with_texts(examples, texts, _PLAIN[sides])
+        if preset.contrasts and contrasts.fit(corpus.label_names):
+            count = round(preset.contrasts * len(lessons.train))
+            examples = contrasts.with_contrasts(examples, tokenizer, corpus.label_names, count, seed, epoch)
         return examples
 
     return shown

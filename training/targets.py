@@ -29,6 +29,7 @@ class Lessons:
     validation: Examples  # under their labels
     ladder: dict[str, dict[str, float]] = field(default_factory=dict)  # what each teacher is worth on validation
     embedding: Tensor | None = None  # [vocabulary, embedding] that the first deep teacher has learned
+    teacher_embedding: Tensor | None = None  # the same, in as many dimensions as it has
     neutral: list[NDArray[np.int32]] = field(default_factory=list)  # sentences that lean to no label, token ids [time]
 
 
@@ -89,7 +90,7 @@ def prepare(
     left_open = []
     if preset.neutral:
         left_open = neutral.find(first, given, lessons, vocabulary, trainer.options.seed, trainer.precision)
-    return Lessons(stretch(both, soft), validation, ladder, embedding, left_open)
+    return Lessons(stretch(both, soft), validation, ladder, embedding, learned, left_open)
 
 
 def reduced(embedding: Tensor, counts: NDArray[np.int64], size: int) -> Tensor:

@@ -1,0 +1,82 @@
+"""The short reader: a network of its own for texts of a few sentences, trained on nothing else.
+
+First it learns from the lessons in negation alone (`contrasts.py`), then from them beside stretches of reviews and text
+that leans to no label. Its embeddings stay as the first deep teacher learned them: moved, they would learn the lessons
+by heart, word by word, and the LSTM nothing that holds for a word that stands in none.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+
+from service.tokenizer import Tokenizer
+from training import contrasts, neutral
+from training.examples import Examples, stretches, with_texts
+from training.model import BiLSTM
+from training.preset import Preset
+from training.stage import Trainer
+from training.targets import Lessons
+
+_LENGTHS = (10, 80)  # tokens of what it is shown, sentences of reviews and lessons aside
+MEAN_TOKENS = sum(_LENGTHS) / 2
+
+
+def start(preset: Preset, vocabulary_size: int, labels: int) -> BiLSTM:
+    """The untrained short reader."""
+    assert preset.short_reader is not None
+    assert preset.deep_teacher is not None
+    return BiLSTM(
+        vocabulary_size,
+        preset.deep_teacher.embedding_size,
+        preset.short_reader.hidden_size,
+        labels,
+        "pooled",
+        embedding_dropout=preset.short_reader.embedding_dropout,
+        head_dropout=preset.head_dropout,
+    )
+
+
+def fit(
+    trainer: Trainer,
+    preset: Preset,
+    tokenizer: Tokenizer,
+    label_names: Sequence[str],
+    lessons: Lessons,
+    network: BiLSTM,
+    seed: int,
+    suffix: str,
+) -> None:
+    """Trains the short reader of `network`, already trained, and puts it beside it."""
+    plan = preset.short_reader
+    assert plan is not None
+    assert lessons.teacher_embedding is not None
+    torch.manual_seed(seed)
+    reader = start(preset, len(tokenizer.vocabulary), network.labels)
+    reader.embedding.weight.data.copy_(lessons.teacher_embedding.half())  # as the graph stores them
+    reader.output.bias.data.copy_(network.output.bias.detach())
+    for kept in (reader.embedding.weight, reader.output.bias):
+        kept.requires_grad_(False)
+    count = round(plan.contrasts * len(lessons.train))
+    alone = partial(contrasts.alone, tokenizer, label_names, count, seed)
+    trainer.train(f"short-lessons{suffix}", reader, plan.lessons, alone, alone(plan.lessons.epochs), seed)
+    shown = partial(_shown, preset, tokenizer, label_names, lessons, seed)
+    held = stretches(lessons.validation, tokenizer.vocabulary, preset.sentences, _LENGTHS, seed, 0)
+    trainer.train(f"short-reader{suffix}", reader, plan.plan, shown, held, seed)
+    network.short = reader.to(next(network.parameters()).device)
+
+
+def _shown(
+    preset: Preset, tokenizer: Tokenizer, label_names: Sequence[str], lessons: Lessons, seed: int, epoch: int
+) -> Examples:
+    """The examples of an epoch."""
+    assert preset.short_reader is not None
+    reviews = len(lessons.train)
+    examples = stretches(lessons.train, tokenizer.vocabulary, preset.sentences, _LENGTHS, seed, epoch)
+    if lessons.neutral:
+        texts = neutral.alone(lessons.neutral, round(preset.neutral * reviews), _LENGTHS, seed, epoch)
+        targets = np.full((len(texts), len(label_names)), 1 / len(label_names), np.float32)
+        examples = with_texts(examples, texts, targets)
+    count = round(preset.short_reader.contrasts * reviews)
+    return contrasts.with_contrasts(examples, tokenizer, label_names, count, seed, epoch)
