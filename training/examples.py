@@ -78,11 +78,12 @@ def with_sentences(reviews: Examples, vocabulary: list[str], each: int, seed: in
 def stretches(
     reviews: Examples, vocabulary: list[str], each: int, lengths: tuple[int, int], seed: int, epoch: int
 ) -> Examples:
-    """Up to `each` stretches of every one of `reviews`, with its target: single sentences, and as often runs of them.
+    """`each` stretches of every one of `reviews`, with its target: single sentences, and as often runs of them.
 
-    A run ends with the sentence in which it reaches a length drawn from `lengths`, [from, to) tokens; none is longer by
-    more than an eighth.
+    A run goes on to the end of the sentence in which it reaches a length drawn from `lengths`, [from, to) tokens; what
+    is longer than an eighth beyond these is cut. Every epoch draws others, and as many.
     """
+    most = lengths[1] + lengths[1] // 8
     generator = np.random.default_rng((seed, epoch, 3))
     found: list[tuple[int, int, int]] = []
     for owner, borders in enumerate(_sentence_borders(reviews, vocabulary)):
@@ -92,8 +93,7 @@ def stretches(
             if generator.random() < 0.5:
                 while end < len(borders) - 1 and borders[end] - borders[at] < length:
                     end += 1
-            if borders[end] - borders[at] <= lengths[1] * 9 / 8:
-                found.append((borders[at], borders[end], owner))
+            found.append((borders[at], min(borders[end], borders[at] + most), owner))
     starts, ends, owners = np.array(found, np.int64).reshape(-1, 3).T
     return Examples(reviews.token_ids, starts, ends, reviews.targets[owners])
 
