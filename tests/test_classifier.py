@@ -16,7 +16,13 @@ from training.model import BiLSTM, Head
 
 
 def untrained(
-    head: Head, labels: int, hidden_size: int = 16, words: int = 500, buckets: int = 0, short_tokens: int = 8
+    head: Head,
+    labels: int,
+    hidden_size: int = 16,
+    words: int = 500,
+    buckets: int = 0,
+    short_tokens: int = 8,
+    short_reader: bool = False,
 ) -> Classifier:
     """A classifier of random weights, large enough to tell texts apart."""
     torch.manual_seed(labels)
@@ -27,6 +33,11 @@ def untrained(
         model.output.bias.uniform_(-1, 1)
         if buckets:
             model.ngrams.weight.normal_()
+        if short_reader:
+            model.short = BiLSTM(words + 2, 24, 12, labels, head)
+            model.short.embedding.weight.mul_(20).copy_(model.short.embedding.weight.half())
+            model.short.output.weight.mul_(3)
+            model.short.output.bias.copy_(model.output.bias)
     weights = export.arrays(model, 1.0)
     tokenizer = Tokenizer([*SPECIAL, *(f"w{index}" for index in range(words))], 400, "head-and-tail")
     text = "w1 w2 w3 unheard"
@@ -48,9 +59,10 @@ POOLED = {
     2: untrained("pooled", 2),
     3: untrained("pooled", 3, buckets=1000),
     20: untrained("pooled", 20, buckets=64, short_tokens=0),
+    "read by two": untrained("pooled", 2, buckets=64, short_reader=True),
 }
 # The size that ships: kernels differ with the width of the matrices.
-WIDE = untrained("pooled", 2, hidden_size=64, buckets=4096)
+WIDE = untrained("pooled", 2, hidden_size=64, buckets=4096, short_tokens=20, short_reader=True)
 LAST = untrained("last", 2)
 SEQUENCES = st.lists(st.integers(1, 501), min_size=1, max_size=60).map(lambda ids: np.array(ids, np.int32))
 BATCHES = st.lists(SEQUENCES, min_size=1, max_size=9)

@@ -4,8 +4,12 @@ import re
 from collections.abc import Iterator
 from itertools import product
 
+import numpy as np
+
+from service.tokenizer import SPECIAL, Tokenizer
 from tests.test_negation import stem
 from training import contrasts, negation
+from training.examples import Examples
 
 LESSONS = contrasts.lessons()
 PROBE = [pair for name in negation.SETS.values() for pair in negation.read(name)]
@@ -79,6 +83,24 @@ def test_draws_are_balanced_pairs_that_the_seed_decides() -> None:
     for (positive, _), (negative, _) in zip(drawn[::2], drawn[1::2], strict=True):
         assert positive != negative  # the two halves of a pair differ in their words of a polarity alone
     assert len(contrasts.draw(1, 0, 7)) == 7
+
+
+def test_lessons_are_added_under_their_labels_and_those_alone_are_others() -> None:
+    tokenizer = Tokenizer([*SPECIAL, "film", "not", "the"], 50, "head-and-tail")
+    one = Examples(np.array([2, 3], np.int32), np.array([0]), np.array([2]), np.array([[0.5, 0.5]], np.float32))
+    labels = ("positive", "negative")
+    found = contrasts.with_contrasts(one, tokenizer, labels, 40, 1, 0)
+    assert len(found) == 41
+    assert found.targets[0].tolist() == [0.5, 0.5]
+    np.testing.assert_allclose(found.targets[1:], [[0.95, 0.05], [0.05, 0.95]] * 20, rtol=1e-6)
+    text, _ = contrasts.draw(1, 0, 1)[0]
+    assert found.token_ids[found.starts[1] : found.ends[1]].tolist() == tokenizer.encode(text).token_ids.tolist()
+    alone = [contrasts.alone(tokenizer, labels, 40, 1, epoch) for epoch in (0, 1)]
+    assert len(alone[0]) == len(alone[1]) == 40
+    assert len({tuple(drawn.lengths()) for drawn in (*alone, contrasts.alone(tokenizer, labels, 40, 2, 0))}) == 3
+    assert alone[0].lengths().tolist() != found.lengths()[1:].tolist()
+    assert contrasts.fit(labels)
+    assert not contrasts.fit(("bad", "good"))
 
 
 def test_no_slot_is_left_and_articles_fit() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training import teacher
-from training.examples import Examples, batches_of, with_sentences, with_texts
+from training.examples import Examples, batches_of, stretches, with_sentences, with_texts
 from training.fit import (
     Epoch,
     Plan,
@@ -93,6 +93,17 @@ def test_ngrams_come_in_as_texts_get_longer() -> None:
     counts = 2 * lengths - 3  # pairs and triples
     expected = counts * lengths.rsqrt() * torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0])
     torch.testing.assert_close(of_ngrams, expected)
+
+
+def test_a_short_reader_has_the_first_say_and_loses_it_as_texts_get_longer() -> None:
+    torch.manual_seed(4)
+    model = BiLSTM(50, 8, 8, 2, "pooled", 8, short_tokens=8).eval()
+    token_ids, lengths = torch.randint(2, 50, (5, 20)), torch.tensor([1, 8, 12, 16, 20])
+    long = model(token_ids, lengths)
+    model.short = BiLSTM(50, 8, 8, 2, "pooled").eval()
+    short = model.short(token_ids, lengths)
+    share = torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0])[:, None]
+    torch.testing.assert_close(model(token_ids, lengths), share * long + (1 - share) * short)
 
 
 def test_short_texts_keep_more_features() -> None:
@@ -236,6 +247,29 @@ def test_every_epoch_shows_other_sentences_and_as_many() -> None:
     draws = [with_sentences(reviews, vocabulary, 3, seed=1, epoch=epoch).starts.tolist() for epoch in (0, 1, 0)]
     assert len(draws[0]) == len(draws[1]) == 2 + 6
     assert draws[0] == draws[2] != draws[1]
+
+
+def test_stretches_are_whole_sentences_of_every_review_and_no_longer_than_asked() -> None:
+    vocabulary = ["<padding>", "<unknown>", ".", "a", "b"]
+    sentence, long = [3, 3, 3, 3, 2], [4] * 59 + [2]
+    token_ids = np.array([*sentence * 12, *long], np.int32)
+    reviews = Examples(token_ids, np.array([0, 60]), np.array([60, 120]), np.eye(2, dtype=np.float32))
+    draws = [stretches(reviews, vocabulary, 50, (10, 24), seed=1, epoch=epoch) for epoch in (0, 1, 0)]
+    assert [len(draw) for draw in draws] == [100, 100, 100]
+    assert draws[0].starts.tolist() == draws[2].starts.tolist() != draws[1].starts.tolist()
+    first, second = np.split(draws[0].lengths(), 2)
+    assert set(first.tolist()) == {5, 10, 15, 20, 25}
+    assert (draws[0].starts[:50] % 5 == 0).all()
+    assert set(second.tolist()) == {27}
+    assert np.array_equal(draws[0].targets, np.repeat(np.eye(2), 50, axis=0))
+    assert (
+        len(
+            stretches(
+                Examples(token_ids, reviews.starts, reviews.starts + 2, reviews.targets), vocabulary, 2, (10, 24), 1, 0
+            )
+        )
+        == 0
+    )
 
 
 def test_texts_too_short_for_sentences_are_shown_whole() -> None:

@@ -113,3 +113,11 @@ def test_a_reduced_embedding_keeps_what_spreads_most_and_the_origin() -> None:
     assert found.shape == (50, 2)
     torch.testing.assert_close(found @ found.T, plane @ plane.T, atol=1e-2, rtol=1e-2)
     assert not found[0].any()
+
+
+def test_runs_of_their_own_have_the_lengths_asked_for() -> None:
+    sentences = [np.array([TEA, STOP], np.int32), np.array([BUS] * 3, np.int32)]
+    found, again, other = (neutral.alone(sentences, 30, (4, 9), 1, epoch) for epoch in (0, 0, 1))
+    assert all(4 <= len(text) <= 10 for text in found)
+    assert [text.tolist() for text in found] == [text.tolist() for text in again]
+    assert [text.tolist() for text in found] != [text.tolist() for text in other]

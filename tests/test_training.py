@@ -105,7 +105,13 @@ def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> N
     done = train(*arguments, "--out", tmp_path / "whole")
     assert done.returncode == 0, done.stderr
     plan, _, rest = done.stdout.partition("in all about")
-    for stage in ("language-model", "deep-teacher: 3 epochs of .* 2 times", "network: 2 epochs of .* 2 times"):
+    for stage in (
+        "language-model",
+        "deep-teacher: 3 epochs of .* 2 times",
+        "network: 2 epochs of .* 2 times",
+        "short-lessons: 1 epochs of .* 2 times",
+        "short-reader: 2 epochs of .* 2 times",
+    ):
         assert re.search(stage, plan)
     assert "linear-teacher" in rest  # the plan stood first
 
@@ -116,7 +122,11 @@ def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> N
         "deep-teacher: epoch 1/3",
         "deep-teacher-2: epoch 1/3",
         "network: epoch 1/2",
+        "short-lessons: epoch 1/1",
+        "short-reader: epoch 1/2",
         "network-2: epoch 1/2",
+        "short-lessons-2: epoch 1/1",
+        "short-reader-2: epoch 1/2",
         "measuring",
     )
     for words in stages:
@@ -141,7 +151,10 @@ def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> N
     assert (tmp_path / "killed" / "figures" / "ladder.png").read_bytes().startswith(b"\x89PNG")
     assert [found["seed"] for found in whole["training"]["spread"]] == [1, 2]
     machines = killed["training"]["machines"]
-    assert list(machines) == ["deep-teacher-2", "deep-teacher", "language-model", "network-2", "network"]
+    assert list(machines) == [
+        *("deep-teacher-2", "deep-teacher", "language-model", "network-2", "network"),
+        *("short-lessons-2", "short-lessons", "short-reader-2", "short-reader"),
+    ]
     for [machine] in machines.values():
         assert re.fullmatch(r"\d+ CPU threads in (bf16|fp32)", machine)
     card = (tmp_path / "killed" / "README.md").read_text()
@@ -253,6 +266,33 @@ def test_a_graph_that_differs_from_the_network_is_no_bundle(short_tokens: int) -
         with pytest.raises(ParityError, match="no bundle was written"):
             export.prove_parity(model, export.graph(weights), 1.5, 20)
         array[places] -= 0.01
+
+
+def test_both_readers_are_proven_and_read_back() -> None:
+    model = BiLSTM(50, 8, 8, 2, "pooled", short_tokens=12)
+    model.short = BiLSTM(50, 6, 4, 2, "pooled")
+    model.short.embedding.weight.data.copy_(model.short.embedding.weight.half())
+    model.short.output.bias.data.copy_(model.output.bias.data)
+    weights = export.arrays(model, 1.5)
+    graph = export.graph(weights)
+    assert export.prove_parity(model, graph, 1.5, 40) < 1e-5
+    assert export.graph(export.network(graph)) == graph
+    assert weights.short is not None
+    for wrong in (replace(weights, short=None), replace(weights, short_tokens=11)):
+        with pytest.raises(ParityError, match="no bundle was written"):
+            export.prove_parity(model, export.graph(wrong), 1.5, 40)
+    weights.short.backward.bias[0] += 0.5
+    with pytest.raises(ParityError, match="no bundle was written"):
+        export.prove_parity(model, export.graph(weights), 1.5, 40)
+
+
+def test_a_warm_start_leaves_the_short_reader_behind() -> None:
+    model = BiLSTM(50, 8, 8, 2, "pooled", short_tokens=12)
+    model.short = BiLSTM(50, 6, 4, 2, "pooled")
+    other = BiLSTM(50, 8, 8, 2, "pooled")
+    export.load_arrays(other, export.network(export.graph(export.arrays(model))))
+    assert other.short is None
+    assert (other.output.weight == model.output.weight).all()
 
 
 def test_an_older_graph_counts_ngrams_in_full() -> None:

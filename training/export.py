@@ -103,7 +103,7 @@ def graph(network: Network) -> bytes:
     else:
         nodes += _pooled_nodes(constants, network, "")
         found = "own"
-        if network.short_tokens:
+        if network.ngrams is not None or network.short:
             nodes += _long_share_nodes(constants, network.short_tokens)
         if network.ngrams is not None:
             nodes += _ngram_nodes(constants, network)
@@ -229,6 +229,7 @@ def _long_share_nodes(constants: dict[str, NDArray[Any]], short_tokens: int) -> 
     """`service.cell.long_share`, [batch, 1]."""
     constants |= {
         "short_tokens": np.array(short_tokens, np.float32),
+        "ramp_tokens": np.array(max(1, short_tokens), np.float32),
         "in_full": np.array(1.0, np.float32),
         "label_axis": np.array([1]),
     }
@@ -236,7 +237,7 @@ def _long_share_nodes(constants: dict[str, NDArray[Any]], short_tokens: int) -> 
         helper.make_node("Unsqueeze", ["lengths", "label_axis"], ["lengths_of_texts"]),  # [batch, 1]
         helper.make_node("Cast", ["lengths_of_texts"], ["tokens"], to=TensorProto.FLOAT),
         helper.make_node("Sub", ["tokens", "short_tokens"], ["tokens_above"]),
-        helper.make_node("Div", ["tokens_above", "short_tokens"], ["ramp"]),
+        helper.make_node("Div", ["tokens_above", "ramp_tokens"], ["ramp"]),
         helper.make_node("Clip", ["ramp", "nothing", "in_full"], ["long_share"]),
     ]
 
@@ -330,14 +331,9 @@ def _ngram_nodes(constants: dict[str, NDArray[Any]], network: Network) -> list[o
         helper.make_node("Less", ["ends_by_text", "lengths_column"], ["whole"]),  # [2 * time, batch, 1]
         helper.make_node("Where", ["whole", "found", "nothing"], ["ngram_weights"]),
         helper.make_node("ReduceSum", ["ngram_weights", "time_axis"], ["ngram_sum"], keepdims=0),  # [batch, label]
-        helper.make_node("Cast", ["lengths_column"], ["lengths_float"], to=TensorProto.FLOAT),
-        helper.make_node("Sqrt", ["lengths_float"], ["lengths_root"]),
-        helper.make_node("Div", ["ngram_scale", "lengths_root"], ["length_scale"]),  # [batch, 1]
-        *(
-            [helper.make_node("Mul", ["length_scale", "long_share"], ["scale"])]
-            if network.short_tokens
-            else [helper.make_node("Identity", ["length_scale"], ["scale"])]
-        ),
+        helper.make_node("Sqrt", ["tokens"], ["lengths_root"]),
+        helper.make_node("Div", ["long_share", "lengths_root"], ["length_scale"]),
+        helper.make_node("Mul", ["length_scale", "ngram_scale"], ["scale"]),  # [batch, 1]
         helper.make_node("Mul", ["ngram_sum", "scale"], ["ngram_logits"]),
         helper.make_node("Add", ["own_logits", "ngram_logits"], ["long_logits"]),
     ]
