@@ -48,8 +48,8 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
         f"Judges a text as one of: {', '.join(manifest.labels)}. A bidirectional LSTM "
         f"({recipe['hidden_size']} units a direction, embeddings of {recipe['embedding_size']}, "
         f"{'max and mean pooling and one linear layer' if manifest.evidence else 'last states and a hidden layer'}), "
-        f"float32, {'with' if manifest.evidence else 'without'} evidence.{_ngrams(recipe)}{_short_reader(training)} Reads "
-        f"at most {manifest.max_tokens} tokens ({manifest.truncation}, {manifest.rules}).",
+        f"float32, {'with' if manifest.evidence else 'without'} evidence.{_ngrams(recipe)}{_short_reader(training)} "
+        f"Reads at most {manifest.max_tokens} tokens ({manifest.truncation}, {manifest.rules}).",
         "",
         f"**Language**: {'English' if imdb else 'that of the training data'}. "
         f"**Intended use**: sorting and summarising {'film and similar' if imdb else 'such'} reviews, and learning how "
@@ -107,10 +107,10 @@ def _short_reader(training: Mapping[str, Any]) -> str:
     if "short-reader" not in training.get("machines", {}):  # no such recipe, or no deep teacher to begin from
         return ""
     recipe, short = training["recipe"], training["recipe"]["short_tokens"]
-    size = f"{recipe['short_reader']['hidden_size']} units a direction, embeddings of {recipe['deep_teacher']['embedding_size']}"
+    hidden_size, embedding_size = recipe["short_reader"]["hidden_size"], recipe["deep_teacher"]["embedding_size"]
     return (
-        f" Texts of up to {short} tokens are read by another, trained on such alone ({size}); to {2 * short} tokens it "
-        "gives way."
+        f" Texts of up to {short} tokens are read by another, trained on such alone ({hidden_size} units a direction, "
+        f"embeddings of {embedding_size}); to {2 * short} tokens it gives way."
     )
 
 
