@@ -47,7 +47,8 @@ class Network:
     head: dict[str, Array]  # pooled: kernel [4 * hidden, label], bias [label]; last states: see `logits`
     ngrams: Array | None = None  # [bucket, label] weights of hashed pairs and triples of tokens, where there are any
     ngram_scale: float = 1.0  # what each of them is multiplied by, beside what the text's length makes of it
-    short_tokens: int = 0  # up to here n-grams do not count; from twice as many on they count in full
+    # Up to here n-grams do not count, and the short reader alone does; from twice as many on it is the other way round.
+    short_tokens: int = 0
     short: "Network | None" = None  # who reads short texts, where there is one; it has no n-grams, and the same bias
 
 

@@ -159,7 +159,7 @@ def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> N
         assert re.fullmatch(r"\d+ CPU threads in (bf16|fp32)", machine)
     card = (tmp_path / "killed" / "README.md").read_text()
     assert f" minutes on {machine}, source" in card
-    assert "Texts of up to 40 tokens are read by another, trained on such alone (48 units" in card
+    assert "Texts of up to 40 tokens are read by another, trained on short texts alone (48 units" in card
     assert "for the spread over seeds only, seed 2" in card.split("## Readings of the test split")[1]
     assert list((tmp_path / "killed.run").iterdir()) == [tmp_path / "killed.run" / "draft"]
 
@@ -270,7 +270,8 @@ def test_a_graph_that_differs_from_the_network_is_no_bundle(short_tokens: int) -
 
 
 def test_both_readers_are_proven_and_read_back() -> None:
-    model = BiLSTM(50, 8, 8, 2, "pooled", short_tokens=12)
+    model = BiLSTM(50, 8, 8, 2, "pooled", ngram_buckets=30, short_tokens=12)
+    model.ngrams.weight.data.normal_()
     model.short = BiLSTM(50, 6, 4, 2, "pooled")
     model.short.embedding.weight.data.copy_(model.short.embedding.weight.half())
     model.short.output.bias.data.copy_(model.output.bias.data)

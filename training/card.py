@@ -109,8 +109,8 @@ def _short_reader(training: Mapping[str, Any]) -> str:
     recipe, short = training["recipe"], training["recipe"]["short_tokens"]
     hidden_size, embedding_size = recipe["short_reader"]["hidden_size"], recipe["deep_teacher"]["embedding_size"]
     return (
-        f" Texts of up to {short} tokens are read by another, trained on such alone ({hidden_size} units a direction, "
-        f"embeddings of {embedding_size}); to {2 * short} tokens it gives way."
+        f" Texts of up to {short} tokens are read by another, trained on short texts alone ({hidden_size} units a "
+        f"direction, embeddings of {embedding_size}); to {2 * short} tokens it gives way."
     )
 
 

@@ -78,16 +78,17 @@ def with_sentences(reviews: Examples, vocabulary: list[str], each: int, seed: in
 def stretches(
     reviews: Examples, vocabulary: list[str], each: int, lengths: tuple[int, int], seed: int, epoch: int
 ) -> Examples:
-    """`each` stretches of every one of `reviews`, with its target: single sentences, and as often runs of them.
+    """`each` stretches of every one of `reviews` that has a sentence, with its target.
 
-    A run goes on to the end of the sentence in which it reaches a length drawn from `lengths`, [from, to) tokens; what
-    is longer than an eighth beyond these is cut. Every epoch draws others, and as many.
+    Half are single sentences, half runs of them: a run goes on to the end of the sentence in which it reaches a length
+    drawn from `lengths`, [from, to) tokens. What is longer than an eighth beyond these is cut. Every epoch draws
+    as many others.
     """
     most = lengths[1] + lengths[1] // 8
     generator = np.random.default_rng((seed, epoch, 3))
     found: list[tuple[int, int, int]] = []
     for owner, borders in enumerate(_sentence_borders(reviews, vocabulary)):
-        borders = borders[np.append(True, np.diff(borders) >= _SHORTEST_SENTENCE)]  # what is shorter goes with the next
+        borders = borders[np.append(True, np.diff(borders) >= _SHORTEST_SENTENCE)]  # less goes with the next
         for at in generator.integers(0, len(borders) - 1, each) if len(borders) > 1 else ():
             end, length = at + 1, int(generator.integers(*lengths))
             if generator.random() < 0.5:

@@ -337,7 +337,7 @@ def _ngram_nodes(constants: dict[str, NDArray[Any]], network: Network) -> list[o
         helper.make_node("Mul", ["ngram_sum", "scale"], ["ngram_logits"]),
         helper.make_node("Add", ["own_logits", "ngram_logits"], ["long_logits"]),
     ]
-    constants |= {"ends_axes": np.array([1, 2]), "label_axis": np.array([1])}
+    constants |= {"ends_axes": np.array([1, 2])}
     # Each token of an n-gram bears an equal share: the weights, moved down by a row for each token after the first.
     evidence = [
         helper.make_node("Mul", ["ngram_weights", "scale"], ["scaled"]),

@@ -59,7 +59,8 @@ class Preset:
     # With deep teachers: reviews shown again beside neutral sentences, and as many of those alone; for each review.
     neutral: float = 0.0
     contrasts: float = 0.0  # made-up English sentences that turn on a negation, for each review, in every epoch
-    short_reader: ShortReader | None = None  # with deep teachers, for texts from twice `short_tokens` down
+    # With deep teachers and the labels negative and positive: for texts from twice `short_tokens` down.
+    short_reader: ShortReader | None = None
 
 
 _BASE = Preset(

@@ -47,6 +47,8 @@ def run(options: Options, console: Console) -> Path:
     vocabulary = tokenizer.vocabulary
     encoded = corpus.encode(tokenizer)
     model = _network(options.preset, tokenizer, corpus, base)
+    if base and export.network(base.model).short:
+        console.print("the short reader of the bundle to start from stays behind: one network will read all texts")
     if not options.resume:
         _tell_plan(trainer, corpus, encoded[1], model)
     lessons = targets.prepare(trainer, options.preset, corpus, *encoded, vocabulary)
@@ -64,7 +66,8 @@ def run(options: Options, console: Console) -> Path:
         suffix = "" if seed == options.seed else f"-{seed}"
         shown = _shown(options.preset, corpus, tokenizer, lessons, seed)
         state = trainer.train(f"network{suffix}", model, options.preset.plan, shown, lessons.validation, seed)
-        if options.preset.short_reader and lessons.teacher_embedding is not None and contrasts.fit(corpus.label_names):
+        wanted = options.preset.short_reader and not base and contrasts.fit(corpus.label_names)
+        if wanted and lessons.teacher_embedding is not None:
             short_reader.fit(trainer, options.preset, tokenizer, corpus.label_names, lessons, state.model, seed, suffix)
         return state
 
@@ -121,7 +124,7 @@ def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], mod
     lessons_fit = contrasts.fit(corpus.label_names)
     shown += int(preset.contrasts * len(rows) * _TOKENS_OF_A_LESSON) if lessons_fit else 0
     short = []
-    if stages and preset.short_reader and lessons_fit:
+    if stages and preset.short_reader and lessons_fit and not options.warm_start:
         untrained, plan = short_reader.start(preset, *size), preset.short_reader
         made_up = int(plan.contrasts * len(rows) * _TOKENS_OF_A_LESSON)
         beside = int(len(rows) * (preset.sentences * _TOKENS_OF_A_STRETCH + preset.neutral * short_reader.MEAN_TOKENS))

@@ -21,6 +21,7 @@ from training.targets import Lessons
 
 _LENGTHS = (10, 80)  # tokens of what it is shown, sentences of reviews and lessons aside
 MEAN_TOKENS = sum(_LENGTHS) / 2
+_HELD_LESSONS = 2000  # at most, of other words and choices, to tell how the lessons go
 
 
 def start(preset: Preset, vocabulary_size: int, labels: int) -> BiLSTM:
@@ -60,10 +61,13 @@ def fit(
         kept.requires_grad_(False)
     count = round(plan.contrasts * len(lessons.train))
     alone = partial(contrasts.alone, tokenizer, label_names, count, seed)
-    trainer.train(f"short-lessons{suffix}", reader, plan.lessons, alone, alone(plan.lessons.epochs), seed)
+    others = contrasts.alone(tokenizer, label_names, min(count, _HELD_LESSONS), seed, plan.lessons.epochs)
+    trainer.train(f"short-lessons{suffix}", reader, plan.lessons, alone, others, seed)
     shown = partial(_shown, preset, tokenizer, label_names, lessons, seed)
     held = stretches(lessons.validation, tokenizer.vocabulary, preset.sentences, _LENGTHS, seed, 0)
     trainer.train(f"short-reader{suffix}", reader, plan.plan, shown, held, seed)
+    # A checkpoint may hold the bias of a network that was interrupted, and then trained to its end.
+    reader.output.bias.data.copy_(network.output.bias.detach())
     network.short = reader.to(next(network.parameters()).device)
 
 
