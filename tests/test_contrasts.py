@@ -99,8 +99,8 @@ def test_lessons_are_added_under_their_labels_and_those_alone_are_others() -> No
     assert len(alone[0]) == len(alone[1]) == 40
     assert len({tuple(drawn.lengths()) for drawn in (*alone, contrasts.alone(tokenizer, labels, 40, 2, 0))}) == 3
     assert alone[0].lengths().tolist() != found.lengths()[1:].tolist()
-    assert contrasts.fit(labels)
-    assert not contrasts.fit(("bad", "good"))
+    assert contrasts.suit(labels)
+    assert not contrasts.suit(("bad", "good"))
 
 
 def test_no_slot_is_left_and_articles_fit() -> None:

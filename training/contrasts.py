@@ -71,8 +71,8 @@ def lessons() -> Lessons:
     return Lessons(frames, words, {row["kind"]: row["forms"].split("|") for row in _rows("fillers.tsv")})
 
 
-def fit(label_names: Sequence[str]) -> bool:
-    """Whether the lessons are about these labels."""
+def suit(label_names: Sequence[str]) -> bool:
+    """Whether the lessons have these labels, in any order."""
     return set(label_names) == {"negative", "positive"}
 
 

@@ -29,8 +29,8 @@ class ShortReader:
     hidden_size: int
     embedding_dropout: float
     contrasts: float  # made-up English sentences that turn on a negation, for each review, in every epoch
-    lessons: Plan
-    plan: Plan
+    lessons: Plan  # on those sentences alone
+    plan: Plan  # then on them beside stretches of reviews and neutral text
 
 
 @dataclass(frozen=True)

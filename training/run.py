@@ -66,7 +66,7 @@ def run(options: Options, console: Console) -> Path:
         suffix = "" if seed == options.seed else f"-{seed}"
         shown = _shown(options.preset, corpus, tokenizer, lessons, seed)
         state = trainer.train(f"network{suffix}", model, options.preset.plan, shown, lessons.validation, seed)
-        wanted = options.preset.short_reader and not base and contrasts.fit(corpus.label_names)
+        wanted = options.preset.short_reader and not base and contrasts.suit(corpus.label_names)
         if wanted and lessons.teacher_embedding is not None:
             short_reader.fit(trainer, options.preset, tokenizer, corpus.label_names, lessons, state.model, seed, suffix)
         return state
@@ -121,7 +121,7 @@ def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], mod
     shown = with_sentences
     if stages:  # or there is no neutral text
         shown += int(preset.neutral * (tokens + 2 * len(rows) * neutral.MEAN_TOKENS))
-    lessons_fit = contrasts.fit(corpus.label_names)
+    lessons_fit = contrasts.suit(corpus.label_names)
     shown += int(preset.contrasts * len(rows) * _TOKENS_OF_A_LESSON) if lessons_fit else 0
     short = []
     if stages and preset.short_reader and lessons_fit and not options.warm_start:
@@ -148,7 +148,7 @@ def _shown(
         if lessons.neutral:
             count = round(preset.neutral * len(lessons.train))
             examples = neutral.with_neutral(examples, lessons.neutral, len(lessons.train), count, seed, epoch)
-        if preset.contrasts and contrasts.fit(corpus.label_names):
+        if preset.contrasts and contrasts.suit(corpus.label_names):
             count = round(preset.contrasts * len(lessons.train))
             examples = contrasts.with_contrasts(examples, tokenizer, corpus.label_names, count, seed, epoch)
         return examples

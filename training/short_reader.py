@@ -21,7 +21,7 @@ from training.targets import Lessons
 
 _LENGTHS = (10, 80)  # tokens of what it is shown, sentences of reviews and lessons aside
 MEAN_TOKENS = sum(_LENGTHS) / 2
-_HELD_LESSONS = 2000  # at most, of other words and choices, to tell how the lessons go
+_HELD_LESSONS = 2000  # at most: another draw of the same frames and words, to tell how well they are learned
 
 
 def start(preset: Preset, vocabulary_size: int, labels: int) -> BiLSTM:
