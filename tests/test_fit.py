@@ -251,16 +251,16 @@ def test_every_epoch_shows_other_sentences_and_as_many() -> None:
 
 def test_stretches_are_whole_sentences_of_every_review_and_no_longer_than_asked() -> None:
     vocabulary = ["<padding>", "<unknown>", ".", "a", "b"]
-    sentence, long = [3, 3, 3, 3, 2], [4] * 59 + [2]
-    token_ids = np.array([*sentence * 12, *long], np.int32)
-    reviews = Examples(token_ids, np.array([0, 60]), np.array([60, 120]), np.eye(2, dtype=np.float32))
-    draws = [stretches(reviews, vocabulary, 50, (10, 24), seed=1, epoch=epoch) for epoch in (0, 1, 0)]
+    sentence, long = [3, 2, *[3] * 11, 2], [4] * 55 + [2]
+    token_ids = np.array([*sentence * 4, *long], np.int32)
+    reviews = Examples(token_ids, np.array([0, 56]), np.array([56, 112]), np.eye(2, dtype=np.float32))
+    draws = [stretches(reviews, vocabulary, 50, (10, 37), seed=1, epoch=epoch) for epoch in (0, 1, 0)]
     assert [len(draw) for draw in draws] == [100, 100, 100]
     assert draws[0].starts.tolist() == draws[2].starts.tolist() != draws[1].starts.tolist()
     first, second = np.split(draws[0].lengths(), 2)
-    assert set(first.tolist()) == {5, 10, 15, 20, 25}
-    assert (draws[0].starts[:50] % 5 == 0).all()
-    assert set(second.tolist()) == {27}
+    assert set(first.tolist()) == {14, 28, 41}
+    assert (draws[0].starts[:50] % 14 == 0).all()
+    assert set(second.tolist()) == {41}
     assert np.array_equal(draws[0].targets, np.repeat(np.eye(2), 50, axis=0))
     assert (
         len(

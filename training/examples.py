@@ -15,6 +15,7 @@ from service.tokenizer import PADDING
 _TIME_STEP = 16
 _BATCHES_SORTED_TOGETHER = 64
 _SHORTEST_SENTENCE = 4  # tokens
+_SHORTEST_STRETCH = 12  # a few words say little of their review, and less of what they say themselves
 
 
 @dataclass(frozen=True)
@@ -78,17 +79,17 @@ def with_sentences(reviews: Examples, vocabulary: list[str], each: int, seed: in
 def stretches(
     reviews: Examples, vocabulary: list[str], each: int, lengths: tuple[int, int], seed: int, epoch: int
 ) -> Examples:
-    """`each` stretches of every one of `reviews` that has a sentence, with its target.
+    """`each` stretches of every one of `reviews` that has a sentence long enough, with its target.
 
-    Half are single sentences, half runs of them: a run goes on to the end of the sentence in which it reaches a length
-    drawn from `lengths`, [from, to) tokens. What is longer than an eighth beyond these is cut. Every epoch draws
-    as many others.
+    Half are single sentences, with the short ones before them, half runs of them: a run goes on to the end of the
+    sentence in which it reaches a length drawn from `lengths`, [from, to) tokens. What is longer than an eighth beyond
+    these is cut. Every epoch draws as many others.
     """
     most = lengths[1] + lengths[1] // 8
     generator = np.random.default_rng((seed, epoch, 3))
     found: list[tuple[int, int, int]] = []
     for owner, borders in enumerate(_sentence_borders(reviews, vocabulary)):
-        borders = borders[np.append(True, np.diff(borders) >= _SHORTEST_SENTENCE)]  # less goes with the next
+        borders = borders[np.append(True, np.diff(borders) >= _SHORTEST_STRETCH)]  # less goes with the next
         for at in generator.integers(0, len(borders) - 1, each) if len(borders) > 1 else ():
             end, length = at + 1, int(generator.integers(*lengths))
             if generator.random() < 0.5:

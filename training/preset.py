@@ -23,14 +23,17 @@ class DeepTeacher:
 class ShortReader:
     """A network beside the one for reviews, for texts of a few sentences: first come lessons in negation, then all.
 
-    Its embeddings are the first deep teacher's.
+    Its embeddings are the mean of the deep teachers'.
     """
 
     hidden_size: int
     embedding_dropout: float
+    stretches: int  # of each review, in every epoch
+    neutral: float  # runs of neutral sentences, for each review
     contrasts: float  # made-up English sentences that turn on a negation, for each review, in every epoch
     lessons: Plan  # on those sentences alone
     plan: Plan  # then on them beside stretches of reviews and neutral text
+    share: float  # of the weights after both in those it ends with; the rest are as they were after the lessons alone
 
 
 @dataclass(frozen=True)
@@ -105,14 +108,17 @@ PRESETS = {
             count=2,
         ),
         short_tokens=40,
-        neutral=0.3,
+        neutral=0.45,
         contrasts=0.6,
         short_reader=ShortReader(
-            hidden_size=48,
+            hidden_size=64,
             embedding_dropout=0.1,
+            stretches=3,
+            neutral=0.3,
             contrasts=6.0,
             lessons=replace(_BASE.plan, epochs=1, keep="last"),
-            plan=replace(_BASE.plan, epochs=2, keep="last"),
+            plan=replace(_BASE.plan, epochs=1, keep="last"),
+            share=0.8,
         ),
         plan=replace(_BASE.plan, epochs=2, keep="last"),
     ),

@@ -27,7 +27,7 @@ from training.stage import Trainer
 from training.targets import Lessons
 
 _TOKENS_OF_A_SENTENCE = 23  # the mean of the reviews' single sentences; only the forecast of a run's time leans on it,
-_TOKENS_OF_A_STRETCH = 34  # of what the short reader is shown of them,
+_TOKENS_OF_A_STRETCH = 40  # of what the short reader is shown of them,
 _TOKENS_OF_A_LESSON = 14  # and of what `contrasts` makes up
 
 
@@ -127,7 +127,7 @@ def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], mod
     if stages and preset.short_reader and lessons_fit and not options.warm_start:
         untrained, plan = short_reader.start(preset, *size), preset.short_reader
         made_up = int(plan.contrasts * len(rows) * _TOKENS_OF_A_LESSON)
-        beside = int(len(rows) * (preset.sentences * _TOKENS_OF_A_STRETCH + preset.neutral * short_reader.MEAN_TOKENS))
+        beside = int(len(rows) * (plan.stretches * _TOKENS_OF_A_STRETCH + plan.neutral * short_reader.MEAN_TOKENS))
         short = [
             Stage("short-lessons", untrained, plan.lessons, *size, made_up, times),
             Stage("short-reader", untrained, plan.plan, *size, made_up + beside, times),

@@ -1,8 +1,10 @@
 """The short reader: a network of its own for texts of a few sentences, trained on nothing else.
 
 First it learns from the lessons in negation alone (`contrasts.py`), then from them beside stretches of reviews and text
-that leans to no label. Its embeddings stay as the first deep teacher learned them: moved, they would learn the lessons
-by heart, word by word, and the LSTM nothing that holds for a word that stands in none.
+that leans to no label. Its embeddings stay as the deep teachers learned them, in the mean: moved, they would learn the
+lessons by heart, word by word, and the LSTM nothing that holds for a word that stands in none. It ends between the
+weights that it had before and after the stretches, which bend what the lessons taught (Wortsman et al. 2022: between
+two such ends lie weights that hold better for texts like neither).
 """
 
 from collections.abc import Sequence
@@ -63,9 +65,11 @@ def fit(
     alone = partial(contrasts.alone, tokenizer, label_names, count, seed)
     others = contrasts.alone(tokenizer, label_names, min(count, _HELD_LESSONS), seed, plan.lessons.epochs)
     trainer.train(f"short-lessons{suffix}", reader, plan.lessons, alone, others, seed)
+    taught = {name: weight.clone() for name, weight in reader.state_dict().items()}
     shown = partial(_shown, preset, tokenizer, label_names, lessons, seed)
-    held = stretches(lessons.validation, tokenizer.vocabulary, preset.sentences, _LENGTHS, seed, 0)
+    held = stretches(lessons.validation, tokenizer.vocabulary, plan.stretches, _LENGTHS, seed, 0)
     trainer.train(f"short-reader{suffix}", reader, plan.plan, shown, held, seed)
+    reader.load_state_dict({name: taught[name].lerp(end, plan.share) for name, end in reader.state_dict().items()})
     # A checkpoint may hold the bias of a network that was interrupted, and then trained to its end.
     reader.output.bias.data.copy_(network.output.bias.detach())
     network.short = reader.to(next(network.parameters()).device)
@@ -75,12 +79,12 @@ def _shown(
     preset: Preset, tokenizer: Tokenizer, label_names: Sequence[str], lessons: Lessons, seed: int, epoch: int
 ) -> Examples:
     """The examples of an epoch."""
-    assert preset.short_reader is not None
-    reviews = len(lessons.train)
-    examples = stretches(lessons.train, tokenizer.vocabulary, preset.sentences, _LENGTHS, seed, epoch)
+    plan, reviews = preset.short_reader, len(lessons.train)
+    assert plan is not None
+    examples = stretches(lessons.train, tokenizer.vocabulary, plan.stretches, _LENGTHS, seed, epoch)
     if lessons.neutral:
-        texts = neutral.alone(lessons.neutral, round(preset.neutral * reviews), _LENGTHS, seed, epoch)
+        texts = neutral.alone(lessons.neutral, round(plan.neutral * reviews), _LENGTHS, seed, epoch)
         targets = np.full((len(texts), len(label_names)), 1 / len(label_names), np.float32)
         examples = with_texts(examples, texts, targets)
-    count = round(preset.short_reader.contrasts * reviews)
+    count = round(plan.contrasts * reviews)
     return contrasts.with_contrasts(examples, tokenizer, label_names, count, seed, epoch)

@@ -29,7 +29,8 @@ class Lessons:
     validation: Examples  # under their labels
     ladder: dict[str, dict[str, float]] = field(default_factory=dict)  # what each teacher is worth on validation
     embedding: Tensor | None = None  # [vocabulary, embedding] that the first deep teacher has learned
-    teacher_embedding: Tensor | None = None  # the same, in as many dimensions as it has
+    # [vocabulary, wider]: the mean of all deep teachers', which began as one language model.
+    teacher_embedding: Tensor | None = None
     neutral: list[NDArray[np.int32]] = field(default_factory=list)  # sentences that lean to no label, token ids [time]
 
 
@@ -90,7 +91,8 @@ def prepare(
     left_open = []
     if preset.neutral:
         left_open = neutral.find(first, given, lessons, vocabulary, trainer.options.seed, trainer.precision)
-    return Lessons(stretch(both, soft), validation, ladder, embedding, learned, left_open)
+    mean = torch.stack([network.embedding.weight.detach().cpu() for network in networks]).mean(dim=0)
+    return Lessons(stretch(both, soft), validation, ladder, embedding, mean, left_open)
 
 
 def reduced(embedding: Tensor, counts: NDArray[np.int64], size: int) -> Tensor:
