@@ -108,8 +108,8 @@ PRESETS = {
             count=2,
         ),
         short_tokens=40,
-        neutral=0.45,
-        contrasts=0.6,
+        neutral=0.3,
+        contrasts=1.0,
         short_reader=ShortReader(
             hidden_size=64,
             embedding_dropout=0.1,
