@@ -1,0 +1,50 @@
+"""The short reader ends between the weights it had after the lessons and after the stretches."""
+
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+import torch
+
+from service.tokenizer import SPECIAL, Tokenizer
+from training import short_reader
+from training.examples import Examples
+from training.model import BiLSTM
+from training.preset import PRESETS
+from training.stage import Trainer
+from training.targets import Lessons
+
+
+class Told:
+    """Stands for a trainer: fills what may learn with 1 in the first stage, with 2 in the second."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    def train(self, stage: str, model: BiLSTM, *_: object) -> None:
+        self.stages.append(stage)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data.fill_(len(self.stages))
+
+
+def test_it_ends_between_lessons_and_stretches_with_embeddings_and_bias_of_others() -> None:
+    plan = PRESETS["release"].short_reader
+    assert plan is not None
+    preset = replace(PRESETS["release"], short_reader=replace(plan, contrasts=1.0, share=0.75))
+    assert preset.deep_teacher is not None
+    tokenizer = Tokenizer([*SPECIAL, "a", "."], 800, "head-and-tail", "words-and-marks")
+    token_ids = np.array([*[2] * 19, 3] * 2, np.int32)
+    reviews = Examples(token_ids, np.array([0, 20]), np.array([20, 40]), np.eye(2, dtype=np.float32))
+    embedding = torch.randn(4, preset.deep_teacher.embedding_size)
+    network, told = BiLSTM(4, 8, 8, 2, "pooled"), Told()
+    network.output.bias.data.fill_(0.5)
+    lessons = Lessons(reviews, reviews, teacher_embedding=embedding)
+    names = ("negative", "positive")
+    short_reader.fit(cast(Trainer, told), preset, tokenizer, names, lessons, network, seed=1, suffix="-2")
+    assert told.stages == ["short-lessons-2", "short-reader-2"]
+    assert network.short is not None
+    for learned in (network.short.forward_lstm.weight_ih_l0, network.short.output.weight):
+        assert torch.equal(learned, torch.full_like(learned, 1.75))
+    assert torch.equal(network.short.embedding.weight, embedding.half().float())
+    assert torch.equal(network.short.output.bias, network.output.bias)
