@@ -44,7 +44,8 @@ def test_it_ends_between_lessons_and_stretches_with_embeddings_and_bias_of_other
     short_reader.fit(cast(Trainer, told), preset, tokenizer, names, lessons, network, seed=1, suffix="-2")
     assert told.stages == ["short-lessons-2", "short-reader-2"]
     assert network.short is not None
-    for learned in (network.short.forward_lstm.weight_ih_l0, network.short.output.weight):
-        assert torch.equal(learned, torch.full_like(learned, 1.75))
+    weights = network.short.state_dict()
+    for name in ("forward_lstm.weight_ih_l0", "output.weight"):
+        assert torch.equal(weights[name], torch.full_like(weights[name], 1.75))
     assert torch.equal(network.short.embedding.weight, embedding.half().float())
     assert torch.equal(network.short.output.bias, network.output.bias)
