@@ -109,7 +109,7 @@ PRESETS = {
         ),
         short_tokens=40,
         neutral=0.3,
-        contrasts=1.0,
+        contrasts=0.6,
         short_reader=ShortReader(
             hidden_size=64,
             embedding_dropout=0.1,
