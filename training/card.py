@@ -10,6 +10,7 @@ from training import findings
 from training.findings import accuracy, table
 
 _READINGS = "## Readings of the test split"
+_UNNOTED = "a machine not noted"
 
 _IMDB = """\
 The [Large Movie Review Dataset](https://ai.stanford.edu/~amaas/data/sentiment/) (Maas et al., *Learning Word Vectors
@@ -155,8 +156,8 @@ def _machines(training: Mapping[str, Any]) -> str:
         return f"{training['threads']} threads of a {training['device']} in {training['precision']}"
     made: dict[str, list[str]] = {}
     for stage, machines in training["machines"].items():
-        made.setdefault(", then ".join(machines), []).append(f"`{stage}`")
-    shipped = ", then ".join(training["machines"].get("network", [])) or "a machine not noted"
+        made.setdefault(", then ".join(machines) or _UNNOTED, []).append(f"`{stage}`")
+    shipped = ", then ".join(training["machines"].get("network", [])) or _UNNOTED
     others = "".join(f", {', '.join(stages)} on {machine}" for machine, stages in made.items() if machine != shipped)
     return f"{shipped}{others}"
 

@@ -15,7 +15,7 @@ from service.tokenizer import PADDING
 _TIME_STEP = 16
 _BATCHES_SORTED_TOGETHER = 64
 _SHORTEST_SENTENCE = 4  # tokens
-_SHORTEST_STRETCH = 12  # a few words say little of their review, and less of what they say themselves
+_SHORTEST_STRETCH = 12  # tokens; of fewer words their review's label says little
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def stretches(
 ) -> Examples:
     """`each` stretches of every one of `reviews` that has a sentence long enough, with its target.
 
-    Half are single sentences, with the short ones before them, half runs of them: a run goes on to the end of the
+    Half are single sentences, with the short ones before them, half runs of them (short ones at the end are left out): a run goes on to the end of the
     sentence in which it reaches a length drawn from `lengths`, [from, to) tokens. What is longer than an eighth beyond
     these is cut. Every epoch draws as many others.
     """

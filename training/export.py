@@ -29,7 +29,7 @@ class ParityError(Exception):
 def arrays(model: BiLSTM, temperature: float = 1.0) -> Network:
     """The network's weights in ONNX's layout, `temperature` folded into the last layer (Guo et al. 2017).
 
-    The short reader's embeddings are float16, half as large: they stay as a teacher gave them, rounded to that.
+    The short reader's embeddings are float16, half as large: they stay as the teachers gave them, rounded to that.
     """
     weights = {name: tensor.detach().float().cpu().numpy() for name, tensor in model.state_dict().items()}
     kernel, bias = weights["output.weight"].T / temperature, weights["output.bias"] / temperature

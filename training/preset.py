@@ -29,11 +29,11 @@ class ShortReader:
     hidden_size: int
     embedding_dropout: float
     stretches: int  # of each review, in every epoch
-    neutral: float  # runs of neutral sentences, for each review
+    neutral: float  # runs of neutral sentences, for each review, in every epoch; where the network has such, too
     contrasts: float  # made-up English sentences that turn on a negation, for each review, in every epoch
     lessons: Plan  # on those sentences alone
     plan: Plan  # then on them beside stretches of reviews and neutral text
-    share: float  # of the weights after both in those it ends with; the rest are as they were after the lessons alone
+    share: float  # how far it ends from the weights after the lessons alone (0) to those after all (1)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 First it learns from the lessons in negation alone (`contrasts.py`), then from them beside stretches of reviews and text
 that leans to no label. Its embeddings stay as the deep teachers learned them, in the mean: moved, they would learn the
 lessons by heart, word by word, and the LSTM nothing that holds for a word that stands in none. It ends between the
-weights that it had before and after the stretches, which bend what the lessons taught (Wortsman et al. 2022: between
-two such ends lie weights that hold better for texts like neither).
+weights that it had before the stretches and after: these help with reviews and take from what the lessons taught, and
+weights in between lose little of either (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
 """
 
 from collections.abc import Sequence
@@ -82,7 +82,7 @@ def _shown(
     plan, reviews = preset.short_reader, len(lessons.train)
     assert plan is not None
     examples = stretches(lessons.train, tokenizer.vocabulary, plan.stretches, _LENGTHS, seed, epoch)
-    if lessons.neutral:
+    if lessons.neutral and plan.neutral:
         texts = neutral.alone(lessons.neutral, round(plan.neutral * reviews), _LENGTHS, seed, epoch)
         targets = np.full((len(texts), len(label_names)), 1 / len(label_names), np.float32)
         examples = with_texts(examples, texts, targets)
