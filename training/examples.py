@@ -81,9 +81,9 @@ def stretches(
 ) -> Examples:
     """`each` stretches of every one of `reviews` that has a sentence long enough, with its target.
 
-    Half are single sentences, with the short ones before them, half runs of them (short ones at the end are left out): a run goes on to the end of the
-    sentence in which it reaches a length drawn from `lengths`, [from, to) tokens. What is longer than an eighth beyond
-    these is cut. Every epoch draws as many others.
+    Half are single sentences, with the short ones before them (those that end a review are left out), half runs of
+    them: a run goes on to the end of the sentence in which it reaches a length drawn from `lengths`, [from, to) tokens.
+    What is longer than an eighth beyond these is cut. Every epoch draws as many others.
     """
     most = lengths[1] + lengths[1] // 8
     generator = np.random.default_rng((seed, epoch, 3))
