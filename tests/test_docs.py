@@ -110,8 +110,8 @@ def test_the_evidence_of_the_readme_is_what_is_answered(shipped: Classifier) -> 
 
 
 def test_the_bundle_that_ships(shipped: Classifier) -> None:
-    joy, hours = shipped(["An absolute joy from start to finish.", "Two hours I will never get back."])
-    assert (joy.label, hours.label) == ("positive", "negative")
+    joy, flat = shipped(["An absolute joy from start to finish.", "The plot drags and every joke falls flat."])
+    assert (joy.label, flat.label) == ("positive", "negative")
     size = sum(path.stat().st_size for path in shipped.bundle.path.rglob("*") if path.is_file())
     assert size < 20e6
     metrics = shipped.manifest.metrics["test"]
