@@ -47,9 +47,12 @@ class Network:
     head: dict[str, Array]  # pooled: kernel [4 * hidden, label], bias [label]; last states: see `logits`
     ngrams: Array | None = None  # [bucket, label] weights of hashed pairs and triples of tokens, where there are any
     ngram_scale: float = 1.0  # what each of them is multiplied by, beside what the text's length makes of it
-    # Up to here n-grams do not count, and the short reader alone does; from twice as many on it is the other way round.
+    # Up to here no n-gram counts, and the short reader most; from twice as many on they in full, and it not at all.
     short_tokens: int = 0
     short: "Network | None" = None  # who reads short texts, where there is one; it has no n-grams, and the same bias
+    short_weight: float = (
+        1.0  # how much it counts in texts of up to `short_tokens`, from 0 to 1; the rest is the other's
+    )
 
 
 def sigmoid(x: Array) -> Array:
@@ -76,7 +79,7 @@ def run(inputs: Array, direction: Direction, reverse: bool = False) -> Trace:
 
 def traces(token_ids: NDArray[np.int32], network: Network) -> tuple[Trace, Trace]:
     """Both directions over one text's `token_ids` [time], of the reader who has most to say of it."""
-    if network.short and long_share(len(token_ids), network.short_tokens) < 0.5:
+    if network.short and short_share(len(token_ids), network) > 0.5:
         network = network.short
     inputs = network.embedding[token_ids].astype(network.forward.weights.dtype)  # [time, embedding]
     return run(inputs, network.forward), run(inputs, network.backward, reverse=True)
@@ -94,25 +97,30 @@ def ngram_buckets(token_ids: NDArray[np.int32], buckets: int) -> list[NDArray[np
 
 
 def long_share(tokens: int, short_tokens: int) -> float:
-    """How much the long reader, and n-grams, count in a text of `tokens`, from 0 to 1; the rest is the short reader's.
+    """How much n-grams count in a text of `tokens`, from 0 to 1.
 
     They come in over as many tokens as are short; where none are short, they count in full at every length.
     """
     return min(max((tokens - short_tokens) / max(1, short_tokens), 0.0), 1.0)
 
 
+def short_share(tokens: int, network: Network) -> float:
+    """How much `network.short` counts in a text of `tokens`, from 0 to 1; the rest is the long reader's."""
+    return network.short_weight * (1 - long_share(tokens, network.short_tokens))
+
+
 def logits(token_ids: NDArray[np.int32], network: Network) -> tuple[Array, Array | None]:
     """One text's logits [label] and evidence [time, label]; None where the head gives no evidence."""
     if network.short:
-        share = long_share(len(token_ids), network.short_tokens)
+        share = short_share(len(token_ids), network)
         found, evidence = logits(token_ids, replace(network, short=None))
         heard = token_ids[: 2 * network.short_tokens]  # of a longer text it has nothing to say
         answer, its_evidence = logits(heard, network.short)
         assert evidence is not None
         assert its_evidence is not None  # both pool
-        evidence *= share
-        evidence[: len(heard)] += (1 - share) * its_evidence
-        return share * found + (1 - share) * answer, evidence
+        evidence *= 1 - share
+        evidence[: len(heard)] += share * its_evidence
+        return (1 - share) * found + share * answer, evidence
     forward, backward = traces(token_ids, network)
     head = network.head
     if "hidden_kernel" in head:  # the last states through a hidden layer

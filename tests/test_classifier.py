@@ -11,7 +11,7 @@ from service import cell
 from service.bundle import Bundle, Manifest
 from service.classifier import Classifier, EvidenceUnavailable, ProviderError
 from service.tokenizer import SPECIAL, Batch, Tokenizer
-from training import export
+from training import export, onnx_graph
 from training.model import BiLSTM, Head
 
 
@@ -34,7 +34,7 @@ def untrained(
         if buckets:
             model.ngrams.weight.normal_()
         if short_reader:
-            model.short = BiLSTM(words + 2, 24, 12, labels, head)
+            model.short, model.short_weight = BiLSTM(words + 2, 24, 12, labels, head), 0.7
             model.short.embedding.weight.mul_(20).copy_(model.short.embedding.weight.half())
             model.short.output.weight.mul_(3)
             model.short.output.bias.copy_(model.output.bias)
@@ -52,7 +52,7 @@ def untrained(
             "reference": None, "metrics": {}, "training": {},
         }
     )  # fmt: skip
-    return Classifier(Bundle(Path("random"), "random@0", manifest, export.graph(weights), tokenizer), "cpu")
+    return Classifier(Bundle(Path("random"), "random@0", manifest, onnx_graph.build(weights), tokenizer), "cpu")
 
 
 POOLED = {
@@ -103,7 +103,7 @@ def test_long_texts_in_wide_batches_change_no_bit(rows: int) -> None:
 @settings(deadline=None)
 @given(SEQUENCES, st.sampled_from([*POOLED.values(), LAST]))
 def test_the_graph_agrees_with_the_cell_by_hand(sequence, classifier) -> None:  # type: ignore[no-untyped-def]
-    weights = export.network(classifier.bundle.model)
+    weights = onnx_graph.read(classifier.bundle.model)
     by_hand, shares = cell.logits(sequence, weights)
     logits, evidence = classifier.run(Batch.pad([sequence]), evidence=classifier is not LAST)
     np.testing.assert_allclose(logits[0], by_hand, atol=1e-4)

@@ -102,8 +102,9 @@ def test_a_short_reader_has_the_first_say_and_loses_it_as_texts_get_longer() -> 
     long = model(token_ids, lengths)
     model.short = BiLSTM(50, 8, 8, 2, "pooled").eval()
     short = model.short(token_ids, lengths)
-    share = torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0])[:, None]
-    torch.testing.assert_close(model(token_ids, lengths), share * long + (1 - share) * short)
+    model.short_weight = 0.7
+    share = torch.tensor([0.7, 0.7, 0.35, 0.0, 0.0])[:, None]
+    torch.testing.assert_close(model(token_ids, lengths), (1 - share) * long + share * short)
 
 
 def test_short_texts_keep_more_features() -> None:

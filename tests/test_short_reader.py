@@ -31,7 +31,7 @@ class Told:
 def test_it_ends_between_lessons_and_stretches_with_embeddings_and_bias_of_others() -> None:
     plan = PRESETS["release"].short_reader
     assert plan is not None
-    preset = replace(PRESETS["release"], short_reader=replace(plan, contrasts=1.0, share=0.75))
+    preset = replace(PRESETS["release"], short_reader=replace(plan, contrasts=1.0, share=0.75, weight=0.6))
     assert preset.deep_teacher is not None
     tokenizer = Tokenizer([*SPECIAL, "a", "."], 800, "head-and-tail", "words-and-marks")
     token_ids = np.array([*[2] * 19, 3] * 2, np.int32)
@@ -44,6 +44,7 @@ def test_it_ends_between_lessons_and_stretches_with_embeddings_and_bias_of_other
     short_reader.fit(cast(Trainer, told), preset, tokenizer, names, lessons, network, seed=1, suffix="-2")
     assert told.stages == ["short-lessons-2", "short-reader-2"]
     assert network.short is not None
+    assert network.short_weight == 0.6
     weights = network.short.state_dict()
     for name in ("forward_lstm.weight_ih_l0", "output.weight"):
         assert torch.equal(weights[name], torch.full_like(weights[name], 1.75))

@@ -19,7 +19,7 @@ from service.bundle import Bundle
 from service.classifier import Classifier
 from tests.conftest import made_up_reviews, train, write_csv
 from tests.test_reviews import write_imdb
-from training import export
+from training import export, onnx_graph
 from training.export import ParityError
 from training.model import BiLSTM
 
@@ -45,7 +45,7 @@ def test_a_run_leaves_a_whole_bundle(tiny_bundle_path: Path, tiny_bundle: Bundle
     for name in ("history.csv", "curves.png", "reliability.png"):
         assert (tiny_bundle_path / "figures" / name).stat().st_size
     for golden in found.golden:
-        weights = export.network(tiny_bundle.model)
+        weights = onnx_graph.read(tiny_bundle.model)
         logits, _ = cell.logits(tiny_bundle.tokenizer.encode(golden.text).token_ids, weights)
         assert logits.tolist() == pytest.approx(golden.logits, abs=1e-5)
 
@@ -189,7 +189,7 @@ def test_a_warm_start_knows_what_its_bundle_knew(tiny_bundle: Bundle, tmp_path: 
     assert found.tokenizer.vocabulary == tiny_bundle.tokenizer.vocabulary
     assert "test" not in found.manifest.metrics  # no test rows, no test figures
     assert "no test reviews" in (out / "README.md").read_text()
-    before, after = (export.network(one.model) for one in (tiny_bundle, found))
+    before, after = (onnx_graph.read(one.model) for one in (tiny_bundle, found))
     assert abs(before.embedding - after.embedding).max() < 0.05
 
 
@@ -257,53 +257,62 @@ def test_a_graph_that_differs_from_the_network_is_no_bundle(short_tokens: int) -
     model = BiLSTM(50, 8, 8, 2, "pooled", ngram_buckets=30, short_tokens=short_tokens)
     model.ngrams.weight.data.normal_()
     weights = export.arrays(model, 1.5)
-    assert export.prove_parity(model, export.graph(weights), 1.5, 20) < 1e-5
+    assert export.prove_parity(model, onnx_graph.build(weights), 1.5, 20) < 1e-5
     with pytest.raises(ParityError, match="no bundle was written"):
-        export.prove_parity(model, export.graph(replace(weights, short_tokens=short_tokens + 4)), 1.5, 20)
+        export.prove_parity(model, onnx_graph.build(replace(weights, short_tokens=short_tokens + 4)), 1.5, 20)
     ngrams = weights.ngrams
     assert ngrams is not None
     for array, places in ((weights.head["bias"], 0), (ngrams, slice(None))):
         array[places] += 0.01
         with pytest.raises(ParityError, match="no bundle was written"):
-            export.prove_parity(model, export.graph(weights), 1.5, 20)
+            export.prove_parity(model, onnx_graph.build(weights), 1.5, 20)
         array[places] -= 0.01
 
 
 def test_both_readers_are_proven_and_read_back() -> None:
     model = BiLSTM(50, 8, 8, 2, "pooled", ngram_buckets=30, short_tokens=12)
     model.ngrams.weight.data.normal_()
-    model.short = BiLSTM(50, 6, 4, 2, "pooled")
+    model.short, model.short_weight = BiLSTM(50, 6, 4, 2, "pooled"), 0.75
     model.short.embedding.weight.data.copy_(model.short.embedding.weight.half())
     model.short.output.bias.data.copy_(model.output.bias.data)
     weights = export.arrays(model, 1.5)
-    graph = export.graph(weights)
+    graph = onnx_graph.build(weights)
     assert export.prove_parity(model, graph, 1.5, 40) < 1e-5
-    assert export.graph(export.network(graph)) == graph
+    assert onnx_graph.build(onnx_graph.read(graph)) == graph
     assert weights.short is not None
-    for wrong in (replace(weights, short=None), replace(weights, short_tokens=11)):
+    for wrong in (
+        replace(weights, short=None),
+        replace(weights, short_tokens=11),
+        replace(weights, short_weight=0.74),
+    ):
         with pytest.raises(ParityError, match="no bundle was written"):
-            export.prove_parity(model, export.graph(wrong), 1.5, 40)
+            export.prove_parity(model, onnx_graph.build(wrong), 1.5, 40)
     weights.short.backward.bias[0] += 0.5
     with pytest.raises(ParityError, match="no bundle was written"):
-        export.prove_parity(model, export.graph(weights), 1.5, 40)
+        export.prove_parity(model, onnx_graph.build(weights), 1.5, 40)
 
 
 def test_a_warm_start_leaves_the_short_reader_behind() -> None:
     model = BiLSTM(50, 8, 8, 2, "pooled", short_tokens=12)
     model.short = BiLSTM(50, 6, 4, 2, "pooled")
     other = BiLSTM(50, 8, 8, 2, "pooled")
-    export.load_arrays(other, export.network(export.graph(export.arrays(model))))
+    export.load_arrays(other, onnx_graph.read(onnx_graph.build(export.arrays(model))))
     assert other.short is None
     assert (other.output.weight == model.output.weight).all()
 
 
-def test_an_older_graph_counts_ngrams_in_full() -> None:
-    model = BiLSTM(50, 8, 8, 2, "pooled", ngram_buckets=30)
-    older = onnx.load_from_string(export.graph(export.arrays(model)))
-    kept = [tensor for tensor in older.graph.initializer if tensor.name != "short_tokens"]
+def test_what_older_graphs_do_not_say_is_as_it_was_with_them() -> None:
+    model = BiLSTM(50, 8, 8, 2, "pooled", ngram_buckets=30, short_tokens=12)
+    model.short, model.short_weight = BiLSTM(50, 6, 4, 2, "pooled"), 0.75
+    older = onnx.load_from_string(onnx_graph.build(export.arrays(model)))
+    kept = [tensor for tensor in older.graph.initializer if tensor.name not in ("short_tokens", "short_weight")]
     del older.graph.initializer[:]
     older.graph.initializer.extend(kept)
-    assert export.network(older.SerializeToString()).short_tokens == 0
+    found = onnx_graph.read(older.SerializeToString())
+    assert (found.short_tokens, found.short_weight) == (
+        0,
+        1.0,
+    )  # n-grams count in full; short texts, where any, are its
 
 
 def test_a_warm_start_is_the_reverse_of_an_export() -> None:
@@ -312,5 +321,5 @@ def test_a_warm_start_is_the_reverse_of_an_export() -> None:
         model.short_tokens = 9 if buckets else 0  # of the table: how it was trained
         if buckets:
             model.ngrams.weight.data.normal_()
-        export.load_arrays(other, export.network(export.graph(export.arrays(model))))
-        assert export.graph(export.arrays(other)) == export.graph(export.arrays(model))
+        export.load_arrays(other, onnx_graph.read(onnx_graph.build(export.arrays(model))))
+        assert onnx_graph.build(export.arrays(other)) == onnx_graph.build(export.arrays(model))

@@ -219,11 +219,11 @@ def report_command(
 def inspect_command(folder: Path, out: Path, text: str) -> None:
     """Draws the LSTM at work along TEXT: its gates and its memory, in both directions."""
     from service import cell
-    from training import export, figures
+    from training import figures, onnx_graph
 
     found = bundle.read(folder)
     encoded = found.tokenizer.encode(text, spans=True)
-    forward, backward = cell.traces(encoded.token_ids, export.network(found.model))
+    forward, backward = cell.traces(encoded.token_ids, onnx_graph.read(found.model))
     assert encoded.spans is not None
     tokens = [text[start:end] for start, end in encoded.spans]
     [prediction] = Classifier(found, "cpu")([text])

@@ -30,9 +30,10 @@ class BiLSTM(nn.Module):
     LSTM is to understand, and speak up where one word decides; from there to twice as many tokens the n-grams come in.
     In training no word of a short text is dropped, and fewer features: what remained would often say the contrary.
 
-    Another network, `short`, may stand beside this one, trained for itself: short texts are its alone, and from there
-    to twice as many tokens it gives way. What a short text says hangs on the order of a few words, what a review says
-    on how much speaks for which label; an LSTM that is to learn both learns either worse. It has this network's bias.
+    Another network, `short`, may stand beside this one, trained for itself: of the logits of short texts it says the
+    part `short_weight`, this one the rest, and from there to twice as many tokens it gives way. What a short text says
+    hangs on the order of a few words, what a review says on how much speaks for which label; an LSTM that is to learn
+    both learns either worse. It has this network's bias.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class BiLSTM(nn.Module):
         self.word_dropout, self.embedding_dropout, self.ngram_dropout = word_dropout, embedding_dropout, ngram_dropout
         self.short_tokens = short_tokens
         self.short: BiLSTM | None = None
+        self.short_weight = 1.0
         self.embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PADDING)
         # Two layers of one direction each, the second fed the text reversed: a bidirectional nn.LSTM would need
         # packing to keep its backward half off the padding, and packing leaves oneDNN's fast path.
@@ -90,9 +92,10 @@ class BiLSTM(nn.Module):
     def forward(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
         """`token_ids` int [batch, time] padded at the end, `lengths` int [batch] >= 1 -> float32 [batch, label]."""
         if self.short is not None:
-            share, heard = self._long_share(lengths), 2 * self.short_tokens  # of a longer text it has nothing to say
+            heard = 2 * self.short_tokens  # of a longer text it has nothing to say
             short: Tensor = self.short(token_ids[:, :heard], lengths.clamp(max=heard))
-            return share * self._own(token_ids, lengths) + (1 - share) * short
+            share = self.short_weight * (1 - self._long_share(lengths))
+            return (1 - share) * self._own(token_ids, lengths) + share * short
         return self._own(token_ids, lengths)
 
     def _own(self, token_ids: Tensor, lengths: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ class ShortReader:
     lessons: Plan  # on those sentences alone
     plan: Plan  # then on them beside stretches of reviews and neutral text
     share: float  # how far it ends from the weights after the lessons alone (0) to those after all (1)
+    weight: float  # how much of the logits of texts of up to `short_tokens` it says; the network says the rest
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ PRESETS = {
             lessons=replace(_BASE.plan, epochs=1, keep="last"),
             plan=replace(_BASE.plan, epochs=1, keep="last"),
             share=0.8,
+            weight=0.7,
         ),
         plan=replace(_BASE.plan, epochs=2, keep="last"),
     ),

@@ -16,7 +16,7 @@ from service import bundle, cell
 from service.bundle import Bundle, Golden, Manifest
 from service.classifier import Classifier
 from service.tokenizer import Tokenizer
-from training import calibration, card, evaluate, export, figures, report
+from training import calibration, card, evaluate, export, figures, onnx_graph, report
 from training.corpus import Corpus, held_out
 from training.fit import State
 from training.model import BiLSTM
@@ -79,7 +79,7 @@ def _draft(
 ) -> Bundle:
     """Exports the network into the run's folder after proving that torch, NumPy and onnxruntime agree."""
     weights = export.arrays(model, temperature)
-    onnx_model = export.graph(weights)
+    onnx_model = onnx_graph.build(weights)
     worst = export.prove_parity(model, onnx_model, temperature, tokenizer.max_tokens)
     pooled = model.head == "pooled"
     golden = tuple(_golden(text, tokenizer, weights) for text in GOLDEN_TEXTS)

@@ -12,7 +12,7 @@ from rich.console import Console
 from service import bundle
 from service.bundle import Bundle
 from service.tokenizer import Tokenizer
-from training import checkpoint, contrasts, deep_teacher, export, neutral, publish, short_reader, targets
+from training import checkpoint, contrasts, deep_teacher, export, neutral, onnx_graph, publish, short_reader, targets
 from training.corpus import Corpus, build
 from training.examples import Examples, with_sentences
 from training.fit import State, choose_precision
@@ -47,7 +47,7 @@ def run(options: Options, console: Console) -> Path:
     vocabulary = tokenizer.vocabulary
     encoded = corpus.encode(tokenizer)
     model = _network(options.preset, tokenizer, corpus, base)
-    if base and export.network(base.model).short:
+    if base and onnx_graph.read(base.model).short:
         console.print("the short reader of the bundle to start from stays behind: one network will read all texts")
     if not options.resume:
         _tell_plan(trainer, corpus, encoded[1], model)
@@ -163,7 +163,7 @@ def _tokenizer(preset: Preset, corpus: Corpus) -> Tokenizer:
 
 def _network(preset: Preset, tokenizer: Tokenizer, corpus: Corpus, base: Bundle | None) -> BiLSTM:
     """A new network of the preset's sizes, or one of the sizes and weights of `base`."""
-    weights = export.network(base.model) if base else None
+    weights = onnx_graph.read(base.model) if base else None
     embedding_size, hidden_size, dense_size = preset.embedding_size, preset.hidden_size, preset.dense_size
     head: Head = preset.head
     buckets = preset.ngram_buckets

@@ -72,7 +72,7 @@ def fit(
     reader.load_state_dict({name: taught[name].lerp(end, plan.share) for name, end in reader.state_dict().items()})
     # A checkpoint may hold the bias of a network that was interrupted, and then trained to its end.
     reader.output.bias.data.copy_(network.output.bias.detach())
-    network.short = reader.to(next(network.parameters()).device)
+    network.short, network.short_weight = reader.to(next(network.parameters()).device), plan.weight
 
 
 def _shown(

@@ -17,7 +17,7 @@ from benchmarks.plan import Plan, pinned
 from benchmarks.report import markdown
 from service import graph, grouping
 from service.tokenizer import Batch
-from training import export
+from training import export, onnx_graph
 from training.model import BiLSTM
 from training.preset import PRESETS
 
@@ -83,7 +83,7 @@ def _model(hidden_size: int, precision: str) -> bytes:
     base = PRESETS["base"]
     torch.manual_seed(0)
     network = BiLSTM(base.vocabulary_size, base.embedding_size, hidden_size, labels=2, head=base.head)
-    model = graph.only(export.graph(export.arrays(network)), ["logits"])
+    model = graph.only(onnx_graph.build(export.arrays(network)), ["logits"])
     if precision == "fp32":
         return model
     with tempfile.TemporaryDirectory(prefix="grid-") as folder:
