@@ -1,6 +1,7 @@
 """The short reader ends between the weights it had after the lessons and after the stretches."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -10,7 +11,8 @@ from service.tokenizer import SPECIAL, Tokenizer
 from training import short_reader
 from training.examples import Examples
 from training.model import BiLSTM
-from training.preset import PRESETS
+from training.options import Options
+from training.preset import PRESETS, Preset
 from training.stage import Trainer
 from training.targets import Lessons
 
@@ -18,8 +20,8 @@ from training.targets import Lessons
 class Told:
     """Stands for a trainer: fills what may learn with 1 in the first stage, with 2 in the second."""
 
-    def __init__(self) -> None:
-        self.stages: list[str] = []
+    def __init__(self, preset: Preset) -> None:
+        self.options, self.stages = Options("release", preset, (), Path("made")), list[str]()
 
     def train(self, stage: str, model: BiLSTM, *_: object) -> None:
         self.stages.append(stage)
@@ -37,11 +39,11 @@ def test_it_ends_between_lessons_and_stretches_with_embeddings_and_bias_of_other
     token_ids = np.array([*[2] * 19, 3] * 2, np.int32)
     reviews = Examples(token_ids, np.array([0, 20]), np.array([20, 40]), np.eye(2, dtype=np.float32))
     embedding = torch.randn(4, preset.deep_teacher.embedding_size)
-    network, told = BiLSTM(4, 8, 8, 2, "pooled"), Told()
+    network, told = BiLSTM(4, 8, 8, 2, "pooled"), Told(preset)
     network.output.bias.data.fill_(0.5)
     lessons = Lessons(reviews, reviews, teacher_embedding=embedding)
     names = ("negative", "positive")
-    short_reader.fit(cast(Trainer, told), preset, tokenizer, names, lessons, network, seed=1, suffix="-2")
+    short_reader.fit(cast(Trainer, told), tokenizer, names, lessons, network, seed=2)
     assert told.stages == ["short-lessons-2", "short-reader-2"]
     assert network.short is not None
     assert network.short_weight == 0.6

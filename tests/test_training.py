@@ -159,7 +159,7 @@ def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> N
         assert re.fullmatch(r"\d+ CPU threads in (bf16|fp32)", machine)
     card = (tmp_path / "killed" / "README.md").read_text()
     assert f" minutes on {machine}, source" in card
-    assert "Texts of up to 40 tokens are read by another, trained on short texts alone (64 units" in card
+    assert "Texts of up to 40 tokens are read by another, too, trained on short texts alone (64 units" in card
     assert "for the spread over seeds only, seed 2" in card.split("## Readings of the test split")[1]
     assert list((tmp_path / "killed.run").iterdir()) == [tmp_path / "killed.run" / "draft"]
 

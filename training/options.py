@@ -32,6 +32,10 @@ class Options:
         """Where the run keeps what it needs to be resumed: beside the bundle."""
         return self.out.with_name(self.out.name + ".run")
 
+    def stage(self, name: str, seed: int) -> str:
+        """The name of a stage that is trained once for each seed: the plain one is the seed's that ships."""
+        return name if seed == self.seed else f"{name}-{seed}"
+
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a run to be resumed."""
         sources = [(str(s.path), role, s.text_column, s.label_column, s.group_column) for s, role in self.sources]

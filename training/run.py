@@ -63,12 +63,11 @@ def run(options: Options, console: Console) -> Path:
         model = _network(options.preset, tokenizer, corpus, base)
         if lessons.embedding is not None and not base:
             model.embedding.weight.data.copy_(lessons.embedding)
-        suffix = "" if seed == options.seed else f"-{seed}"
         shown = _shown(options.preset, corpus, tokenizer, lessons, seed)
-        state = trainer.train(f"network{suffix}", model, options.preset.plan, shown, lessons.validation, seed)
-        wanted = options.preset.short_reader and not base and contrasts.suit(corpus.label_names)
-        if wanted and lessons.teacher_embedding is not None:
-            short_reader.fit(trainer, options.preset, tokenizer, corpus.label_names, lessons, state.model, seed, suffix)
+        stage = options.stage("network", seed)
+        state = trainer.train(stage, model, options.preset.plan, shown, lessons.validation, seed)
+        if short_reader.suits(options, corpus.label_names) and lessons.teacher_embedding is not None:
+            short_reader.fit(trainer, tokenizer, corpus.label_names, lessons, state.model, seed)
         return state
 
     def calibrated(state: State) -> Bundle:
@@ -124,7 +123,7 @@ def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], mod
     lessons_fit = contrasts.suit(corpus.label_names)
     shown += int(preset.contrasts * len(rows) * _TOKENS_OF_A_LESSON) if lessons_fit else 0
     short = []
-    if stages and preset.short_reader and lessons_fit and not options.warm_start:
+    if stages and preset.short_reader and short_reader.suits(options, corpus.label_names):
         untrained, plan = short_reader.start(preset, *size), preset.short_reader
         made_up = int(plan.contrasts * len(rows) * _TOKENS_OF_A_LESSON)
         beside = int(len(rows) * (plan.stretches * _TOKENS_OF_A_STRETCH + plan.neutral * short_reader.MEAN_TOKENS))

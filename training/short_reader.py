@@ -17,6 +17,7 @@ from service.tokenizer import Tokenizer
 from training import contrasts, neutral
 from training.examples import Examples, stretches, with_texts
 from training.model import BiLSTM
+from training.options import Options
 from training.preset import Preset
 from training.stage import Trainer
 from training.targets import Lessons
@@ -24,6 +25,11 @@ from training.targets import Lessons
 _LENGTHS = (10, 80)  # tokens of what it is shown, sentences of reviews and lessons aside
 MEAN_TOKENS = sum(_LENGTHS) / 2
 _HELD_LESSONS = 2000  # at most: another draw of the same frames and words, to tell how well they are learned
+
+
+def suits(options: Options, label_names: Sequence[str]) -> bool:
+    """Whether a run trains one, if it has deep teachers: there are lessons, and no bundle to start from."""
+    return bool(options.preset.short_reader) and contrasts.suit(label_names) and not options.warm_start
 
 
 def start(preset: Preset, vocabulary_size: int, labels: int) -> BiLSTM:
@@ -42,16 +48,10 @@ def start(preset: Preset, vocabulary_size: int, labels: int) -> BiLSTM:
 
 
 def fit(
-    trainer: Trainer,
-    preset: Preset,
-    tokenizer: Tokenizer,
-    label_names: Sequence[str],
-    lessons: Lessons,
-    network: BiLSTM,
-    seed: int,
-    suffix: str,
+    trainer: Trainer, tokenizer: Tokenizer, label_names: Sequence[str], lessons: Lessons, network: BiLSTM, seed: int
 ) -> None:
-    """Trains the short reader of `network`, already trained, and puts it beside it."""
+    """Trains the short reader of `network`, already trained from `seed`, and puts it beside it."""
+    preset = trainer.options.preset
     plan = preset.short_reader
     assert plan is not None
     assert lessons.teacher_embedding is not None
@@ -64,11 +64,11 @@ def fit(
     count = round(plan.contrasts * len(lessons.train))
     alone = partial(contrasts.alone, tokenizer, label_names, count, seed)
     others = contrasts.alone(tokenizer, label_names, min(count, _HELD_LESSONS), seed, plan.lessons.epochs)
-    trainer.train(f"short-lessons{suffix}", reader, plan.lessons, alone, others, seed)
+    trainer.train(trainer.options.stage("short-lessons", seed), reader, plan.lessons, alone, others, seed)
     taught = {name: weight.clone() for name, weight in reader.state_dict().items()}
     shown = partial(_shown, preset, tokenizer, label_names, lessons, seed)
     held = stretches(lessons.validation, tokenizer.vocabulary, plan.stretches, _LENGTHS, seed, 0)
-    trainer.train(f"short-reader{suffix}", reader, plan.plan, shown, held, seed)
+    trainer.train(trainer.options.stage("short-reader", seed), reader, plan.plan, shown, held, seed)
     reader.load_state_dict({name: taught[name].lerp(end, plan.share) for name, end in reader.state_dict().items()})
     # A checkpoint may hold the bias of a network that was interrupted, and then trained to its end.
     reader.output.bias.data.copy_(network.output.bias.detach())
