@@ -47,12 +47,11 @@ class Network:
     head: dict[str, Array]  # pooled: kernel [4 * hidden, label], bias [label]; last states: see `logits`
     ngrams: Array | None = None  # [bucket, label] weights of hashed pairs and triples of tokens, where there are any
     ngram_scale: float = 1.0  # what each of them is multiplied by, beside what the text's length makes of it
-    # Up to here no n-gram counts, and the short reader most; from twice as many on they in full, and it not at all.
+    # Up to here no n-gram counts, and the short reader as much as it ever does; from twice as many on n-grams count in
+    # full, and it does not.
     short_tokens: int = 0
     short: "Network | None" = None  # who reads short texts, where there is one; it has no n-grams, and the same bias
-    short_weight: float = (
-        1.0  # how much it counts in texts of up to `short_tokens`, from 0 to 1; the rest is the other's
-    )
+    short_weight: float = 1.0  # how much it counts up to `short_tokens`, from 0 to 1; the rest is this network's
 
 
 def sigmoid(x: Array) -> Array:
@@ -78,7 +77,7 @@ def run(inputs: Array, direction: Direction, reverse: bool = False) -> Trace:
 
 
 def traces(token_ids: NDArray[np.int32], network: Network) -> tuple[Trace, Trace]:
-    """Both directions over one text's `token_ids` [time], of the reader who has most to say of it."""
+    """Both directions over one text's `token_ids` [time], of the reader that counts most in it."""
     if network.short and short_share(len(token_ids), network) > 0.5:
         network = network.short
     inputs = network.embedding[token_ids].astype(network.forward.weights.dtype)  # [time, embedding]

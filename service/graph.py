@@ -1,14 +1,14 @@
 """An ONNX graph cut down to some of its outputs, so that nothing is computed that nobody asked for.
 
 onnxruntime runs every node of a graph, whichever outputs are fetched (`only_execute_path_to_fetches` changes nothing on
-the CPU, tried with 1.31). The service has no `onnx` package, and needs of protobuf only four fields:
-ModelProto.graph = 7; GraphProto.node = 1, .output = 12; NodeProto.input = 1, .output = 2; ValueInfoProto.name = 1
-(onnx.proto; wire format: protobuf.dev/programming-guides/encoding).
+the CPU, tried with 1.31). The service has no `onnx` package, and needs of protobuf only these fields:
+ModelProto.graph = 7; GraphProto.node = 1, .output = 12; NodeProto.input = 1, .output = 2, .attribute = 5;
+AttributeProto.g = 6; ValueInfoProto.name = 1 (onnx.proto; wire format: protobuf.dev/programming-guides/encoding).
 """
 
 from collections.abc import Collection, Iterator
 
-_GRAPH, _NODE, _GRAPH_OUTPUT, _NODE_INPUT, _NODE_OUTPUT, _NAME = 7, 1, 12, 1, 2, 1
+_GRAPH, _NODE, _GRAPH_OUTPUT, _NODE_INPUT, _NODE_OUTPUT, _ATTRIBUTE, _BRANCH, _NAME = 7, 1, 12, 1, 2, 5, 6, 1
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
@@ -26,7 +26,7 @@ def _cut(graph: memoryview, outputs: Collection[str]) -> bytes:
     for index in reversed(range(len(fields))):  # ONNX lists nodes in topological order
         number, _, payload = fields[index]
         if number == _NODE and needed.intersection(_names(payload, _NODE_OUTPUT)):
-            needed.update(_names(payload, _NODE_INPUT))
+            needed.update(_inputs(payload))
             kept.add(index)
         elif number == _GRAPH_OUTPUT:
             if set(_names(payload, _NAME)) <= set(outputs):
@@ -36,8 +36,21 @@ def _cut(graph: memoryview, outputs: Collection[str]) -> bytes:
     return b"".join(field for index, (_, field, _) in enumerate(fields) if index in kept)
 
 
+def _inputs(node: memoryview) -> Iterator[str]:
+    """What a node reads, and what the nodes of its branches do, of the graph around them or of their own."""
+    yield from _names(node, _NODE_INPUT)
+    for attribute in _payloads(node, _ATTRIBUTE):
+        for branch in _payloads(attribute, _BRANCH):
+            for inner in _payloads(branch, _NODE):
+                yield from _inputs(inner)
+
+
 def _names(message: memoryview, field_number: int) -> list[str]:
-    return [bytes(payload).decode() for number, _, payload in _fields(message) if number == field_number]
+    return [bytes(payload).decode() for payload in _payloads(message, field_number)]
+
+
+def _payloads(message: memoryview, field_number: int) -> list[memoryview]:
+    return [payload for number, _, payload in _fields(message) if number == field_number]
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
@@ -19,9 +20,11 @@ from service.bundle import Bundle
 from service.classifier import Classifier
 from tests.conftest import made_up_reviews, train, write_csv
 from tests.test_reviews import write_imdb
-from training import export, onnx_graph
+from training import export, onnx_graph, short_reader
 from training.export import ParityError
 from training.model import BiLSTM
+from training.options import Options
+from training.preset import PRESETS
 
 
 def manifest(out: Path) -> dict[str, Any]:
@@ -159,7 +162,8 @@ def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> N
         assert re.fullmatch(r"\d+ CPU threads in (bf16|fp32)", machine)
     card = (tmp_path / "killed" / "README.md").read_text()
     assert f" minutes on {machine}, source" in card
-    assert "Texts of up to 40 tokens are read by another, too, trained on short texts alone (64 units" in card
+    assert "Texts of up to 40 tokens are read by a second LSTM, too, trained on short texts alone (64 units" in card
+    assert "70% of their logits are its own; from there to 80 tokens it gives way" in card
     assert "for the spread over seeds only, seed 2" in card.split("## Readings of the test split")[1]
     assert list((tmp_path / "killed.run").iterdir()) == [tmp_path / "killed.run" / "draft"]
 
@@ -292,6 +296,14 @@ def test_both_readers_are_proven_and_read_back() -> None:
         export.prove_parity(model, onnx_graph.build(weights), 1.5, 40)
 
 
+def test_who_trains_a_short_reader() -> None:
+    options = Options("release", PRESETS["release"], (), Path("made"))
+    assert short_reader.wanted(options, ("positive", "negative")) == PRESETS["release"].short_reader
+    assert short_reader.wanted(options, ("good", "bad")) is None
+    assert short_reader.wanted(replace(options, warm_start=Path("other")), ("positive", "negative")) is None
+    assert short_reader.wanted(replace(options, preset=PRESETS["base"]), ("positive", "negative")) is None
+
+
 def test_a_warm_start_leaves_the_short_reader_behind() -> None:
     model = BiLSTM(50, 8, 8, 2, "pooled", short_tokens=12)
     model.short = BiLSTM(50, 6, 4, 2, "pooled")
@@ -302,17 +314,20 @@ def test_a_warm_start_leaves_the_short_reader_behind() -> None:
 
 
 def test_what_older_graphs_do_not_say_is_as_it_was_with_them() -> None:
+    def older(model: BiLSTM, unsaid: str) -> cell.Network:
+        graph = onnx.load_from_string(onnx_graph.build(export.arrays(model)))
+        kept = [tensor for tensor in graph.graph.initializer if tensor.name != unsaid]
+        del graph.graph.initializer[:]
+        graph.graph.initializer.extend(kept)
+        return onnx_graph.read(graph.SerializeToString())
+
     model = BiLSTM(50, 8, 8, 2, "pooled", ngram_buckets=30, short_tokens=12)
+    assert older(model, "short_tokens").short_tokens == 0  # n-grams count in full
     model.short, model.short_weight = BiLSTM(50, 6, 4, 2, "pooled"), 0.75
-    older = onnx.load_from_string(onnx_graph.build(export.arrays(model)))
-    kept = [tensor for tensor in older.graph.initializer if tensor.name not in ("short_tokens", "short_weight")]
-    del older.graph.initializer[:]
-    older.graph.initializer.extend(kept)
-    found = onnx_graph.read(older.SerializeToString())
-    assert (found.short_tokens, found.short_weight) == (
-        0,
-        1.0,
-    )  # n-grams count in full; short texts, where any, are its
+    model.short.output.bias.data.copy_(model.output.bias.data)
+    found, text = older(model, "short_weight"), np.arange(2, 14, dtype=np.int32)
+    assert found.short is not None
+    assert np.array_equal(cell.logits(text, found)[0], cell.logits(text, found.short)[0])  # it alone answers
 
 
 def test_a_warm_start_is_the_reverse_of_an_export() -> None:

@@ -217,7 +217,10 @@ def report_command(
 @click.option("--out", type=_PATH, default="cell.png", help="The PNG to write.")
 @click.argument("text")
 def inspect_command(folder: Path, out: Path, text: str) -> None:
-    """Draws the LSTM at work along TEXT: its gates and its memory, in both directions."""
+    """Draws the LSTM at work along TEXT: its gates and its memory, in both directions.
+
+    Of a bundle with two readers it draws the one that counts most in a text of that length.
+    """
     from service import cell
     from training import figures, onnx_graph
 

@@ -111,8 +111,8 @@ def _short_reader(training: Mapping[str, Any]) -> str:
     hidden_size, embedding_size = recipe["short_reader"]["hidden_size"], recipe["deep_teacher"]["embedding_size"]
     weight = recipe["short_reader"].get("weight", 1.0)  # before there was one, it alone answered
     return (
-        f" Texts of up to {short} tokens are read by another, too, trained on short texts alone ({hidden_size} units a "
-        f"direction, embeddings of {embedding_size}): {weight:.0%} of their logits are its own, and from there to "
+        f" Texts of up to {short} tokens are read by a second LSTM, too, trained on short texts alone ({hidden_size} "
+        f"units a direction, embeddings of {embedding_size}): {weight:.0%} of their logits are its own; from there to "
         f"{2 * short} tokens it gives way."
     )
 

@@ -101,11 +101,11 @@ def prove_parity(model: BiLSTM, onnx_model: bytes, temperature: float, max_token
     weights = arrays(model, temperature)
     worst = 0.0
     shapes = [[1], [17], [max_tokens, 3], [40, 17, 29], [33, 1, 32, 8, 21, 30, 2, 16], [2, 1, 2, 1, 1]]
-    ramp = np.linspace(model.short_tokens, 2 * model.short_tokens, 5).astype(
-        int
-    )  # over which n-grams and the long reader come in
-    for chosen in (*shapes, np.clip([*ramp, *ramp + 1], 1, max_tokens)):
-        lengths = np.array(chosen, np.int32)
+    shapes += [[max_tokens], [max_tokens, max_tokens - 1, max_tokens]]  # no short text
+    # Over which n-grams come in and the short reader gives way.
+    ramp = np.linspace(model.short_tokens, 2 * model.short_tokens, 5).astype(int)
+    for chosen in (*shapes, [*ramp, *ramp + 1]):
+        lengths = np.clip(chosen, 1, max_tokens).astype(np.int32)
         rows, time = len(lengths), int(lengths.max())
         batch = Batch(generator.integers(0, len(weights.embedding), (rows, time)).astype(np.int32), lengths)
         outputs = session.run(None, {"token_ids": batch.token_ids, "lengths": batch.lengths})

@@ -26,8 +26,8 @@ class BiLSTM(nn.Module):
     With `ngram_buckets` above 0 the weights of the text's hashed pairs and triples of tokens are added to the logits:
     the wide half of a wide and deep network (Cheng et al. 2016).
 
-    Texts of at most `short_tokens` are the LSTM's alone: no n-gram counts, since the table would know by heart what the
-    LSTM is to understand, and speak up where one word decides; from there to twice as many tokens the n-grams come in.
+    In texts of at most `short_tokens` no n-gram counts, since the table would know by heart what the LSTM is to
+    understand, and speak up where one word decides; from there to twice as many tokens the n-grams come in.
     In training no word of a short text is dropped, and fewer features: what remained would often say the contrary.
 
     Another network, `short`, may stand beside this one, trained for itself: of the logits of short texts it says the

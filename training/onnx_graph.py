@@ -21,7 +21,8 @@ def build(network: Network) -> bytes:
     if "hidden_kernel" in network.head:
         nodes += [*_lstm_nodes(network, ""), *_last_nodes(constants, network.forward.recurrence.shape[1])]
     else:
-        nodes += _pooled_nodes(constants, network, "")
+        pooling, evidence = _pooled_nodes(constants, network, "")
+        nodes += [*pooling, *evidence]
         found = "own"
         if network.ngrams is not None or network.short:
             nodes += _long_share_nodes(constants, network.short_tokens)
@@ -85,8 +86,10 @@ def _last_nodes(constants: dict[str, NDArray[Any]], hidden_size: int) -> list[on
     ]
 
 
-def _pooled_nodes(constants: dict[str, NDArray[Any]], network: Network, prefix: str) -> list[onnx.NodeProto]:
-    """A reader's `own_logits` and `own_evidence`, from its `ids` [time, batch] and `lengths` [batch].
+def _pooled_nodes(
+    constants: dict[str, NDArray[Any]], network: Network, prefix: str
+) -> tuple[list[onnx.NodeProto], list[onnx.NodeProto]]:
+    """What makes a reader's `own_logits`, from its `ids` [time, batch] and `lengths` [batch], and then `own_evidence`.
 
     Pooling in the LSTM's own layout: reduced over axis 0, one text's answer is bit-identical in any batch.
     """
@@ -142,7 +145,7 @@ def _pooled_nodes(constants: dict[str, NDArray[Any]], network: Network, prefix: 
         node("Reshape", "shares_by_text flat_steps", "step_features"),  # [batch, time, 4 * hidden]
         node("MatMul", "step_features kernel", "own_evidence"),
     ]
-    return [*_lstm_nodes(network, prefix), *pooling, *evidence]
+    return [*_lstm_nodes(network, prefix), *pooling], evidence
 
 
 def _long_share_nodes(constants: dict[str, NDArray[Any]], short_tokens: int) -> list[onnx.NodeProto]:
@@ -165,59 +168,70 @@ def _long_share_nodes(constants: dict[str, NDArray[Any]], short_tokens: int) -> 
 def _short_nodes(constants: dict[str, NDArray[Any]], network: Network, found: str) -> list[onnx.NodeProto]:
     """The short reader, and what both say together; `found` is what the long one's outputs are named by.
 
-    It reads the texts in which it counts, and of them no more steps than may count. Where there is none it reads the
-    first token of the first text, for nothing: onnxruntime's LSTM ends the process when it is given no text.
+    It reads the texts in which it counts, and of them no more steps than may count. Most batches of reviews have no
+    such text, and then it is not asked: its weights would only drive the other's out of the caches.
     """
     assert network.short
     constants |= _reader_constants(network.short, "short_")
     constants |= {
         "short_weight": np.array(network.short_weight, np.float32),
-        "heard": np.array([2 * network.short_tokens]),
-        "one_token": np.array([1]),
+        "heard": np.array(2 * network.short_tokens),
+        "first_step": np.array([0]),
+        "last_heard": np.array([2 * network.short_tokens]),
         "before": np.array([0, 0, 0, 0]),
+        "none": np.array([0]),
     }
     reading = [
         helper.make_node("Less", ["lengths_int64", "heard"], ["is_short"]),  # [batch]
-        helper.make_node("NonZero", ["is_short"], ["short_rows_found"]),  # [1, short]
-        helper.make_node("Squeeze", ["short_rows_found", "time_axis"], ["short_rows_or_none"]),
-        helper.make_node("Shape", ["short_rows_or_none"], ["short_count"]),
-        helper.make_node("Max", ["short_count", "one_token"], ["rows_read"]),
-        helper.make_node("Concat", ["short_rows_or_none", "time_axis"], ["short_rows_and_first"], axis=0),
-        helper.make_node("Slice", ["short_rows_and_first", "time_axis", "rows_read"], ["short_rows"]),  # [short]
-        helper.make_node("Greater", ["short_count", "time_axis"], ["any_short"]),
-        helper.make_node("Where", ["any_short", "heard", "one_token"], ["short_end"]),
-        helper.make_node("Slice", ["ids", "time_axis", "short_end", "time_axis"], ["ids_heard"]),
-        helper.make_node("Gather", ["ids_heard", "short_rows"], ["short_ids"], axis=1),  # [time heard, short]
-        helper.make_node("Gather", ["lengths", "short_rows"], ["lengths_of_short"]),
-        helper.make_node("Shape", ["short_ids"], ["most"], start=0, end=1),
-        helper.make_node("Cast", ["most"], ["most_int32"], to=TensorProto.INT32),
-        helper.make_node("Min", ["lengths_of_short", "most_int32"], ["short_lengths"]),
-    ]
-    logits = [
-        helper.make_node("Sub", ["in_full", "long_share"], ["not_long"]),
-        helper.make_node("Mul", ["not_long", "short_weight"], ["short_share"]),  # [batch, 1]
-        helper.make_node("Sub", ["in_full", "short_share"], ["rest"]),
-        helper.make_node("Gather", ["short_share", "short_rows"], ["share_of_short"]),  # [short, 1]
+        helper.make_node("NonZero", ["is_short"], ["short_places"]),  # [1, short]
+        helper.make_node("Squeeze", ["short_places", "time_axis"], ["short_rows"]),
         helper.make_node("Unsqueeze", ["short_rows", "label_axis"], ["short_rows_column"]),  # [short, 1]
+        helper.make_node("Slice", ["ids", "first_step", "last_heard", "time_axis"], ["ids_heard"]),
+        helper.make_node("Gather", ["ids_heard", "short_rows"], ["short_ids"], axis=1),  # [time heard, short]
+        helper.make_node("Gather", ["lengths", "short_rows"], ["short_lengths"]),
+        helper.make_node("Sub", ["in_full", "long_share"], ["not_long"]),
+        helper.make_node("Mul", ["not_long", "short_weight"], ["say_of_short"]),  # [batch, 1]
+        helper.make_node("Sub", ["in_full", "say_of_short"], ["rest"]),
+        helper.make_node("Gather", ["say_of_short", "short_rows"], ["share_of_short"]),  # [short, 1]
+    ]
+    pooling, own_evidence = _pooled_nodes(constants, network.short, "short_")
+    logits = [
         helper.make_node("Mul", [f"{found}_logits", "rest"], ["long_part"]),
         helper.make_node("Mul", ["short_own_logits", "share_of_short"], ["short_part"]),
-        helper.make_node(
-            "ScatterND", ["long_part", "short_rows_column", "short_part"], ["all_logits"], reduction="add"
-        ),
+        helper.make_node("ScatterND", ["long_part", "short_rows_column", "short_part"], ["both"], reduction="add"),
     ]
     evidence = [
         helper.make_node("Unsqueeze", ["rest", "label_axis"], ["rest_of_steps"]),  # [batch, 1, 1]
         helper.make_node("Unsqueeze", ["share_of_short", "label_axis"], ["share_of_short_steps"]),
         helper.make_node("Mul", [f"{found}_evidence", "rest_of_steps"], ["long_shares"]),
         helper.make_node("Mul", ["short_own_evidence", "share_of_short_steps"], ["heard_shares"]),
-        helper.make_node("Sub", ["time_shape", "most"], ["unheard"]),
-        helper.make_node("Concat", ["before", "unheard", "time_axis"], ["padding"], axis=0),  # of steps, at their end
+        helper.make_node("Sub", ["time_shape", "short_time_shape"], ["unheard"]),
+        helper.make_node("Concat", ["before", "unheard", "none"], ["padding"], axis=0),  # of steps, at their end
         helper.make_node("Pad", ["heard_shares", "padding"], ["heard_shares_of_all"]),  # [short, time, label]
         helper.make_node(
-            "ScatterND", ["long_shares", "short_rows_column", "heard_shares_of_all"], ["all_evidence"], reduction="add"
+            "ScatterND", ["long_shares", "short_rows_column", "heard_shares_of_all"], ["both"], reduction="add"
         ),
     ]
-    return [*reading, *_pooled_nodes(constants, network.short, "short_"), *logits, *evidence]
+    return [
+        helper.make_node("ReduceMin", ["lengths_int64"], ["shortest"], keepdims=0),
+        helper.make_node("Less", ["shortest", "heard"], ["any_short"]),
+        _if_any_short([*reading, *pooling, *logits], f"{found}_logits", "all_logits"),
+        # Reads once more rather than hand over what evidence needs: without evidence that would be in vain.
+        _if_any_short([*reading, *pooling, *own_evidence, *evidence], f"{found}_evidence", "all_evidence"),
+    ]
+
+
+def _if_any_short(nodes: list[onnx.NodeProto], otherwise: str, output: str) -> onnx.NodeProto:
+    """`both` of `nodes` where a text is short, else `otherwise`."""
+    said = helper.make_tensor_value_info("both", TensorProto.FLOAT, None)
+    same = helper.make_tensor_value_info("same", TensorProto.FLOAT, None)
+    return helper.make_node(
+        "If",
+        ["any_short"],
+        [output],
+        then_branch=helper.make_graph(nodes, "both_readers", [], [said]),
+        else_branch=helper.make_graph([helper.make_node("Identity", [otherwise], ["same"])], "one", [], [same]),
+    )
 
 
 def _ngram_nodes(constants: dict[str, NDArray[Any]], network: Network) -> list[onnx.NodeProto]:

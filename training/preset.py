@@ -58,7 +58,7 @@ class Preset:
     head_dropout: float = 0.0
     ngram_buckets: int = 0  # rows of the table of hashed pairs and triples of tokens; 0: none
     ngram_dropout: float = 0.0
-    short_tokens: int = 0  # texts up to here are the LSTM's alone, in the network, not its teachers: see `BiLSTM`
+    short_tokens: int = 0  # up to here no n-gram counts in the network (in its teachers all do): see `BiLSTM`
     deep_teacher: DeepTeacher | None = None  # beside the linear one
     # With deep teachers: reviews shown again beside neutral sentences, and as many of those alone; for each review.
     neutral: float = 0.0

@@ -66,7 +66,7 @@ def run(options: Options, console: Console) -> Path:
         shown = _shown(options.preset, corpus, tokenizer, lessons, seed)
         stage = options.stage("network", seed)
         state = trainer.train(stage, model, options.preset.plan, shown, lessons.validation, seed)
-        if short_reader.suits(options, corpus.label_names) and lessons.teacher_embedding is not None:
+        if short_reader.wanted(options, corpus.label_names) and lessons.teacher_embedding is not None:
             short_reader.fit(trainer, tokenizer, corpus.label_names, lessons, state.model, seed)
         return state
 
@@ -123,8 +123,8 @@ def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], mod
     lessons_fit = contrasts.suit(corpus.label_names)
     shown += int(preset.contrasts * len(rows) * _TOKENS_OF_A_LESSON) if lessons_fit else 0
     short = []
-    if stages and preset.short_reader and short_reader.suits(options, corpus.label_names):
-        untrained, plan = short_reader.start(preset, *size), preset.short_reader
+    if stages and (plan := short_reader.wanted(options, corpus.label_names)):
+        untrained = short_reader.start(preset, *size)
         made_up = int(plan.contrasts * len(rows) * _TOKENS_OF_A_LESSON)
         beside = int(len(rows) * (plan.stretches * _TOKENS_OF_A_STRETCH + plan.neutral * short_reader.MEAN_TOKENS))
         short = [

@@ -18,7 +18,7 @@ from training import contrasts, neutral
 from training.examples import Examples, stretches, with_texts
 from training.model import BiLSTM
 from training.options import Options
-from training.preset import Preset
+from training.preset import Preset, ShortReader
 from training.stage import Trainer
 from training.targets import Lessons
 
@@ -27,9 +27,9 @@ MEAN_TOKENS = sum(_LENGTHS) / 2
 _HELD_LESSONS = 2000  # at most: another draw of the same frames and words, to tell how well they are learned
 
 
-def suits(options: Options, label_names: Sequence[str]) -> bool:
-    """Whether a run trains one, if it has deep teachers: there are lessons, and no bundle to start from."""
-    return bool(options.preset.short_reader) and contrasts.suit(label_names) and not options.warm_start
+def wanted(options: Options, label_names: Sequence[str]) -> ShortReader | None:
+    """How a run that has deep teachers trains one; None without a plan, without lessons, or from a bundle's weights."""
+    return options.preset.short_reader if contrasts.suit(label_names) and not options.warm_start else None
 
 
 def start(preset: Preset, vocabulary_size: int, labels: int) -> BiLSTM:
