@@ -59,8 +59,8 @@ def feeds(data: Path, messages: Path, texts: int) -> Iterator[tuple[str, list[st
     paragraphs = [text.split("<br />") for text in reviews]
     code = some(list(source_code()))
     yield "test reviews", reviews
-    tenth = code[: len(reviews) // 9]
-    yield "the same, a tenth of them source code", some([*reviews[: 9 * len(tenth)], *tenth])
+    tenth = code[: len(reviews) // 10]
+    yield "the same, a tenth of them source code", [*reviews[: 9 * len(tenth)], *tenth]
     yield "their first paragraphs", some([parts[0] for parts in paragraphs])
     yield (
         "their single sentences",
@@ -106,7 +106,7 @@ def minutes_until(texts: Columns, before: Columns, reference: Reference, draw: n
 @click.option("--model", type=click.Path(path_type=Path), default="models/imdb-bilstm", show_default=True)
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="aclImdb_v1.tar.gz")
 @click.option("--messages", type=click.Path(path_type=Path), default="/usr/share/locale/de/LC_MESSAGES")
-@click.option("--texts", type=click.IntRange(1), default=5000, show_default=True, help="of a kind, at most")
+@click.option("--texts", type=click.IntRange(10), default=5000, show_default=True, help="of a kind, at most")
 @click.option("--windows", type=click.IntRange(1), default=1000, show_default=True, help=f"of {TEXTS} texts, drawn")
 def main(model: Path, data: Path, messages: Path, texts: int, windows: int) -> None:
     """Prints, for each kind of text: the shares of unknown words and of uncertain answers; the index, the median of the

@@ -47,8 +47,8 @@ class Network:
     head: dict[str, Array]  # pooled: kernel [4 * hidden, label], bias [label]; last states: see `logits`
     ngrams: Array | None = None  # [bucket, label] weights of hashed pairs and triples of tokens, where there are any
     ngram_scale: float = 1.0  # what each of them is multiplied by, beside what the text's length makes of it
-    # Up to here no n-gram counts, and the short reader as much as it ever does; from twice as many on n-grams count in
-    # full, and it does not.
+    # Up to here no n-gram counts, and the short reader has its full weight; from twice as many tokens on n-grams count
+    # in full, and the short reader not at all.
     short_tokens: int = 0
     short: "Network | None" = None  # who reads short texts, where there is one; it has no n-grams, and the same bias
     short_weight: float = 1.0  # how much it counts up to `short_tokens`, from 0 to 1; the rest is this network's

@@ -13,7 +13,10 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
 def only(model: bytes, outputs: Collection[str]) -> bytes:
-    """The same model with these outputs alone and only the nodes they need. Raises ValueError where it is no model."""
+    """The same model with these outputs alone and only the nodes they need. Raises ValueError where it is no model.
+
+    Of a model that onnxruntime has loaded: that bounds how deep branches lie in one another.
+    """
     parts: list[bytes | memoryview] = []
     for number, field, payload in _fields(memoryview(model)):
         parts += _delimited(_GRAPH, _cut(payload, outputs)) if number == _GRAPH else [field]

@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-_SHORT, _LONG = 8, 128  # tokens of the calls that are measured
+# Tokens of the calls that are measured. Shorter ones may be read twice (`Network.short`), and tell nothing of a step.
+_SHORT, _LONG = 128, 256
 _REPEATS = 10
 # What a call costs the service around the network: choosing it, padding it, handing out and counting its results.
 AROUND_SECONDS = 40e-6

@@ -1,5 +1,7 @@
 """The cut graph against onnx's own way to cut one."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -10,6 +12,7 @@ from service import graph
 from service.bundle import Bundle
 from service.classifier import Classifier
 from service.tokenizer import Batch
+from training import onnx_graph
 
 
 @pytest.mark.parametrize("outputs", [["logits"], ["evidence"], ["logits", "evidence"]])
@@ -36,6 +39,25 @@ def test_fewer_nodes_and_not_one_bit_of_difference(tiny_classifier: Classifier) 
     with_evidence, _ = tiny_classifier.run(batch, evidence=True)
     alone, _ = tiny_classifier.run(batch)
     assert with_evidence.tobytes() == alone.tobytes()
+
+
+SHIPPED = Path(__file__).parents[1] / "models" / "imdb-bilstm" / "model.onnx"  # with branches: the short reader
+
+
+def test_what_branches_read_is_kept_and_no_more() -> None:
+    model = SHIPPED.read_bytes()
+    whole, cut = onnx.load_from_string(model), onnx.load_from_string(graph.only(model, ["logits"]))
+    onnx.checker.check_model(cut, full_check=True)
+    kinds = [node.op_type for node in cut.graph.node]
+    assert kinds.count("If") == 1
+    assert not {"ArgMax", "MatMul", "Split"}.intersection(kinds)  # of evidence
+    both = onnx.load_from_string(graph.only(model, ["logits", "evidence"]))
+    assert list(both.graph.node) == list(whole.graph.node)
+
+
+def test_the_graph_that_ships_is_what_its_weights_make() -> None:
+    model = SHIPPED.read_bytes()
+    assert onnx_graph.build(onnx_graph.read(model)) == model
 
 
 @given(st.binary(max_size=60))

@@ -101,7 +101,7 @@ def prove_parity(model: BiLSTM, onnx_model: bytes, temperature: float, max_token
     weights = arrays(model, temperature)
     worst = 0.0
     shapes = [[1], [17], [max_tokens, 3], [40, 17, 29], [33, 1, 32, 8, 21, 30, 2, 16], [2, 1, 2, 1, 1]]
-    shapes += [[max_tokens], [max_tokens, max_tokens - 1, max_tokens]]  # no short text
+    shapes += [[max_tokens], [max_tokens, max_tokens - 1, max_tokens]]  # no short text, where that is long enough
     # Over which n-grams come in and the short reader gives way.
     ramp = np.linspace(model.short_tokens, 2 * model.short_tokens, 5).astype(int)
     for chosen in (*shapes, [*ramp, *ramp + 1]):

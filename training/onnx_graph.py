@@ -1,5 +1,6 @@
 """The network as an ONNX graph, and its weights back out of one."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,7 @@ def build(network: Network) -> bytes:
     if "hidden_kernel" in network.head:
         nodes += [*_lstm_nodes(network, ""), *_last_nodes(constants, network.forward.recurrence.shape[1])]
     else:
-        pooling, evidence = _pooled_nodes(constants, network, "")
-        nodes += [*pooling, *evidence]
+        nodes += _pooled_nodes(constants, network, "")
         found = "own"
         if network.ngrams is not None or network.short:
             nodes += _long_share_nodes(constants, network.short_tokens)
@@ -86,10 +86,8 @@ def _last_nodes(constants: dict[str, NDArray[Any]], hidden_size: int) -> list[on
     ]
 
 
-def _pooled_nodes(
-    constants: dict[str, NDArray[Any]], network: Network, prefix: str
-) -> tuple[list[onnx.NodeProto], list[onnx.NodeProto]]:
-    """What makes a reader's `own_logits`, from its `ids` [time, batch] and `lengths` [batch], and then `own_evidence`.
+def _pooled_nodes(constants: dict[str, NDArray[Any]], network: Network, prefix: str) -> list[onnx.NodeProto]:
+    """A reader's `own_logits` and `own_evidence`, from its `ids` [time, batch] and `lengths` [batch].
 
     Pooling in the LSTM's own layout: reduced over axis 0, one text's answer is bit-identical in any batch.
     """
@@ -145,7 +143,7 @@ def _pooled_nodes(
         node("Reshape", "shares_by_text flat_steps", "step_features"),  # [batch, time, 4 * hidden]
         node("MatMul", "step_features kernel", "own_evidence"),
     ]
-    return [*_lstm_nodes(network, prefix), *pooling], evidence
+    return [*_lstm_nodes(network, prefix), *pooling, *evidence]
 
 
 def _long_share_nodes(constants: dict[str, NDArray[Any]], short_tokens: int) -> list[onnx.NodeProto]:
@@ -175,14 +173,15 @@ def _short_nodes(constants: dict[str, NDArray[Any]], network: Network, found: st
     constants |= _reader_constants(network.short, "short_")
     constants |= {
         "short_weight": np.array(network.short_weight, np.float32),
-        "heard": np.array(2 * network.short_tokens),
+        "heard": np.array(2 * network.short_tokens, np.int32),
         "first_step": np.array([0]),
         "last_heard": np.array([2 * network.short_tokens]),
         "before": np.array([0, 0, 0, 0]),
         "none": np.array([0]),
+        "no_states": np.zeros((0, 2, 0, network.short.forward.recurrence.shape[1]), np.float32),
     }
     reading = [
-        helper.make_node("Less", ["lengths_int64", "heard"], ["is_short"]),  # [batch]
+        helper.make_node("Less", ["lengths", "heard"], ["is_short"]),  # [batch]
         helper.make_node("NonZero", ["is_short"], ["short_places"]),  # [1, short]
         helper.make_node("Squeeze", ["short_places", "time_axis"], ["short_rows"]),
         helper.make_node("Unsqueeze", ["short_rows", "label_axis"], ["short_rows_column"]),  # [short, 1]
@@ -194,7 +193,6 @@ def _short_nodes(constants: dict[str, NDArray[Any]], network: Network, found: st
         helper.make_node("Sub", ["in_full", "say_of_short"], ["rest"]),
         helper.make_node("Gather", ["say_of_short", "short_rows"], ["share_of_short"]),  # [short, 1]
     ]
-    pooling, own_evidence = _pooled_nodes(constants, network.short, "short_")
     logits = [
         helper.make_node("Mul", [f"{found}_logits", "rest"], ["long_part"]),
         helper.make_node("Mul", ["short_own_logits", "share_of_short"], ["short_part"]),
@@ -212,25 +210,41 @@ def _short_nodes(constants: dict[str, NDArray[Any]], network: Network, found: st
             "ScatterND", ["long_shares", "short_rows_column", "heard_shares_of_all"], ["both"], reduction="add"
         ),
     ]
+    reader = _pooled_nodes(constants, network.short, "short_")
+    heard = [helper.make_node("Identity", ["handed_states"], ["short_states"])]
+    heard += [node for node in reader if "short_states" not in node.output]
     return [
-        helper.make_node("ReduceMin", ["lengths_int64"], ["shortest"], keepdims=0),
+        helper.make_node("ReduceMin", ["lengths"], ["shortest"], keepdims=0),
         helper.make_node("Less", ["shortest", "heard"], ["any_short"]),
-        _if_any_short([*reading, *pooling, *logits], f"{found}_logits", "all_logits"),
-        # Reads once more rather than hand over what evidence needs: without evidence that would be in vain.
-        _if_any_short([*reading, *pooling, *own_evidence, *evidence], f"{found}_evidence", "all_evidence"),
+        # Evidence is another branch, so that the graph can be cut to its logits; it takes over what the LSTM has read.
+        _if_any_short(
+            [*reading, *reader, *logits],
+            {"all_logits": ("both", f"{found}_logits"), "handed_states": ("short_states", "no_states")},
+        ),
+        _if_any_short([*reading, *heard, *evidence], {"all_evidence": ("both", f"{found}_evidence")}),
     ]
 
 
-def _if_any_short(nodes: list[onnx.NodeProto], otherwise: str, output: str) -> onnx.NodeProto:
-    """`both` of `nodes` where a text is short, else `otherwise`."""
-    said = helper.make_tensor_value_info("both", TensorProto.FLOAT, None)
-    same = helper.make_tensor_value_info("same", TensorProto.FLOAT, None)
+def _if_any_short(nodes: list[onnx.NodeProto], outputs: Mapping[str, tuple[str, str]]) -> onnx.NodeProto:
+    """Its `outputs`, each by what it is where a text is short, and otherwise; of the `nodes` only those it takes."""
+    wanted, taken = {name for name, _ in outputs.values()}, []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            taken.append(node)
+    same = [helper.make_node("Identity", [name], [f"same_{name}"]) for _, name in outputs.values()]
+
+    def branch(nodes: list[onnx.NodeProto], name: str, made: Iterable[str]) -> onnx.GraphProto:
+        return helper.make_graph(
+            nodes, name, [], [helper.make_tensor_value_info(one, TensorProto.FLOAT, None) for one in made]
+        )
+
     return helper.make_node(
         "If",
         ["any_short"],
-        [output],
-        then_branch=helper.make_graph(nodes, "both_readers", [], [said]),
-        else_branch=helper.make_graph([helper.make_node("Identity", [otherwise], ["same"])], "one", [], [same]),
+        list(outputs),
+        then_branch=branch(taken[::-1], "both_readers", [name for name, _ in outputs.values()]),
+        else_branch=branch(same, "one_reader", [node.output[0] for node in same]),
     )
 
 

@@ -42,7 +42,7 @@ def contestants(folder: Path, split: Split) -> tuple[list[Contestant], str | Non
 def quantize(found: Bundle) -> Bundle:
     """The same bundle with the LSTM's weights in int8, and its inputs too when it runs.
 
-    A short reader stays as it is: onnxruntime's quantizer does not look into branches.
+    A short reader stays as it is: onnxruntime's quantizer fails in a branch whose weights stand outside it.
     """
     with tempfile.TemporaryDirectory(prefix="frontier-") as folder:
         path = Path(folder) / "int8.onnx"
@@ -53,7 +53,7 @@ def quantize(found: Bundle) -> Bundle:
 
 
 def _in_order(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Each node after what it reads: the quantizer sorts them without regard to what branches read."""
+    """Each node after what it reads, as `service.graph` takes for granted: the quantizer minds no reads of branches."""
 
     def read(node: onnx.NodeProto) -> Iterator[str]:
         yield from node.input
