@@ -81,7 +81,8 @@ def rates(folder: Path = results.FOLDER) -> Rates:
     batch = median(max(load["requests_per_second"] for load in one["batch"].values()) for one in rounds)
     quick = " In a quick run: not to be quoted." if result["quick"] else ""
     source = (
-        f"Medians of `python -m benchmarks closed`: {machine['processor']}, one core for the service, "
+        f"Medians of `python -m benchmarks closed`, of 64 reviews of the better of one and two connections in each "
+        f"round: {machine['processor']}, one core for the service, "
         f"{result['texts']}, revision {str(machine['git_revision'])[:8]}.{quick}"
     )
     return Rates(single, batch * TEXTS_A_BATCH, source)
