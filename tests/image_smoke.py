@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 IMAGE, BASE, PROMETHEUS = "ovation-smoke", "ovation-smoke-base", "ovation-smoke-prometheus"
 MAX_LAYERS_MB, MAX_RESIDENT_MB, MAX_HEALTHY_SECONDS = 230, 220, 10
 CLIENTS = 16
-JOY, HOURS = "An absolute joy from start to finish.", "Two hours I will never get back."
+JOY, FLAT = "An absolute joy from start to finish.", "The plot drags and every joke falls flat."
 PROMETHEUS_DOCKERFILE = f"""
 FROM {BASE}
 USER root
@@ -255,7 +255,7 @@ def up() -> str:
 def answers() -> str:
     """It answers."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)) as connection:
-        found = [predict(connection, text) for text in (JOY, HOURS)]
+        found = [predict(connection, text) for text in (JOY, FLAT)]
     assert [status for status, _ in found] == [200, 200], found
     assert [answer["label"] for _, answer in found] == ["positive", "negative"], found
     return f"{JOY} -> {found[0][1]['label']} {found[0][1]['score']:.3f}"
