@@ -192,9 +192,25 @@ def test_a_warm_start_knows_what_its_bundle_knew(tiny_bundle: Bundle, tmp_path: 
     found = bundle.read(out)
     assert found.tokenizer.vocabulary == tiny_bundle.tokenizer.vocabulary
     assert "test" not in found.manifest.metrics  # no test rows, no test figures
-    assert "no test reviews" in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert "no test reviews" in card
+    assert f"--seed 1 --from {tiny_bundle.path.name}` on `few.csv`" in card
     before, after = (onnx_graph.read(one.model) for one in (tiny_bundle, found))
     assert abs(before.embedding - after.embedding).max() < 0.05
+
+
+def test_a_warm_start_tells_the_sizes_of_its_bundle(tmp_path: Path) -> None:
+    few, out = write_csv(tmp_path / "few.csv", made_up_reviews()[::6]), tmp_path / "warm"
+    shipped = Path(__file__).parents[1] / "models" / "imdb-bilstm"
+    done = train("run", "--data", few, "--from", shipped, "--out", out, "--epochs", "1", "--test-share", "0")
+    assert done.returncode == 0, done.stderr
+    assert "the short reader of the bundle to start from stays behind" in " ".join(done.stdout.split())
+    recipe = manifest(out)["training"]["recipe"]
+    assert (recipe["hidden_size"], recipe["embedding_size"], recipe["ngram_buckets"]) == (48, 64, 2**18)
+    card = (out / "README.md").read_text()
+    assert "48 units a direction, embeddings of 64" in card
+    assert "a table of 262,144 hashed pairs" in card
+    assert "a second LSTM" not in card
 
 
 def test_three_labels_from_json_lines_with_bad_rows(tmp_path: Path) -> None:

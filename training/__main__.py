@@ -226,11 +226,13 @@ def inspect_command(folder: Path, out: Path, text: str) -> None:
 
     found = bundle.read(folder)
     encoded = found.tokenizer.encode(text, spans=True)
-    forward, backward = cell.traces(encoded.token_ids, onnx_graph.read(found.model))
+    network = onnx_graph.read(found.model)
+    forward, backward = cell.traces(encoded.token_ids, network)
     assert encoded.spans is not None
     tokens = [text[start:end] for start, end in encoded.spans]
     [prediction] = Classifier(found, "cpu")([text])
-    title = f"{found.name}: {prediction.label} {prediction.score:.1%}"
+    by_short = bool(network.short) and cell.short_share(len(encoded.token_ids), network) > 0.5
+    title = f"{found.name}{', its short reader' if by_short else ''}: {prediction.label} {prediction.score:.1%}"
     out.write_bytes(figures.cell(tokens, forward, backward, title))
     print(f"{out}: {title}")
 

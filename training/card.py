@@ -142,7 +142,7 @@ def _bucket(found: Mapping[str, Any]) -> str:
 def _training(training: Mapping[str, Any]) -> list[str]:
     files = ", ".join(f"`{entry['file']}` (SHA-256 {entry['sha256'][:16]}…)" for entry in training["data"])
     return [
-        f"`python -m training {_command(training)} --seed {training['seed']}` on {files}: "
+        f"`python -m training {_command(training)} --seed {training['seed']}{_start(training)}` on {files}: "
         f"{training['epochs']} epochs, {training['wall_seconds'] / 60:.0f} minutes on {_machines(training)}, "
         f"source {training['source_revision'] or 'unknown'}. "
         f"torch, NumPy and onnxruntime agree within {training['parity']:.1g}. Every flag and library version stands in "
@@ -162,6 +162,11 @@ def _machines(training: Mapping[str, Any]) -> str:
     shipped = ", then ".join(training["machines"].get("network", [])) or _UNNOTED
     others = "".join(f", {', '.join(stages)} on {machine}" for machine, stages in made.items() if machine != shipped)
     return f"{shipped}{others}"
+
+
+def _start(training: Mapping[str, Any]) -> str:
+    """What the weights began from, where that was a bundle."""
+    return f" --from {training['warm_start']}" if training["warm_start"] else ""
 
 
 def _command(training: Mapping[str, Any]) -> str:

@@ -123,9 +123,18 @@ def source_revision() -> str | None:
 
 def provenance(options: Options, corpus: Corpus, state: State, revision: str | None) -> dict[str, Any]:
     """What one needs to know to make this bundle again."""
+    network = state.model
+    assert isinstance(network, BiLSTM)
+    sizes = {  # of the bundle that it started from, where there is one
+        "embedding_size": network.embedding.embedding_dim,
+        "hidden_size": network.forward_lstm.hidden_size,
+        "head": network.head,
+        "ngram_buckets": network.ngram_buckets,
+        "short_tokens": network.short_tokens,
+    }
     return {
         "preset": options.preset_name,
-        "recipe": dataclasses.asdict(options.preset),
+        "recipe": dataclasses.asdict(options.preset) | sizes,
         "seed": options.seed,
         "sample": options.sample,
         "test_share": options.test_share,
