@@ -71,7 +71,7 @@ class Classifier:
         self._labels = self.manifest.labels
         self.provider, self.fallback, self._whole = _open_session(bundle, provider)
         _check_graph(self._whole, bundle)
-        # The whole graph costs a fifth more than its logits: two sessions, since each runs all of its graph.
+        # The whole graph costs a quarter more than its logits: two sessions, since each runs all of its graph.
         self.session = self._whole  # for the logits alone
         if self.manifest.evidence:
             self.session = _session(bundle, self.provider, graph.only(bundle.model, ["logits"]))
