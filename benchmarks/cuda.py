@@ -13,11 +13,12 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks import machine, results, stream
+from benchmarks import machine, results
+from benchmarks.load import stream
 from benchmarks.report import markdown
-from service import bundle, grouping
-from service.classifier import Classifier, ProviderError
-from service.tokenizer import Batch, TokenIds
+from service.model import bundle, grouping
+from service.model.classifier import Classifier, ProviderError
+from service.model.tokenizer import Batch, TokenIds
 
 REVIEWS = 2048
 BATCHES = (1, 8, 64, 256)

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import markdown
-from service import bundle
-from service.bundle import Histogram, Reference
-from service.classifier import Classifier
-from training.reviews import Source
+from service.model import bundle
+from service.model.bundle import Histogram, Reference
+from service.model.classifier import Classifier
+from training.data.sources import Source
 
 QUANTITIES = ("score", "tokens", "unknown_share")
 ALERTING = ("score", "unknown_share")

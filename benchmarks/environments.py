@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.servers import ROOT, Unavailable
+from benchmarks.load.servers import ROOT, Unavailable
 
 RUNS = ROOT / "runs"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 import numpy as np
 
-from service import bundle
-from service.classifier import Classifier
-from service.tokenizer import words
-from training.reviews import Source
+from service.model import bundle
+from service.model.classifier import Classifier
+from service.model.tokenizer import words
+from training.data.sources import Source
 
 
 @click.command()

@@ -11,8 +11,8 @@ from time import perf_counter
 
 import click
 
-from service import bundle
-from service.classifier import Classifier
+from service.model import bundle
+from service.model.classifier import Classifier
 
 TOKENS = 256
 REPEATS = 2000

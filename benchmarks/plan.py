@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks import stream
-from benchmarks.closed import closed
-from benchmarks.servers import Server
+from benchmarks.load import stream
+from benchmarks.load.closed import closed
+from benchmarks.load.servers import Server
 
 TEXTS_A_BATCH = 64  # in a request to /predict/batch
 _REVIEWS, _QUICK_REVIEWS = 2048, 128

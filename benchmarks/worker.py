@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks.servers import ROOT, Unavailable
+from benchmarks.load.servers import ROOT, Unavailable
 
 _TAIL_BYTES = 3000
 _END_SECONDS = 10.0

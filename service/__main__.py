@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from service import bundle
-from service.bundle import DAMAGED, BundleError
-from service.classifier import Classifier, EvidenceUnavailable, ProviderError
-from service.tokenizer import BlankText
+from service.model import bundle
+from service.model.bundle import DAMAGED, BundleError
+from service.model.classifier import Classifier, EvidenceUnavailable, ProviderError
+from service.model.tokenizer import BlankText
 
 # uvicorn cancels what is still open this long after those who waited were answered 503.
 _LAST_SECONDS = 2
@@ -35,8 +35,8 @@ def serve() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     from pydantic import ValidationError
 
-    from service import logs
     from service.settings import Settings
+    from service.telemetry import logs
 
     try:
         settings = Settings()
@@ -62,7 +62,7 @@ def _config(app: Any, settings: Any, **options: Any) -> Any:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # nothing here asks for the caller's address
-        http="service.protocol:EdgeProtocol",
+        http="service.http.connection:EdgeProtocol",
         timeout_graceful_shutdown=settings.grace_seconds + _LAST_SECONDS,
         **options,
     )

@@ -13,19 +13,22 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 import service
-from service import bundle, cgroup, grouping, logs, problems
-from service.batcher import Batcher
-from service.body import JsonRoute
-from service.bundle import DAMAGED, BundleError
-from service.classifier import Classifier, Prediction, ProviderError, Slot
-from service.drain import Drain
-from service.judge import Judge
-from service.metrics import OTHER, Metrics
-from service.middleware import Edge
-from service.protocol import REFUSE
-from service.routes import operator_router, predict_router
+from service import cgroup
+from service.api.native import operator_router, predict_router
+from service.engine.batcher import Batcher
+from service.engine.engine import Judge
+from service.http import problems
+from service.http.body import JsonRoute
+from service.http.connection import REFUSE
+from service.http.edge import Edge
+from service.http.shutdown import Drain
+from service.model import bundle, grouping
+from service.model.bundle import DAMAGED, BundleError
+from service.model.classifier import Classifier, Prediction, ProviderError, Slot
+from service.model.tokenizer import Encoded
 from service.settings import Settings
-from service.tokenizer import Encoded
+from service.telemetry import logs
+from service.telemetry.metrics import OTHER, Metrics
 
 LOST = 70  # for an inference thread that hung or died: whoever supervises the process starts another
 
@@ -68,7 +71,7 @@ def create_app(
 
     tracing = None
     if settings.tracing == "otlp":
-        from service.tracing import Tracing  # OpenTelemetry is loaded by those who want it
+        from service.telemetry.tracing import Tracing  # OpenTelemetry is loaded by those who want it
 
         tracing = Tracing(classifier.name, settings.trace_ratio)
     batcher: Batcher[Encoded, Prediction] = Batcher(

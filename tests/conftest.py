@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import structlog
 
-from service import bundle
-from service.bundle import Bundle
-from service.classifier import Classifier
+from service.model import bundle
+from service.model.bundle import Bundle
+from service.model.classifier import Classifier
 
 _SUBJECTS = ("The film", "This story", "Her performance", "The ending", "Every scene", "The music")
 _WORDS = {

@@ -10,9 +10,10 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 import service
-from service import bundle, schemas
 from service.__main__ import main as service_main
-from service.classifier import Classifier
+from service.api import schemas
+from service.model import bundle
+from service.model.classifier import Classifier
 from service.settings import Settings
 from training.__main__ import main as training_main
 

@@ -1,14 +1,55 @@
-"""Who may import whom (the service is served without torch)."""
+"""Who may import whom: the floors and their rooms, and the service without torch."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TRAINING_MAY = {"service.tokenizer", "service.bundle", "service.cell", "service.classifier", "service"}
+
+# What a module of each place imports of ours, beside its own room: a folder, or a module that stands beside the rooms.
+SERVICE = {
+    "model": set[str](),
+    "engine": {"model", "http", "telemetry"},
+    "telemetry": {"engine", "model", "cgroup"},
+    "http": {"telemetry", "engine", "model"},
+    "api": {"http", "telemetry", "engine", "model", "settings"},
+    "settings": set[str](),
+    "cgroup": set[str](),
+    "healthcheck": set[str](),
+    "app": {"api", "http", "telemetry", "engine", "model", "settings", "cgroup"},
+    "__main__": {"app", "telemetry", "model", "settings"},
+}
+TRAINING = {
+    "data": set[str](),
+    "network": set[str](),
+    "fitting": {"network"},
+    "evaluation": {"data"},
+    "recipe": {"data", "network", "fitting", "evaluation"},
+    "release": {"data", "network", "fitting", "evaluation"},
+    "options": {"data", "recipe"},
+    "run": {"data", "network", "fitting", "evaluation", "recipe", "release", "options"},
+    "__main__": {"data", "network", "fitting", "evaluation", "recipe", "release", "options", "run"},
+}
+# They take the whole of a run's `Options` where the run's folder would do.
+KNOW_OPTIONS = {"fitting/checkpoint.py", "fitting/trainer.py", "recipe/short_reader.py", "release/publish.py"}
+# Third parties that a room does without.
+WITHOUT = {
+    "model": {"asyncio", "starlette", "fastapi", "prometheus_client", "uvicorn"},
+    "engine": {"fastapi", "prometheus_client", "uvicorn", "structlog"},
+    "telemetry": {"fastapi", "uvicorn"},
+}
+
+
+def files(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
 def imported(path: Path) -> set[str]:
@@ -20,37 +61,73 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                is_module = (ROOT / inner.replace(".", "/")).with_suffix(".py").exists()
+                is_module = any((ROOT / (inner.replace(".", "/") + end)).exists() for end in (".py", "/__init__.py"))
                 found.add(inner if is_module else node.module)
     return found
 
 
-def ours(path: Path) -> set[str]:
-    return {name for name in imported(path) if name.split(".")[0] in ("service", "training", "tests")}
+def rooms(modules: Collection[str], package: str) -> set[str]:
+    """The rooms of `package` (or modules beside them) in which `modules` stand; the package itself has no room."""
+    return {module.split(".")[1] for module in modules if module.startswith(f"{package}.")}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "service").rglob("*.py")), ids=lambda path: path.stem)
-def test_the_service_imports_only_itself(path: Path) -> None:
-    assert {name.split(".")[0] for name in ours(path)} <= {"service"}
-    assert not imported(path) & {"torch", "onnx", "sklearn", "rich", "httpx"}
-    if path.stem in ("batcher", "grouping"):
-        assert ours(path) <= {"service.grouping"}
-    if path.stem not in ("app", "__main__", "routes"):
-        assert "service.settings" not in ours(path)
+def place(path: Path, package: str) -> str:
+    return path.relative_to(ROOT / package).with_suffix("").parts[0]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "training").rglob("*.py")), ids=lambda path: path.stem)
-def test_training_imports_little_of_the_service(path: Path) -> None:
-    assert {name for name in ours(path) if name.startswith("service")} <= TRAINING_MAY
+@pytest.mark.parametrize("path", files("service"), ids=name)
+def test_the_rooms_of_the_service(path: Path) -> None:
+    modules, here = imported(path), place(path, "service")
+    assert not {module.split(".")[0] for module in modules} & {"training", "benchmarks", "tests"}
+    assert not {module.split(".")[0] for module in modules} & {
+        "torch",
+        "onnx",
+        "transformers",
+        "sklearn",
+        "rich",
+        "httpx",
+    }
+    if here == "__init__":
+        return
+    assert rooms(modules, "service") <= SERVICE[here] | {here}
+    assert not {module.split(".")[0] for module in modules} & WITHOUT.get(here, set())
+    if here == "api" and path.stem != "__init__":  # no wire imports another; what they share is no wire
+        wires = {module for module in modules if module.startswith("service.api.")}
+        assert wires <= {"service.api.schemas"}
+
+
+@pytest.mark.parametrize("path", files("training"), ids=name)
+def test_the_rooms_of_training(path: Path) -> None:
+    modules, here = imported(path), place(path, "training")
+    assert {module for module in modules if module.startswith("service.")} == {
+        module for module in modules if module.startswith(("service.model", "service.bulk.tables"))
+    }
+    if here == "__init__":
+        return
+    allowed = TRAINING[here] | {here}
+    if path.relative_to(ROOT / "training").as_posix() in KNOW_OPTIONS:
+        allowed |= {"options"}
+    assert rooms(modules, "training") <= allowed
+
+
+def test_the_exceptions_are_needed() -> None:
+    for path in KNOW_OPTIONS:
+        assert "training.options" in imported(ROOT / "training" / path), path
+
+
+@pytest.mark.parametrize("package", ["service", "training"])
+def test_every_room_has_a_rule(package: str) -> None:
+    found = {place(path, package) for path in files(package)} - {"__init__"}
+    assert found == set(SERVICE if package == "service" else TRAINING)
 
 
 def test_the_running_service_holds_no_training_library() -> None:
     script = (
         "import sys, pkgutil, importlib, service\n"
-        "for module in pkgutil.iter_modules(service.__path__):\n"
-        "    if module.name != '__main__': importlib.import_module('service.' + module.name)\n"
-        "import service.__main__, os\n"
-        "print(sorted({'torch', 'onnx', 'training', 'sklearn', 'httpx'} & set(sys.modules)),"
+        "for module in pkgutil.walk_packages(service.__path__, 'service.'):\n"
+        "    importlib.import_module(module.name)\n"
+        "import os\n"
+        "print(sorted({'torch', 'onnx', 'training', 'sklearn', 'httpx', 'transformers'} & set(sys.modules)),"
         " os.environ['ORT_DISABLE_TELEMETRY'])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)

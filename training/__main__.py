@@ -9,17 +9,17 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from service import bundle
-from service.bundle import Bundle, BundleError
-from service.classifier import Classifier
-from training.checkpoint import RunError
-from training.corpus import build, held_out
-from training.export import ParityError
+from service.model import bundle
+from service.model.bundle import Bundle, BundleError
+from service.model.classifier import Classifier
+from training.data.corpus import build, held_out
+from training.data.sources import DataError, Source
+from training.data.split import NAMES
+from training.fitting.checkpoint import RunError
 from training.options import Options
-from training.preset import PRESETS
-from training.reviews import DataError, Source
+from training.recipe.recipes import PRESETS
+from training.release.export import ParityError
 from training.run import run
-from training.split import NAMES
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -128,7 +128,7 @@ def _tell_command(made: Path) -> None:
 
 
 def _download(console: Console) -> Path:
-    from training.download import archive
+    from training.data.download import archive
 
     return archive(console=console)
 
@@ -148,7 +148,8 @@ def evaluate_command(
     folder: Path, data: Path, split: str | None, text_column: str, label_column: str, group_column: str | None
 ) -> None:
     """Prints the report of the model card as JSON; a reading of a test split is logged in the card."""
-    from training import card, evaluate
+    from training.evaluation import evaluate
+    from training.release import card
 
     found = bundle.read(folder)
     source = Source(data, text_column, label_column, group_column)
@@ -203,7 +204,7 @@ def report_command(
     group_column: str | None,
 ) -> None:
     """Measures every figure of the model card again, and renders the card and its pictures in the bundle's folder."""
-    from training import report
+    from training.release import report
 
     given = ((data, "data"), (validation, "validation"), (test, "test"))
     sources = [(Source(path, text_column, label_column, group_column), role) for path, role in given if path]
@@ -221,8 +222,8 @@ def inspect_command(folder: Path, out: Path, text: str) -> None:
 
     Of a bundle with two readers it draws the one that counts most in a text of that length.
     """
-    from service import cell
-    from training import figures, onnx_graph
+    from service.model import cell
+    from training.release import figures, onnx_graph
 
     found = bundle.read(folder)
     encoded = found.tokenizer.encode(text, spans=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.preset import Preset
-from training.reviews import Source
+from training.data.sources import Source
+from training.recipe.recipes import Preset
 
 
 @dataclass(frozen=True)

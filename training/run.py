@@ -9,22 +9,24 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from service import bundle
-from service.bundle import Bundle
-from service.tokenizer import Tokenizer
-from training import checkpoint, contrasts, deep_teacher, export, neutral, onnx_graph, publish, short_reader, targets
-from training.corpus import Corpus, build
-from training.examples import Examples, with_sentences
-from training.fit import State, choose_precision
-from training.forecast import Stage, tell
-from training.language_model import LanguageModel, predict_next
-from training.model import BiLSTM, Head
+from service.model import bundle
+from service.model.bundle import Bundle
+from service.model.tokenizer import Tokenizer
+from training.data.corpus import Corpus, build
+from training.data.sources import Source
+from training.data.split import TRAIN, UNLABELLED
+from training.fitting import checkpoint
+from training.fitting.examples import Examples, with_sentences
+from training.fitting.loop import State, choose_precision
+from training.fitting.trainer import Trainer
+from training.network.bilstm import BiLSTM, Head
 from training.options import Options
-from training.preset import Preset
-from training.reviews import Source
-from training.split import TRAIN, UNLABELLED
-from training.stage import Trainer
-from training.targets import Lessons
+from training.recipe import contrasts, deep_teacher, neutral, short_reader, targets
+from training.recipe.forecast import Stage, tell
+from training.recipe.language_model import LanguageModel, predict_next
+from training.recipe.recipes import Preset
+from training.recipe.targets import Lessons
+from training.release import export, onnx_graph, publish
 
 _TOKENS_OF_A_SENTENCE = 23  # the mean of the reviews' single sentences; only the forecast of a run's time leans on it,
 _TOKENS_OF_A_STRETCH = 40  # of what the short reader is shown of them,

@@ -85,7 +85,9 @@ def rate(found: dict[str, Any], key: str) -> float:
 
 
 def _percent(accuracy: float, reviews: int) -> str:
-    from training.intervals import wilson_interval  # not at the top: other environments import this package too
+    from training.evaluation.intervals import (
+        wilson_interval,  # not at the top: other environments import this package too
+    )
 
     low, high = wilson_interval(round(accuracy * reviews), reviews)
     return f"{accuracy:.2%} ({low:.2%} to {high:.2%})"

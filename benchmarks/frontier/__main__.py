@@ -15,13 +15,13 @@ import numpy as np
 from benchmarks import frontier, machine, results
 from benchmarks.frontier import bundles, compiled, linear
 from benchmarks.frontier.contestant import Contestant, Split
+from benchmarks.load.servers import ROOT, Unavailable
 from benchmarks.plan import pinned
-from benchmarks.servers import ROOT, Unavailable
-from service.bundle import MANIFEST, BundleError
-from training.corpus import Corpus, build, held_out
-from training.preset import PRESETS
-from training.reviews import DataError, Source
-from training.split import TRAIN, VALIDATION
+from service.model.bundle import MANIFEST, BundleError
+from training.data.corpus import Corpus, build, held_out
+from training.data.sources import DataError, Source
+from training.data.split import TRAIN, VALIDATION
+from training.recipe.recipes import PRESETS
 
 _FOLDERS = ("models", "runs/frontier")  # where bundles are looked for
 _SEED = 1

@@ -12,10 +12,10 @@ import onnx
 from onnxruntime.quantization import quantize_dynamic
 
 from benchmarks.frontier.contestant import Contestant, Judge, JudgeMany, Split
-from service import bundle
-from service.bundle import Bundle
-from service.classifier import Classifier, Prediction
-from service.grouping import measured
+from service.model import bundle
+from service.model.bundle import Bundle
+from service.model.classifier import Classifier, Prediction
+from service.model.grouping import measured
 
 # Between a manifest's accuracy and the one measured here: another processor may round a close call otherwise.
 _TOLERANCE = 0.001
@@ -53,7 +53,7 @@ def quantize(found: Bundle) -> Bundle:
 
 
 def _in_order(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Each node after what it reads, as `service.graph` takes for granted: the quantizer minds no reads of branches."""
+    """Each node after what it reads, as `onnx_extract` takes for granted: the quantizer minds no reads of branches."""
 
     def read(node: onnx.NodeProto) -> Iterator[str]:
         yield from node.input

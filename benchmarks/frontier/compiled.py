@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.environments import environment
 from benchmarks.frontier.contestant import Contestant, Judge, Split, seconds
 from benchmarks.worker import Worker, serve, working
-from service.tokenizer import Rules, words
+from service.model.tokenizer import Rules, words
 
 HASHING, FASTTEXT = "hashed 3-grams", "fastText bigrams"
 # The best of a few on validation.

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from itertools import repeat
 
 from benchmarks.frontier.contestant import Contestant, Judge, JudgeMany, Split
-from service.tokenizer import Rules, words
-from training import teacher
-from training.corpus import Corpus
-from training.split import TRAIN
+from service.model.tokenizer import Rules, words
+from training.data.corpus import Corpus
+from training.data.split import TRAIN
+from training.recipe import linear_teacher
 
 # The table is what somebody would write who had to serve this model, and gives the same answers.
 PIPELINE, TABLE = "NB-weighted linear", "NB-weighted linear, as a dict"
@@ -27,7 +27,7 @@ def contestants(corpus: Corpus, rules: Rules, split: Split) -> list[Contestant]:
 def judges(corpus: Corpus, rules: Rules) -> tuple[dict[str, Judge], JudgeMany]:
     """Both by name, and the pipeline for many texts at once."""
     rows = corpus.rows(TRAIN)
-    folds = teacher.fit(corpus.documents, rows, corpus.labels[rows])
+    folds = linear_teacher.fit(corpus.documents, rows, corpus.labels[rows])
     vectorizer, model = folds.vectorizer, folds.models[-1]
 
     def pipeline(text: str) -> int:
@@ -38,7 +38,7 @@ def judges(corpus: Corpus, rules: Rules) -> tuple[dict[str, Judge], JudgeMany]:
     table = {ngram: weights[place] for ngram, place in vectorizer.vocabulary_.items()}
 
     def look_up(text: str) -> int:
-        return int(sum(map(table.get, set(teacher.ngrams(words(text, rules))), repeat(0.0))) + bias > 0)
+        return int(sum(map(table.get, set(linear_teacher.ngrams(words(text, rules))), repeat(0.0))) + bias > 0)
 
     def together(texts: Sequence[str]) -> object:
         return model.predict_proba(vectorizer.transform([words(text, rules) for text in texts]))

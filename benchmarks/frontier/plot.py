@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import frontier
-from training.intervals import wilson_interval
+from training.evaluation.intervals import wilson_interval
 
 _SHIPPED = frontier.SHIPPED.split()[0]
 _ARTICLE, _LINEAR, _PUBLISHED, _FRONTIER = "#b8860b", "#c0392b", "0.4", "0.85"

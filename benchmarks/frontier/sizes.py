@@ -12,11 +12,12 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks.servers import ROOT
-from training import checkpoint, deep_teacher
+from benchmarks.load.servers import ROOT
+from training.data.sources import DataError, Source
+from training.fitting import checkpoint
 from training.options import Options
-from training.preset import PRESETS
-from training.reviews import DataError, Source
+from training.recipe import deep_teacher
+from training.recipe.recipes import PRESETS
 from training.run import run
 
 RELEASE = PRESETS["release"]

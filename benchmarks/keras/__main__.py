@@ -18,14 +18,14 @@ from benchmarks import keras, machine, results
 from benchmarks.environments import RUNS, environment
 from benchmarks.keras import KERAS, MASKED, OURS
 from benchmarks.keras.ours import Ours, planned
-from benchmarks.servers import Unavailable
+from benchmarks.load.servers import Unavailable
 from benchmarks.worker import Worker, working
-from service.tokenizer import Tokenizer
-from training.corpus import build
-from training.examples import Examples
-from training.preset import PRESETS, Preset
-from training.reviews import DataError, Source
-from training.split import NAMES, TEST, TRAIN, VALIDATION
+from service.model.tokenizer import Tokenizer
+from training.data.corpus import build
+from training.data.sources import DataError, Source
+from training.data.split import NAMES, TEST, TRAIN, VALIDATION
+from training.fitting.examples import Examples
+from training.recipe.recipes import PRESETS, Preset
 
 _REQUIREMENTS = Path(__file__).with_name("keras.txt")
 _TEST_SHARE = 0.1  # of a table; the archive has its own test split

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from training.examples import Examples
-from training.fit import Precision, State, choose_precision, evaluate, fit
-from training.model import BiLSTM
-from training.preset import Preset
+from training.fitting.examples import Examples
+from training.fitting.loop import Precision, State, choose_precision, evaluate, fit
+from training.network.bilstm import BiLSTM
+from training.recipe.recipes import Preset
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.environments import RUNS, environment
-from benchmarks.servers import Server, free_port, running
+from benchmarks.load.servers import Server, free_port, running
 
 
 def _body(text: str) -> bytes:

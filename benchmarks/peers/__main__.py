@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 import httpx
 
+from benchmarks.load.servers import Unavailable
 from benchmarks.peers import PEERS, serving
 from benchmarks.peers.agreement import agreement
-from benchmarks.servers import Unavailable
-from service import bundle
-from service.classifier import Classifier
+from service.model import bundle
+from service.model.classifier import Classifier
 
 
 @click.command()

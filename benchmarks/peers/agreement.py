@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from benchmarks.peers import Peer
-from service.classifier import Classifier
+from service.model.classifier import Classifier
 
 TEXTS = [
     f"{'I wanted to love it, café scenes and all. ' * (index % 5)}The film was {'truly ' * (index * 7 % 31)}"

@@ -8,8 +8,8 @@ from typing import Any
 import bentoml  # type: ignore[import-not-found]
 import click
 
-from service import bundle
-from service.classifier import Classifier
+from service.model import bundle
+from service.model.classifier import Classifier
 
 MODEL = "OVATION_PEER_MODEL"
 BATCH = 8

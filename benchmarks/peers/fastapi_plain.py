@@ -7,8 +7,8 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from service import bundle
-from service.classifier import Classifier
+from service.model import bundle
+from service.model.classifier import Classifier
 
 
 class Review(BaseModel):

@@ -8,8 +8,8 @@ from typing import Any
 import click
 import litserve  # type: ignore[import-not-found]
 
-from service import bundle
-from service.classifier import Classifier, Prediction
+from service.model import bundle
+from service.model.classifier import Classifier, Prediction
 
 BATCH, WAIT_SECONDS = 8, 0.002
 

@@ -11,8 +11,8 @@ from mlserver.codecs import NumpyCodec, StringCodec  # type: ignore[import-not-f
 from mlserver.settings import ModelParameters  # type: ignore[import-not-found]
 from mlserver.types import InferenceRequest, InferenceResponse  # type: ignore[import-not-found]
 
-from service import bundle
-from service.classifier import Classifier
+from service.model import bundle
+from service.model.classifier import Classifier
 
 NAME = "sentiment"
 BATCH, WAIT_SECONDS = 8, 0.001

@@ -16,8 +16,8 @@ from ray.serve.config import HTTPOptions  # type: ignore[import-not-found]
 from ray.serve.schema import LoggingConfig  # type: ignore[import-not-found]
 from starlette.requests import Request
 
-from service import bundle
-from service.classifier import Classifier
+from service.model import bundle
+from service.model.classifier import Classifier
 
 BATCH, WAIT_SECONDS, ONGOING = 8, 0.001, 128
 

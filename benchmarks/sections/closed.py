@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.load.servers import service
 from benchmarks.plan import TEXTS_A_BATCH, Plan
 from benchmarks.report import markdown, mebibytes, spread
 from benchmarks.sections import floor
-from benchmarks.servers import service
-from service import bundle
-from service.classifier import Classifier
+from service.model import bundle
+from service.model.classifier import Classifier
 
 SINGLE = (1, 8, 64)
 BATCH = (1, 2)

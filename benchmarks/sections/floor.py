@@ -7,13 +7,13 @@ from itertools import islice
 from time import perf_counter
 from typing import Any
 
+from benchmarks.load.servers import Server, free_port, running
 from benchmarks.plan import Plan, pinned
 from benchmarks.report import markdown, spread
-from benchmarks.servers import Server, free_port, running
-from service import bundle, grouping
-from service.classifier import Classifier
-from service.grouping import Grouping
-from service.tokenizer import Batch, TokenIds
+from service.model import bundle, grouping
+from service.model.classifier import Classifier
+from service.model.grouping import Grouping
+from service.model.tokenizer import Batch, TokenIds
 
 CONNECTIONS = (8, 64)
 ROWS = range(1, 9)
@@ -97,7 +97,7 @@ def _name(grouping: str) -> str:
 def empty(plan: Plan, *options: str) -> AbstractContextManager[Server]:
     """The empty server, ready on the server's core."""
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.empty", "--port", str(port), *options]
+    command = [sys.executable, "-m", "benchmarks.load.empty", "--port", str(port), *options]
     return running(command, port, {plan.server_core}, {})
 
 

@@ -15,11 +15,11 @@ from onnxruntime.quantization import quantize_dynamic
 
 from benchmarks.plan import Plan, pinned
 from benchmarks.report import markdown
-from service import graph, grouping
-from service.tokenizer import Batch
-from training import export, onnx_graph
-from training.model import BiLSTM
-from training.preset import PRESETS
+from service.model import grouping, onnx_extract
+from service.model.tokenizer import Batch
+from training.network.bilstm import BiLSTM
+from training.recipe.recipes import PRESETS
+from training.release import export, onnx_graph
 
 HIDDEN_SIZES = (32, 64, 128)
 ROWS = (1, 2, 4, 8, 16, 32)
@@ -71,8 +71,8 @@ def table(found: dict[str, Any]) -> str:
         [
             "Microseconds a row and step, by rows:",
             markdown(["hidden size", *map(str, ROWS)], lines),
-            "What the service measures when it starts (service/grouping.py; fp32, one thread): microseconds of a call "
-            "and of a step by rows, and the largest error of what they foretell for the calls above:",
+            "What the service measures when it starts (service/model/grouping.py; fp32, one thread): microseconds of a "
+            "call and of a step by rows, and the largest error of what they foretell for the calls above:",
             markdown(["hidden size", "call", *rows, "error"], costs),
         ]
     )
@@ -83,7 +83,7 @@ def _model(hidden_size: int, precision: str) -> bytes:
     base = PRESETS["base"]
     torch.manual_seed(0)
     network = BiLSTM(base.vocabulary_size, base.embedding_size, hidden_size, labels=2, head=base.head)
-    model = graph.only(onnx_graph.build(export.arrays(network)), ["logits"])
+    model = onnx_extract.only(onnx_graph.build(export.arrays(network)), ["logits"])
     if precision == "fp32":
         return model
     with tempfile.TemporaryDirectory(prefix="grid-") as folder:

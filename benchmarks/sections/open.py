@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import arrivals
+from benchmarks.load import arrivals
+from benchmarks.load.servers import Server, service
 from benchmarks.plan import Plan, pinned
 from benchmarks.report import markdown, mebibytes
-from benchmarks.servers import Server, service
-from service import bundle
-from service.classifier import Classifier
-from service.tokenizer import Batch
+from service.model import bundle
+from service.model.classifier import Classifier
+from service.model.tokenizer import Batch
 
 CAPACITY_CONNECTIONS = 64
 SHARES = (0.10, 0.25, 0.50, 0.75, 0.90, 1.00, 1.25, 1.50, 2.00)

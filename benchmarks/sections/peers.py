@@ -6,13 +6,13 @@ from typing import Any
 import click
 import httpx
 
+from benchmarks.load.servers import Server, Unavailable, service
 from benchmarks.peers import PEERS, Peer, serving
 from benchmarks.peers.agreement import agreement
 from benchmarks.plan import Plan
 from benchmarks.report import markdown, mebibytes, spread
-from benchmarks.servers import Server, Unavailable, service
-from service import bundle
-from service.classifier import Classifier
+from service.model import bundle
+from service.model.classifier import Classifier
 
 CONNECTIONS = (1, 8, 64)
 OURS = "ovation"

@@ -3,10 +3,10 @@
 import math
 from typing import Any
 
-from benchmarks.closed import closed
+from benchmarks.load.closed import closed
+from benchmarks.load.servers import service
 from benchmarks.plan import Plan
 from benchmarks.report import markdown, mebibytes
-from benchmarks.servers import service
 
 CONNECTIONS = 64
 REQUESTS, QUICK_REQUESTS = 200_000, 3_000

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from benchmarks.load.servers import Server, service
 from benchmarks.plan import Plan
 from benchmarks.report import markdown, spread
-from benchmarks.servers import Server, service
 
 REPEATS = 5
 

@@ -4,9 +4,9 @@ import sys
 from typing import Any
 from urllib.request import urlopen
 
+from benchmarks.load.servers import free_port, running, service
 from benchmarks.plan import Plan
 from benchmarks.report import markdown, spread
-from benchmarks.servers import free_port, running, service
 
 CONNECTIONS = 64
 # Name: the service's variables.
@@ -44,7 +44,7 @@ def table(found: dict[str, Any]) -> str:
 
 def _load(plan: Plan, variables: dict[str, str]) -> dict[str, Any]:
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.collector", str(port)]
+    command = [sys.executable, "-m", "benchmarks.load.collector", str(port)]
     with running(command, port, {plan.load_core}, {}, "/") as collector:
         endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
         settings = {f"OVATION_{name}": value for name, value in variables.items()}

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
+from benchmarks.load.servers import service
 from benchmarks.plan import Plan
 from benchmarks.report import markdown, spread
-from benchmarks.servers import service
 
 CONNECTIONS = (8, 64)
-# Name: cores, inference threads, options of benchmarks.variant. With two cores the load shares the second.
+# Name: cores, inference threads, options of benchmarks.load.variant. With two cores the load shares the second.
 VARIANTS: dict[str, tuple[int, int, tuple[str, ...]]] = {
     "defaults: 1 thread, 1 core, switch interval 5 ms, gc.freeze, hold 5 ms, 5 rows": (1, 1, ()),
     "hold 0 ms": (1, 1, ("--hold-seconds", "0")),
@@ -55,5 +55,5 @@ def table(found: dict[str, Any]) -> str:
 
 def _loads(plan: Plan, cores: int, threads: int, options: tuple[str, ...]) -> dict[str, Any]:
     allowed = {plan.server_core, plan.load_core} if cores > 1 else {plan.server_core}
-    with service(plan.model, allowed, threads=threads, module=("benchmarks.variant", *options)) as server:
+    with service(plan.model, allowed, threads=threads, module=("benchmarks.load.variant", *options)) as server:
         return {str(count): plan.load(server, count) for count in CONNECTIONS}

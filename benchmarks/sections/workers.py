@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from benchmarks.load.servers import service
 from benchmarks.plan import Plan
 from benchmarks.report import markdown, spread
-from benchmarks.servers import service
 
 CONNECTIONS = 64
 WORKERS = (1, 2)

@@ -1,0 +1,1 @@
+"""Servers under measurement, and the loads that are sent to them."""

@@ -1,0 +1,29 @@
+-- For benchmarks/load/closed.py: `wrk --script wrk.lua URL -- BODIES`, where BODIES holds a body of JSON a line. Each request
+-- is built once and sent in turn; done() writes the figures after a marker.
+
+local requests, at = {}, 0
+
+function init(arguments)
+  local headers = {["Content-Type"] = "application/json"}
+  for body in io.lines(arguments[1]) do
+    requests[#requests + 1] = wrk.format("POST", nil, headers, body)
+  end
+end
+
+function request()
+  at = at % #requests + 1
+  return requests[at]
+end
+
+-- wrk's `status` counts answers of 400 and more. `latencies_us` are pairs [microseconds, how many answers took them].
+function done(summary, latency)
+  local errors, pairs_us = summary.errors, {}
+  for index = 1, #latency do
+    pairs_us[index] = string.format("[%d,%d]", latency(index))
+  end
+  io.write("\nFIGURES ", string.format(
+    '{"requests": %d, "duration_us": %d, "latencies_us": [%s], '
+      .. '"errors": {"connect": %d, "read": %d, "write": %d, "timeout": %d, "non_2xx": %d}}\n',
+    summary.requests, summary.duration, table.concat(pairs_us, ","),
+    errors.connect, errors.read, errors.write, errors.timeout, errors.status))
+end

@@ -1,0 +1,1 @@
+"""How many cores and pods a load needs."""

@@ -1,0 +1,111 @@
+"""Request bodies: bounded, declared as JSON, and JSON to the letter, where FastAPI's defaults are laxer."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from service.http.alarms import Alarms
+from service.http.problems import Problem
+
+
+class JsonRoute(APIRoute):
+    """A route whose endpoint takes `(request, body)` and returns a Response; the body is read and checked here.
+
+    FastAPI documents it as any other. Its own handler would parse the body into dictionaries, validate those, resolve
+    dependencies of which there are none and build two exit stacks: more work than all the rest of a request
+    (`python -m benchmarks floor`). The whole request, the reading of its body too, ends at its deadline.
+    """
+
+    max_body_bytes: ClassVar[int]
+    alarms: ClassVar[Alarms]
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        self._model: type[BaseModel] = inspect.signature(endpoint).parameters["body"].annotation
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI, once the path has matched. Raises Problem, RequestValidationError, ClientDisconnect, TimeoutError."""
+        methods = self.methods or set()
+        if scope["method"] not in methods:
+            raise HTTPException(405, headers={"Allow": ", ".join(sorted(methods))})
+        state, body = scope["state"], None
+        # As asyncio.timeout does, but without a timer of the loop for each request.
+        task = asyncio.current_task()
+        assert task is not None
+        cancelling = task.cancelling()
+        deadline = self.alarms.set(state["deadline"], task.cancel)
+        try:
+            body = await _read(scope["headers"], receive, self.max_body_bytes)
+            state["body_bytes"] = len(body)
+            response = await self.endpoint(Request(scope, receive, send), _parse(body, self._model))
+        except asyncio.CancelledError:
+            if self.alarms.call_off(deadline) or task.uncancel() > cancelling:
+                raise  # somebody else's
+            if body is None:
+                raise Problem("slow_body", "expected the whole body before the request's deadline") from None
+            raise TimeoutError from None
+        finally:
+            self.alarms.call_off(deadline)
+        await response(scope, receive, send)
+
+
+def json_route(max_bytes: int, deadlines: Alarms) -> type[JsonRoute]:
+    """A route class for bodies of at most `max_bytes`, whose deadlines are set in `deadlines`."""
+
+    class Bounded(JsonRoute):
+        max_body_bytes, alarms = max_bytes, deadlines
+
+    return Bounded
+
+
+def _parse(body: bytes, model: type[BaseModel]) -> BaseModel:
+    """One pass in Rust; a body that fails is looked at again, to tell what is no JSON from what does not fit."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        try:
+            # Refuses what Python's own parser lets through: NaN, Infinity, lone surrogates, bytes that are not UTF-8.
+            from_json(body, allow_inf_nan=False)
+        except ValueError as malformed:
+            detail = f"expected JSON in UTF-8, found an error: {str(malformed)[:200]}"
+            raise Problem("malformed", detail) from None
+        raise RequestValidationError(error.errors(include_url=False, include_input=False)) from None
+
+
+async def _read(headers: list[tuple[bytes, bytes]], receive: Receive, max_bytes: int) -> bytes:
+    """The body, counted as it comes: a chunked one has no length to go by. Raises ClientDisconnect."""
+    media_type, declared = "", 0
+    for name, value in headers:
+        if name == b"content-type":
+            media_type = value.decode("latin-1").partition(";")[0].strip().lower()
+        elif name == b"content-length" and value.isdigit():
+            declared = int(value)
+    if media_type != "application/json" and not (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    ):
+        raise Problem("unsupported_media_type", f"expected Content-Type: application/json, found {_quoted(media_type)}")
+    parts, size, more = list[bytes](), 0, True
+    while more and max(size, declared) <= max_bytes:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        more = message.get("more_body", False)
+    if max(size, declared) > max_bytes:
+        raise Problem("body_too_large", f"expected at most {max_bytes} bytes, found more")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _quoted(media_type: str) -> str:
+    return repr(media_type[:80]) if media_type else "none"

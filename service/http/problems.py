@@ -1,0 +1,104 @@
+"""The one table from error to HTTP answer.
+
+Bodies are RFC 9457 problem details; `error`, `error_type` and `request_id` stand beside them for the clients of
+Hugging Face and Triton. No answer repeats what the caller sent.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+
+from service.engine.batcher import Closed, Overloaded
+from service.model.classifier import EvidenceUnavailable
+
+MEDIA_TYPE = "application/problem+json"
+
+# Kind: status, what it means. Every answer that is no success is one of these.
+KINDS: dict[str, tuple[int, str]] = {
+    "malformed": (400, "The body is not JSON in UTF-8, or a header is not what it should be."),
+    "not_found": (404, "There is no such path."),
+    "method_not_allowed": (405, "The path does not take this method; `Allow` lists those it takes."),
+    "slow_body": (408, "The body had not come when the request's time was over."),
+    "body_too_large": (413, "The body is larger than the limit."),
+    "unsupported_media_type": (415, "The body must be sent as application/json."),
+    "invalid": (422, "The body does not fit the schema, or a text is blank."),
+    "no_evidence": (422, "This bundle's network gives no evidence."),
+    "overloaded": (429, "No room, or not enough time before the deadline; try again after `Retry-After` seconds."),
+    "internal": (500, "A fault of the service; its log has the request id."),
+    "not_ready": (503, "The service is starting or stopping."),
+    "timeout": (504, "The deadline passed while the request was worked on."),
+}
+_BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
+
+
+class Problem(Exception):
+    """An error with an HTTP answer; `kind` is one of KINDS."""
+
+    def __init__(self, kind: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.kind, self.detail, self.headers = kind, detail, dict(headers or {})
+        self.status = KINDS[kind][0]
+
+    def body(self, instance: str, request_id: str) -> dict[str, Any]:
+        """The answer as a JSON object."""
+        return {
+            "type": f"urn:problem-type:ovation:{self.kind}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": instance,
+            "error": self.detail,
+            "error_type": self.kind,
+            "request_id": request_id,
+        }
+
+    def response(self, instance: str, request_id: str) -> Response:
+        """The answer to the request for the path `instance`."""
+        content = to_json(self.body(instance, request_id))
+        return Response(content, self.status, self.headers, media_type=MEDIA_TYPE)
+
+
+def problem_of(error: Exception) -> Problem:
+    """Looks `error` up in the table; what is not in it is a fault of ours."""
+    match error:
+        case Problem():
+            return error
+        case RequestValidationError():
+            return Problem("invalid", _what_does_not_fit(error))
+        case EvidenceUnavailable():
+            return Problem("no_evidence", str(error))
+        case Overloaded():
+            return Problem("overloaded", str(error), {"Retry-After": str(error.retry_seconds)})
+        case Closed():
+            return Problem("not_ready", str(error), {"Retry-After": "1"})
+        case TimeoutError():
+            return Problem("timeout", KINDS["timeout"][1])
+        case HTTPException() if error.status_code in _BY_STATUS:
+            kind, headers = _BY_STATUS[error.status_code], dict(error.headers or {})
+            if "GET" in (allowed := set(headers.get("Allow", "").split(", "))):
+                headers["Allow"] = ", ".join(sorted(allowed | {"HEAD"}))  # the edge serves HEAD as GET
+            return Problem(kind, KINDS[kind][1], headers)
+        case _:
+            return Problem("internal", KINDS["internal"][1])
+
+
+async def answer(request: Request, error: Exception) -> Response:
+    """FastAPI's exception handler for everything in the table."""
+    return problem_of(error).response(request.url.path, request.state.request_id)
+
+
+def _what_does_not_fit(error: RequestValidationError) -> str:
+    """Names each field and what was expected of it, and nothing that was sent."""
+    found = []
+    for line in error.errors()[:5]:
+        if line["type"] == "extra_forbidden":  # the field's name would be the caller's own words
+            found.append("expected no other fields than those of the schema, found one")
+            continue
+        place = ".".join(str(part) for part in line["loc"] if part != "body")
+        found.append(f"{place}: {line['msg']}" if place else line["msg"])
+    return "; ".join(dict.fromkeys(found))

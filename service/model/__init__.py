@@ -1,0 +1,1 @@
+"""What a text becomes: tokens, ids, logits, a prediction; plain and synchronous."""

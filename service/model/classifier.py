@@ -1,0 +1,227 @@
+"""A bundle in an onnxruntime session: texts in, predictions out; plain and synchronous."""
+
+import math
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Literal, NamedTuple
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from service.model import onnx_extract
+from service.model.bundle import MODEL, VOCABULARY, Bundle, BundleError
+from service.model.tokenizer import Batch, Encoded
+
+Provider = Literal["auto", "cpu", "cuda"]
+
+_INPUTS = {"token_ids": ("tensor(int32)", 2), "lengths": ("tensor(int32)", 1)}
+_OUTPUTS = {"logits": ("tensor(float)", 2), "evidence": ("tensor(float)", 3)}
+# TF32 would cost the logits three decimal digits for a speed that a network this small does not need.
+_EXECUTION: dict[str, list[str | tuple[str, dict[str, str]]]] = {
+    "cpu": ["CPUExecutionProvider"],
+    "cuda": [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"],
+}
+
+
+class ProviderError(Exception):
+    """The provider that was asked for is not to be had; the message says why and what to do."""
+
+
+class EvidenceUnavailable(Exception):
+    """Evidence was asked of a network whose head gives none."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} gives no evidence: expected a network with a linear layer over pooled states")
+
+
+class Evidence(NamedTuple):
+    """Each token's share of the winning label's margin: bias + sum of the weights = margin.
+
+    The margin is the winning label's logit minus the mean of the others'.
+    """
+
+    bias: float
+    tokens: list[tuple[int, int, float]]  # start and end offset into the text as sent, weight
+
+
+class Prediction(NamedTuple):
+    """The judgement of one text."""
+
+    label: str
+    score: float  # calibrated probability of `label`
+    probabilities: dict[str, float]
+    uncertain: bool
+    tokens: int  # in the whole text; `truncated` says whether the network read them all
+    truncated: bool
+    unknown_share: float  # of the tokens read
+    evidence: Evidence | None
+
+
+class Classifier:
+    """Serves one bundle; `provider` is what really runs, `fallback` why "auto" did not choose CUDA.
+
+    Raises ProviderError where "cuda" is asked for and not to be had, and BundleError where the graph's inputs or
+    outputs differ from the contract or a golden answer is out of tolerance.
+    """
+
+    def __init__(self, bundle: Bundle, provider: Provider = "auto") -> None:
+        self.bundle, self.manifest, self.name = bundle, bundle.manifest, bundle.name
+        self.tokenizer = bundle.tokenizer
+        self._labels = self.manifest.labels
+        self.provider, self.fallback, self._whole = _open_session(bundle, provider)
+        _check_graph(self._whole, bundle)
+        # The whole graph costs a quarter more than its logits: two sessions, since each runs all of its graph.
+        self.session = self._whole  # for the logits alone
+        if self.manifest.evidence:
+            self.session = _session(bundle, self.provider, onnx_extract.only(bundle.model, ["logits"]))
+        self._check_vocabulary()
+        self._check_golden()
+
+    def __call__(self, texts: Sequence[str], evidence: bool = False) -> list[Prediction]:
+        """Judges `texts` in one batch. Raises BlankText, EvidenceUnavailable."""
+        return self.predict([self.tokenizer.encode(text, spans=evidence) for text in texts])
+
+    def predict(self, encoded: Sequence[Encoded], options: onnxruntime.RunOptions | None = None) -> list[Prediction]:
+        """Judges `encoded` texts in one batch; those that carry spans get evidence. Raises EvidenceUnavailable."""
+        if not encoded:
+            return []
+        wanted = any(text.spans is not None for text in encoded)
+        logits, evidence = self.run(Batch.pad([text.token_ids for text in encoded]), wanted, options)
+        rows = logits.tolist()
+        return [
+            self._prediction(text, row, None if evidence is None or text.spans is None else evidence[index])
+            for index, (text, row) in enumerate(zip(encoded, rows, strict=True))
+        ]
+
+    def run(
+        self, batch: Batch, evidence: bool = False, options: onnxruntime.RunOptions | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Logits [batch, label] and, when asked for, evidence [batch, time, label]. Raises EvidenceUnavailable.
+
+        Any number of threads may call it at once; each computes in its own.
+        """
+        feed = {"token_ids": batch.token_ids, "lengths": batch.lengths}
+        if not evidence:
+            return self.session.run(["logits"], feed, options)[0], None
+        if not self.manifest.evidence:
+            raise EvidenceUnavailable(self.name)
+        logits, shares = self._whole.run(["logits", "evidence"], feed, options)
+        return logits, shares
+
+    def seconds(self, rows: int, tokens: int) -> float:
+        """What one call for the logits of so many texts, each of so many tokens, takes here and now."""
+        token_ids = np.resize(np.arange(len(self.tokenizer.vocabulary), dtype=np.int32), (rows, tokens))
+        began = perf_counter()
+        self.run(Batch(token_ids, np.full(rows, tokens, np.int32)))
+        return perf_counter() - began
+
+    def _prediction(self, text: Encoded, logits: list[float], evidence: NDArray[np.float32] | None) -> Prediction:
+        # Python floats: exact whatever the batch, and for a handful of labels faster than arrays.
+        largest = max(logits)
+        powers = [math.exp(logit - largest) for logit in logits]
+        total = math.fsum(powers)
+        probabilities = [power / total for power in powers]
+        winner = logits.index(largest)
+        read = len(text.token_ids)
+        return Prediction(
+            label=self._labels[winner],
+            score=probabilities[winner],
+            probabilities=dict(zip(self._labels, probabilities, strict=True)),
+            uncertain=probabilities[winner] < self.manifest.uncertain_below or text.unknown == read,
+            tokens=text.tokens,
+            truncated=text.tokens > read,
+            unknown_share=text.unknown / read,
+            evidence=None if evidence is None else self._evidence(text, evidence, winner),
+        )
+
+    def _evidence(self, text: Encoded, shares: NDArray[np.float32], winner: int) -> Evidence:
+        """`shares` is [time, label], padding included."""
+        assert text.spans is not None
+        assert self.manifest.bias is not None
+        margin = np.full(len(self._labels), -1.0 / (len(self._labels) - 1))
+        margin[winner] = 1.0
+        # Row by row in double precision, so that no neighbour in the batch can move a bit.
+        weights = (shares[: len(text.token_ids)].astype(np.float64) * margin).sum(axis=1).tolist()
+        tokens = [(start, end, weight) for (start, end), weight in zip(text.spans, weights, strict=True)]
+        return Evidence(float(np.dot(margin, self.manifest.bias)), tokens)
+
+    def _check_vocabulary(self) -> None:
+        """The graph must know every id that the vocabulary can give. Raises BundleError."""
+        highest = len(self.tokenizer.vocabulary) - 1
+        try:
+            self.run(Batch.pad([np.array([highest], np.int32)]))
+        except Exception as error:  # onnxruntime's own errors share no base class
+            expected = f"a vocabulary that {MODEL} has an embedding for"
+            raise BundleError(self.bundle.path / VOCABULARY, expected, f"{highest + 1} tokens") from error
+
+    def _check_golden(self) -> None:
+        """Answers the manifest's golden texts and compares. Raises BundleError."""
+        key = f"{self.provider}/{self.manifest.precision}"
+        tolerance = self.manifest.tolerance.get(key)
+        if tolerance is None:
+            raise BundleError(self.bundle.path, f"a tolerance for {key}", f"{sorted(self.manifest.tolerance)}")
+        for golden in self.manifest.golden:
+            found, _ = self.run(self.tokenizer.batch([golden.text]))
+            if not np.allclose(found[0], golden.logits, rtol=0, atol=tolerance):  # NaN is never close
+                expected = f"logits {list(golden.logits)} within {tolerance} for the golden text {golden.text!r}"
+                raise BundleError(self.bundle.path / MODEL, expected, str(found[0].tolist()))
+
+
+class Slot:
+    """One thread's way into a classifier: what it runs can be interrupted from another thread."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._options = onnxruntime.RunOptions()
+
+    def __call__(self, encoded: Sequence[Encoded]) -> list[Prediction]:
+        """Judges `encoded` texts in one batch, as `Classifier.predict` does."""
+        return self._classifier.predict(encoded, self._options)
+
+    def interrupt(self) -> None:
+        """Ends the run in progress with an error before its next node; the next run is not affected."""
+        interrupted, self._options = self._options, onnxruntime.RunOptions()
+        interrupted.terminate = True
+
+
+def _open_session(
+    bundle: Bundle, provider: Provider
+) -> tuple[Literal["cpu", "cuda"], str | None, onnxruntime.InferenceSession]:
+    """Returns the provider that runs, why "auto" fell back to the CPU (or None), and the session."""
+    chosen: Literal["cpu", "cuda"] = "cpu"
+    fallback = None
+    if provider != "cpu":
+        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            chosen = "cuda"
+        else:
+            fallback = "this onnxruntime was built without CUDA: install requirements/cuda.txt instead of cpu.txt"
+    if chosen == "cuda":
+        session = _session(bundle, "cuda", bundle.model)
+        # onnxruntime drops to the CPU without an error where CUDA's libraries or a device are missing.
+        if session.get_providers()[0] == "CUDAExecutionProvider":
+            return "cuda", None, session
+        fallback = "onnxruntime could not start CUDA: check the driver (nvidia-smi) and the CUDA and cuDNN libraries"
+    if provider == "cuda":
+        raise ProviderError(f"expected the provider cuda, found only the CPU: {fallback}")
+    return "cpu", fallback, _session(bundle, "cpu", bundle.model)
+
+
+def _session(bundle: Bundle, provider: Literal["cpu", "cuda"], model: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # every text has its own shape; patterns would only pile up
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=_EXECUTION[provider])
+    except Exception as error:  # onnxruntime's own errors share no base class
+        raise BundleError(bundle.path / MODEL, "a graph that onnxruntime loads", str(error)) from error
+
+
+def _check_graph(session: onnxruntime.InferenceSession, bundle: Bundle) -> None:
+    """Compares the graph's inputs and outputs with the contract. Raises BundleError."""
+    outputs = _OUTPUTS if bundle.manifest.evidence else {"logits": _OUTPUTS["logits"]}
+    for expected, nodes in ((_INPUTS, session.get_inputs()), (outputs, session.get_outputs())):
+        found = {node.name: (node.type, len(node.shape)) for node in nodes}
+        if found != expected:
+            raise BundleError(bundle.path / MODEL, f"tensors (type, rank) {expected}", f"{found}")

@@ -1,0 +1,167 @@
+"""Text -> token ids with character offsets: the one tokenizer, used in training and in service alike."""
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.model.vocabulary import MAX_CHARACTERS, Lookup
+
+TokenIds = NDArray[np.int32]
+Rules = Literal["words-and-marks", "words"]
+Truncation = Literal["head", "tail", "head-and-tail"]
+
+PADDING, UNKNOWN = 0, 1
+SPECIAL = ("<padding>", "<unknown>")  # never tokens of a text: `<` is always a token of its own
+
+# A word is a run of letters and digits of any script, inner apostrophes included; each other character that is
+# not white space is a token of its own. Both alternatives are linear in the length of the text.
+_WORD = r"[^\W_]+(?:'[^\W_]+)*"
+_PATTERNS = {"words-and-marks": re.compile(_WORD + r"|\S"), "words": re.compile(_WORD)}
+# The same for lower-cased ASCII, where a set of characters is faster to match than a category of Unicode.
+_ASCII_PATTERNS = {rules: re.compile(p.pattern.replace(r"[^\W_]", "[a-z0-9]")) for rules, p in _PATTERNS.items()}
+_LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+
+
+class BlankText(ValueError):
+    """The text holds nothing but white space and line breaks."""
+
+    def __init__(self) -> None:
+        super().__init__("expected a text with at least one visible character, found only white space")
+
+
+class Encoded(NamedTuple):
+    """One text as the network reads it."""
+
+    token_ids: TokenIds  # [time], 1 <= time <= max_tokens
+    tokens: int  # tokens in the whole text, those cut away included
+    unknown: int  # how many of `token_ids` are the unknown token
+    spans: list[tuple[int, int]] | None  # [time] character offsets (start, end) into the text as sent
+
+
+class Batch(NamedTuple):
+    """Texts of unequal length side by side; padding never travels without the lengths."""
+
+    token_ids: TokenIds  # [batch, time]
+    lengths: NDArray[np.int32]  # [batch]
+
+    @classmethod
+    def pad(cls, sequences: Sequence[TokenIds]) -> "Batch":
+        """Pads `sequences` (each [time]) at their ends to the longest of them."""
+        lengths = list(map(len, sequences))
+        token_ids = np.full((len(sequences), max(lengths)), PADDING, np.int32)
+        for row, (sequence, length) in enumerate(zip(sequences, lengths, strict=True)):
+            token_ids[row, :length] = sequence
+        return cls(token_ids, np.array(lengths, np.int32))
+
+
+def tokens(text: str, rules: Rules = "words-and-marks") -> Iterator[tuple[str, int, int]]:
+    """Yields (token, start, end): each character that is not white space belongs to exactly one token.
+
+    `start` and `end` are offsets into `text` as sent, in code points. HTML's `<br />` counts as the line break
+    it stands for. The pattern is matched before lower-casing, because lower-casing may change a text's length
+    ("İ"), and lazily, so that a caller can pause in the middle of a long text. Rules "words" skip every mark.
+    """
+    for match in _PATTERNS[rules].finditer(_plain(text)):
+        yield match.group().lower(), match.start(), match.end()
+
+
+def words(text: str, rules: Rules = "words-and-marks") -> list[str]:
+    """The same tokens without their places, several times faster."""
+    text = _plain(text)
+    # Lower-casing the whole at once is the same for ASCII.
+    if text.isascii():
+        return _ASCII_PATTERNS[rules].findall(text.lower())
+    return [word.lower() for word in _PATTERNS[rules].findall(text)]
+
+
+def is_blank(text: str) -> bool:
+    """Whether the text holds nothing but white space and line breaks."""
+    return not _plain(text).strip()
+
+
+def _plain(text: str) -> str:
+    """The text with line-break tags blanked and apostrophes made one, every offset unchanged."""
+    if "<" in text:
+        text = text.replace("<br />", "      ")  # as most write it
+    if "<" in text:
+        text = _LINE_BREAK.sub(lambda match: " " * len(match.group()), text)
+    return text.replace("\u2019", "'")
+
+
+class Tokenizer:
+    """Turns text into ids of `vocabulary`, whose first two entries stand for padding and for unknown words.
+
+    Texts of more than `max_tokens` tokens are cut: "head" keeps the first, "tail" the last, "head-and-tail" the
+    first half and the last half.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        max_tokens: int,
+        truncation: Truncation,
+        rules: Rules = "words-and-marks",
+    ) -> None:
+        if tuple(vocabulary[:2]) != SPECIAL:
+            raise ValueError(f"expected a vocabulary that starts with {SPECIAL}, found {tuple(vocabulary[:2])}")
+        if truncation not in get_args(Truncation) or rules not in get_args(Rules) or max_tokens < 2:
+            raise ValueError(
+                f"expected truncation in {get_args(Truncation)}, rules in {get_args(Rules)}, max_tokens >= 2; "
+                f"found {truncation!r}, {rules!r}, {max_tokens!r}"
+            )
+        self.vocabulary = list(vocabulary)
+        self.max_tokens = max_tokens
+        self.truncation = truncation
+        self.rules: Rules = rules
+        self._ids = {token: token_id for token_id, token in enumerate(vocabulary)}
+        if len(self._ids) != len(self.vocabulary):
+            raise ValueError(f"expected distinct tokens, found {len(self.vocabulary) - len(self._ids)} repeated")
+        self._lookup = Lookup(self._ids, _PATTERNS[rules], UNKNOWN)
+        self._head = {"head": max_tokens, "tail": 0, "head-and-tail": (max_tokens + 1) // 2}[truncation]
+
+    def encode(self, text: str, spans: bool = False) -> Encoded:
+        """Encodes `text`; with `spans` the place of each token too. Raises BlankText."""
+        if spans:
+            return self.encode_tokens(text, list(tokens(text, self.rules)))
+        if len(text) <= MAX_CHARACTERS:
+            with contextlib.suppress(UnicodeEncodeError):
+                return self._encoded(text, self._lookup(_plain(text).lower()), None)
+        return self._encoded(text, self._look_up(words(text, self.rules)), None)
+
+    def encode_tokens(self, text: str, found: Sequence[tuple[str, int, int]], spans: bool = True) -> Encoded:
+        """Encodes the `found` tokens of `text`, for callers who collected them in slices. Raises BlankText."""
+        return self._encoded(text, self._look_up([t[0] for t in found]), [t[1:] for t in found] if spans else None)
+
+    def _look_up(self, found: Sequence[str]) -> TokenIds:
+        return np.fromiter(map(self._ids.get, found, repeat(UNKNOWN)), np.int32, len(found))
+
+    def _encoded(self, text: str, token_ids: TokenIds, spans: list[tuple[int, int]] | None) -> Encoded:
+        """`token_ids`, and `spans` where wanted, are those of all tokens of `text`."""
+        count = len(token_ids)
+        if not count:
+            visible = _plain(text).strip()
+            if not visible:
+                raise BlankText
+            # Only rules that skip marks come here: "!!!" is then one unknown token.
+            token_ids, start, count = np.array([UNKNOWN], np.int32), _plain(text).index(visible), 1
+            spans = None if spans is None else [(start, start + len(visible))]
+        if count > self.max_tokens:
+            keep = self.keep(count)
+            token_ids = np.concatenate([token_ids[part] for part in keep])
+            spans = None if spans is None else [span for part in keep for span in spans[part]]
+        return Encoded(token_ids, count, int(np.count_nonzero(token_ids == UNKNOWN)), spans)
+
+    def keep(self, count: int) -> tuple[slice, ...]:
+        """Which of a text's `count` tokens the network reads."""
+        if count <= self.max_tokens:
+            return (slice(0, count),)
+        return slice(0, self._head), slice(count - (self.max_tokens - self._head), count)
+
+    def batch(self, texts: Iterable[str]) -> Batch:
+        """Encodes and pads `texts`. Raises BlankText."""
+        return Batch.pad([self.encode(text).token_ids for text in texts])

@@ -1,0 +1,255 @@
+"""Every Prometheus series of the service; all of them are there from the start.
+
+With several workers each writes its own into the files of prometheus_client's multiprocess mode, and whichever is
+asked adds them up: that mode is chosen when prometheus_client is imported, by PROMETHEUS_MULTIPROC_DIR.
+
+What texts look like through the model (score, tokens, unknown share) is counted in the bins of the bundle's reference,
+which is a series, too: deploy/prometheus/recording.yml compares the two.
+"""
+
+import math
+import os
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from service import cgroup
+from service.engine.batcher import Answer
+from service.model import bundle
+from service.model.classifier import Classifier, Prediction
+from service.model.tokenizer import Encoded
+
+# Twice the last from 50 us to 13 s: a review takes about a millisecond, and the usual first bucket is 5 ms.
+_SECONDS = tuple(50e-6 * 2**power for power in range(19))
+_TOKENS = tuple(2**power for power in range(1, 17))
+_ROWS = tuple(2**power for power in range(8))
+_SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+_SCORES = tuple(step / 20 for step in range(1, 21))
+
+OTHER = "other"
+
+
+class _Histogram(Histogram):
+    """prometheus_client's, which can also take many values at once, for a fraction of the time."""
+
+    def observe_all(self, values: Sequence[float]) -> None:
+        """`observe` of each of `values`."""
+        self._raise_if_not_observable()  # type: ignore[no-untyped-call]
+        self._sum.inc(sum(values))
+        # A bucket holds what is not above its bound.
+        for bucket, count in Tally([bisect_left(self._upper_bounds, value) for value in values]).items():
+            self._buckets[bucket].inc(count)
+
+
+class Metrics:
+    """The series, in a registry of their own, so that several apps live in one process.
+
+    `statuses` lists the statuses that each route may answer.
+    """
+
+    def __init__(self, classifier: Classifier, statuses: dict[str, Iterable[int]]) -> None:
+        self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        self.registry = registry = CollectorRegistry()
+        if not self._folder:  # of one process among several they would say nothing
+            ProcessCollector(registry=registry)
+            PlatformCollector(registry=registry)
+            GCCollector(registry=registry)
+
+        def seconds(name: str, text: str, labels: Sequence[str] = ()) -> _Histogram:
+            return _Histogram(f"ovation_{name}_seconds", text, labels, buckets=_SECONDS, registry=registry)
+
+        def counts(name: str, text: str, buckets: Sequence[float]) -> _Histogram:
+            return _Histogram(f"ovation_{name}", text, buckets=buckets, registry=registry)
+
+        def counter(name: str, text: str, labels: Sequence[str] = ()) -> Counter:
+            return Counter(f"ovation_{name}", text, labels, registry=registry)
+
+        def gauge(
+            name: str, text: str, labels: Sequence[str] = (), mode: Literal["max", "livemax", "livesum"] = "max"
+        ) -> Gauge:
+            return Gauge(f"ovation_{name}", text, labels, registry=registry, multiprocess_mode=mode)
+
+        reference = classifier.manifest.reference
+        self._reference = _Reference(classifier.name, reference)
+        registry.register(self._reference)
+
+        def of_texts(name: str, text: str, of: str, otherwise: Sequence[float]) -> _Histogram:
+            buckets = otherwise if reference is None else _ends(of, getattr(reference, of))
+            found = _Histogram(f"ovation_{name}", text, ("model",), buckets=buckets, registry=registry)
+            return found.labels(classifier.name)
+
+        requests = counter("requests", "Requests answered.", ("route", "status"))
+        request_seconds = seconds("request", "From a request's first byte to its answer's last.", ("route",))
+        self._shed = counter("requests_shed", "Requests refused by their length, before their body was read.")
+        self._tokenize_seconds = seconds("tokenize", "Tokenizing of all the texts of a request.")
+        self._queue_seconds = seconds("queue", "A text's wait for its batch.")
+        self._compute_seconds = seconds("compute", "A batch in onnxruntime.")
+        self._batch_rows = counts("batch_rows", "Texts a batch.", _ROWS)
+        self._batch_tokens = counts("batch_tokens", "Tokens a batch, padding included.", _TOKENS)
+        self._padding = counts("batch_padding_ratio", "Share of a batch that is padding.", _SHARES)
+        self._text_tokens = of_texts("text_tokens", "Tokens a text, those cut away included.", "tokens", _TOKENS)
+        self._unknown_share = of_texts(
+            "text_unknown_share", "Share of a text's tokens that are unknown.", "unknown_share", _SHARES
+        )
+        self._score = of_texts("score", "Probability of the label answered.", "score", _SCORES)
+        predictions = counter("predictions", "Texts judged.", ("label",))
+        self._uncertain = counter("predictions_uncertain", "Texts flagged uncertain.")
+        self._truncated = counter("texts_truncated", "Texts cut to the model's length.")
+        dropped = counter("texts_dropped", "Texts that left the queue before they were run.", ("reason",))
+        self._waiting = gauge("waiting_texts", "Texts that no batch has taken yet.", mode="livesum")
+        gauge("model_info", "The bundle being served.", ("name", "provider"), "livemax").labels(
+            classifier.name, classifier.provider
+        ).set(1)
+        gauge("provider_fallback", "1 where CUDA was looked for and not found.").set(classifier.fallback is not None)
+        gauge("memory_limit_bytes", "What the cgroup allows; +Inf without a limit.").set(cgroup.memory_bytes())
+        # Every child is made now: a series that appears with its first event has no rate for it.
+        self._request_seconds = {route: request_seconds.labels(route) for route in statuses}
+        self._requests = {(route, code): requests.labels(route, code) for route in statuses for code in statuses[route]}
+        self._new_request = requests.labels
+        self._predictions = {label: predictions.labels(label) for label in classifier.manifest.labels}
+        self._dropped = {reason: dropped.labels(reason) for reason in ("cancelled", "late", "failed")}
+        self._batches: list[tuple[list[int], float]] = []  # the lengths of each, and its seconds
+        if self._folder:
+            _bury_the_dead(Path(self._folder))
+
+    def observe_requests(self, route: str, status: int, seconds: Sequence[float]) -> None:
+        """Requests to one route that ended alike, whatever came of them."""
+        (self._requests.get((route, status)) or self._new_request(route, status)).inc(len(seconds))
+        self._request_seconds[route].observe_all(seconds)
+
+    def observe_traced(self, route: str, status: int, seconds: float, trace: dict[str, str]) -> None:
+        """One request, and the ids of its trace as an exemplar (one process of several keeps none)."""
+        (self._requests.get((route, status)) or self._new_request(route, status)).inc()
+        self._request_seconds[route].observe(seconds, trace)
+
+    def observe_shed(self) -> None:
+        """One request that was refused by its length."""
+        self._shed.inc()
+
+    def observe_waiting(self, texts: int) -> None:
+        """How many texts wait now."""
+        self._waiting.set(texts)
+
+    def observe_dropped(self, reason: str, texts: int) -> None:
+        """Texts that were not run: their caller left ("cancelled"), was "late", or another text of theirs "failed"."""
+        self._dropped[reason].inc(texts)
+
+    def observe_batch(self, encoded: Sequence[Encoded], compute_seconds: float) -> None:
+        """One batch that was run; it is counted with others by `count_batches`."""
+        self._batches.append(([len(text.token_ids) for text in encoded], compute_seconds))
+
+    def count_batches(self) -> None:
+        """Counts what `observe_batch` was told of, as `render` does as well."""
+        batches, self._batches = self._batches, []
+        if not batches:
+            return
+        cells = [max(lengths) * len(lengths) for lengths, _ in batches]
+        self._batch_rows.observe_all([len(lengths) for lengths, _ in batches])
+        self._batch_tokens.observe_all(cells)
+        self._padding.observe_all([1 - sum(lengths) / size for (lengths, _), size in zip(batches, cells, strict=True)])
+        self._compute_seconds.observe_all([seconds for _, seconds in batches])
+
+    def observe_tokenized(self, seconds: float) -> None:
+        """The texts of one request."""
+        self._tokenize_seconds.observe(seconds)
+
+    def observe_answers(self, answers: Sequence[Answer[Prediction]]) -> None:
+        """The answers to some requests."""
+        if not answers:
+            return
+        predictions = [answer.result for answer in answers]
+        self._queue_seconds.observe_all([answer.queue_seconds for answer in answers])
+        self._text_tokens.observe_all([prediction.tokens for prediction in predictions])
+        self._unknown_share.observe_all([prediction.unknown_share for prediction in predictions])
+        self._score.observe_all([prediction.score for prediction in predictions])
+        for label, count in Tally([prediction.label for prediction in predictions]).items():
+            self._predictions[label].inc(count)
+        self._uncertain.inc(sum([prediction.uncertain for prediction in predictions]))
+        self._truncated.inc(sum([prediction.truncated for prediction in predictions]))
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """Prometheus' text, or OpenMetrics, which alone has exemplars, where `accept` names it; with its media type."""
+        self.count_batches()
+        registry = self.registry
+        if self._folder:
+            _bury_the_dead(Path(self._folder))
+            registry = CollectorRegistry()
+            registry.register(self._reference)
+            registry.register(_Workers(Path(self._folder)))
+            MultiProcessCollector(registry, self._folder)  # type: ignore[no-untyped-call]
+        if "application/openmetrics-text" in accept:
+            return openmetrics.generate_latest(registry), openmetrics.CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call]
+        return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+class _Reference(Collector):
+    """How validation looked through the model, as shares of bins; the same in every worker, so nothing is added up."""
+
+    def __init__(self, model: str, reference: bundle.Reference | None) -> None:
+        self._family = GaugeMetricFamily(
+            "ovation_reference_ratio",
+            "Share of the validation texts in a bin: those of its histogram that are above < x <= up_to.",
+            labels=("model", "of", "bin", "above", "up_to"),
+        )
+        for of, histogram in reference or ():
+            ends = ["-Inf", *map(floatToGoString, _ends(of, histogram)), "+Inf"]
+            for edge, above, up_to, count in zip(histogram.edges, ends, ends[1:], histogram.counts, strict=False):
+                self._family.add_metric((model, of, f"{edge:g}", above, up_to), count / sum(histogram.counts))
+
+    def collect(self) -> Iterator[Metric]:
+        """For prometheus_client."""
+        yield self._family
+
+
+def _ends(of: str, histogram: bundle.Histogram) -> list[float]:
+    """Where the bins end, without the last: those of the reference end before an edge, those of Prometheus at it."""
+    inner = histogram.edges[1:-1]
+    return [edge - 1 for edge in inner] if of == "tokens" else [math.nextafter(edge, -math.inf) for edge in inner]
+
+
+class _Workers(Collector):
+    """What prometheus_client tells of its own process, for all workers: memory added up, the start of the youngest."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterator[Metric]:
+        """For prometheus_client."""
+        found = dict[str, list[Metric]]()
+        for path in self._folder.glob("counter_*.db"):
+            pid = path.stem.rpartition("_")[2]
+            for family in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():  # type: ignore[misc]
+                found.setdefault(family.name, []).append(family)
+        for name, together in (("process_resident_memory_bytes", sum), ("process_start_time_seconds", max)):
+            if families := found.get(name):
+                help_text = families[0].documentation
+                yield GaugeMetricFamily(name, help_text, together(family.samples[0].value for family in families))
+
+
+def _bury_the_dead(folder: Path) -> None:
+    """Takes away the gauges of workers that have ended; what they counted stays."""
+    for path in folder.glob("gauge_live*.db"):
+        pid = int(path.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

@@ -1,0 +1,294 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training.fitting.examples import Examples, batches_of, stretches, with_sentences, with_texts
+from training.fitting.loop import (
+    Epoch,
+    Plan,
+    Precision,
+    State,
+    choose_precision,
+    evaluate,
+    fit,
+    learning_rate,
+)
+from training.network.bilstm import BiLSTM, Head, locked_dropout
+from training.recipe import linear_teacher
+
+CPU = torch.device("cpu")
+
+
+def examples(count: int, seed: int = 0) -> Examples:
+    """Texts of random words whose label tells which of two words they hold."""
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(3, 30, count)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    token_ids = generator.integers(4, 50, offsets[-1]).astype(np.int32)
+    labels = generator.integers(0, 2, count)
+    token_ids[offsets[:-1] + 1] = 2 + labels
+    return Examples(token_ids, offsets[:-1], offsets[1:], np.eye(2, dtype=np.float32)[labels])
+
+
+def network(head: Head = "pooled", dropout: float = 0.2) -> BiLSTM:
+    torch.manual_seed(3)
+    buckets = 64 if head == "pooled" else 0
+    return BiLSTM(50, 8, 8, 2, head, 8, dropout, dropout, dropout, ngram_buckets=buckets, ngram_dropout=dropout)
+
+
+PLAN = Plan(epochs=3, batch_size=8, learning_rate=0.02, one_cycle=True, clip=1.0, average_decay=0.9, patience=5)
+
+
+def end(state: State, plan: Plan, train: Examples, precision: Precision = "fp32") -> list[Epoch]:
+    for _ in fit(state, plan, lambda epoch: train, examples(20, 1), seed=7, precision=precision):
+        pass
+    return state.history
+
+
+@pytest.mark.parametrize("head", ["pooled", "last"])
+def test_it_learns_what_can_be_learned(head: Head) -> None:
+    state = State.start(network(head, dropout=0.0), Plan(12, 8, 0.02))
+    history = end(state, Plan(12, 8, 0.02), examples(80))
+    assert evaluate(state.model, examples(80), "fp32")[1] == 1.0
+    assert history[-1].train_loss < history[0].train_loss / 4
+
+
+def spared(word: float = 0.0, features: float = 0.0, ngrams: float = 0.0) -> tuple[torch.Tensor, ...]:
+    """Logits [2, label] in training, twice, and in evaluation, with the table and without, of a text that is short, and
+    one twice as long, in which n-grams count in full."""
+    torch.manual_seed(4)
+    model = BiLSTM(
+        50, 8, 8, 2, "pooled", 8, word, features, 0.0, ngram_buckets=64, ngram_dropout=ngrams, short_tokens=9
+    )
+    torch.nn.init.normal_(model.embedding.weight)
+    torch.nn.init.normal_(model.ngrams.weight)
+    token_ids = torch.randint(2, 50, (2, 18))
+    token_ids[0, 9:] = 0
+    lengths = torch.tensor([9, 18])
+    found = [*(model.train()(token_ids, lengths) for _ in range(2)), model.eval()(token_ids, lengths)]
+    torch.nn.init.zeros_(model.ngrams.weight)
+    return *found, model(token_ids, lengths)
+
+
+@pytest.mark.parametrize("dropped", [{"word": 0.9}, {"ngrams": 0.9}])
+def test_short_texts_keep_their_words_and_no_ngram_counts(dropped: dict[str, float]) -> None:
+    first, again, evaluated, without_ngrams = spared(**dropped)
+    torch.testing.assert_close(first[0], without_ngrams[0])
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(evaluated[0], without_ngrams[0])
+    assert not torch.allclose(first[1], again[1])
+    assert not torch.allclose(evaluated[1], without_ngrams[1])
+
+
+def test_ngrams_come_in_as_texts_get_longer() -> None:
+    torch.manual_seed(4)
+    model = BiLSTM(50, 8, 8, 2, "pooled", 8, ngram_buckets=64, short_tokens=8).eval()
+    torch.nn.init.ones_(model.ngrams.weight)  # each n-gram adds 1
+    token_ids, lengths = torch.randint(2, 50, (5, 20)), torch.tensor([1, 8, 12, 16, 20])
+    found = model(token_ids, lengths)
+    torch.nn.init.zeros_(model.ngrams.weight)
+    of_ngrams = (found - model(token_ids, lengths))[:, 0]
+    counts = 2 * lengths - 3  # pairs and triples
+    expected = counts * lengths.rsqrt() * torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0])
+    torch.testing.assert_close(of_ngrams, expected)
+
+
+def test_a_short_reader_has_the_first_say_and_loses_it_as_texts_get_longer() -> None:
+    torch.manual_seed(4)
+    model = BiLSTM(50, 8, 8, 2, "pooled", 8, short_tokens=8).eval()
+    token_ids, lengths = torch.randint(2, 50, (5, 20)), torch.tensor([1, 8, 12, 16, 20])
+    long = model(token_ids, lengths)
+    model.short = BiLSTM(50, 8, 8, 2, "pooled").eval()
+    short = model.short(token_ids, lengths)
+    model.short_weight = 0.7
+    share = torch.tensor([0.7, 0.7, 0.35, 0.0, 0.0])[:, None]
+    torch.testing.assert_close(model(token_ids, lengths), (1 - share) * long + share * short)
+
+
+def test_short_texts_keep_more_features() -> None:
+    shares = []
+
+    def watched(inputs: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+        shares.append(share.tolist())
+        return inputs
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.network.bilstm.locked_dropout", watched)
+        spared(features=0.3)
+    assert shares == [[pytest.approx(0.1), pytest.approx(0.3)]] * 2  # and none in evaluation
+
+
+def test_dropout_takes_the_same_features_of_a_text_at_every_step() -> None:
+    torch.manual_seed(5)
+    found = locked_dropout(torch.ones(7, 3, 1000), torch.tensor([0.0, 0.1, 0.5]))
+    assert (found == found[0]).all()
+    assert (found[0, 0] == 1).all()
+    for row, share in ((1, 0.1), (2, 0.5)):
+        torch.testing.assert_close(torch.unique(found[0, row]), torch.tensor([0, 1 / (1 - share)]))
+        assert float((found[0, row] == 0).float().mean()) == pytest.approx(share, abs=0.05)
+
+
+@pytest.mark.parametrize("precision", sorted({"fp32", choose_precision(CPU)}))
+@pytest.mark.parametrize("stop", [1, 9, 10, 11, 17])
+def test_a_run_broken_off_anywhere_ends_the_same(stop: int, precision: Precision) -> None:
+    train = examples(80)  # ten batches an epoch
+    whole = State.start(network(), PLAN)
+    expected = end(whole, PLAN, train, precision)
+
+    broken = State.start(network(), PLAN)
+    for done, _ in enumerate(fit(broken, PLAN, lambda epoch: train, examples(20, 1), seed=7, precision=precision), 1):
+        if done == stop:
+            break
+    snapshot = broken.snapshot()
+    torch.manual_seed(99)  # another process knows nothing of the generator
+    again = State.start(network(), PLAN)
+    again.restore(snapshot)
+    assert end(again, PLAN, train, precision) == expected
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[name]), name
+
+
+def test_patience_ends_a_run_and_the_best_is_kept() -> None:
+    plan = Plan(epochs=50, batch_size=8, learning_rate=0.3, patience=2)
+    state = State.start(network(), plan)
+    history = end(state, plan, examples(40))
+    losses = [line.validation_loss for line in history]
+    best = losses.index(min(losses))
+    assert len(history) == best + 1 + 2 < 50
+    assert evaluate(state.model, examples(20, 1), "fp32")[0] == pytest.approx(losses[best], rel=1e-5)
+
+
+def test_progress_tells_where_it_stands() -> None:
+    state = State.start(network(), PLAN)
+    steps = list(fit(state, PLAN, lambda epoch: examples(20), examples(20, 1), seed=7, precision="fp32"))
+    assert [(step.epoch, step.step, step.steps) for step in steps] == [(e, s, 3) for e in (1, 2, 3) for s in (1, 2, 3)]
+    assert [step.finished is not None for step in steps] == [False, False, True] * 3
+    assert sum(step.tokens for step in steps[:3]) == examples(20).lengths().sum()
+    assert steps[2].improved
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=300), st.integers(1, 40), st.integers(0, 3))
+def test_every_example_once_an_epoch(lengths: list[int], batch_size: int, epoch: int) -> None:
+    batches = batches_of(np.array(lengths), batch_size, 1, epoch)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+    assert max(len(batch) for batch in batches) <= batch_size
+    again = batches_of(np.array(lengths), batch_size, 1, epoch)
+    assert [batch.tolist() for batch in batches] == [batch.tolist() for batch in again]
+
+
+def test_the_cycle_goes_up_and_down() -> None:
+    rates = [learning_rate(PLAN, step, 100) for step in range(100)]
+    assert rates.index(max(rates)) in (9, 10)
+    assert max(rates) == PLAN.learning_rate
+    assert rates[-1] < PLAN.learning_rate / 100
+    assert learning_rate(Plan(1, 1, 0.5), 3, 100) == 0.5
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=6), st.sampled_from(["pooled", "last"]))
+def test_padding_changes_nothing(lengths: list[int], head: Head) -> None:
+    model = network(head).eval()
+    generator = np.random.default_rng(sum(lengths))
+    token_ids = torch.from_numpy(generator.integers(1, 50, (len(lengths), 25)))  # rubbish after each text's end
+    with torch.inference_mode():
+        together = model(token_ids, torch.tensor(lengths))
+        for row, length in enumerate(lengths):
+            alone = model(token_ids[row : row + 1, :length], torch.tensor([length]))
+            torch.testing.assert_close(together[row : row + 1], alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_the_teacher_judges_what_it_has_not_seen(labels: int) -> None:
+    words = ["good", "bad", "odd"][:labels]
+    documents = [[words[i % labels], "film", str(i % 7)] for i in range(30 * labels)]
+    given_labels = np.arange(30 * labels, dtype=np.int32) % labels
+    rows = np.arange(len(documents))
+    folds = linear_teacher.fit(lambda chosen: (documents[row] for row in chosen), rows, given_labels)
+    soft = folds.judge(lambda chosen: (documents[row] for row in chosen), rows, folds.fold_of)
+    last = np.full(labels, linear_teacher.FOLDS)
+    rest = folds.judge(lambda chosen: (documents[row] for row in chosen), rows[:labels], last)
+    assert soft.shape == (30 * labels, labels)
+    assert (soft.argmax(axis=1) == given_labels).all()
+    assert rest.argmax(axis=1).tolist() == list(range(labels))
+    np.testing.assert_allclose(soft.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_teacher_cannot_repeat_labels_it_was_not_shown() -> None:
+    # Labels without any reason: out of fold, a model that had seen them would still get them right.
+    generator = np.random.default_rng(0)
+    documents = [[f"only-here-{row}", "film"] for row in range(400)]
+    given_labels = generator.integers(0, 2, 400).astype(np.int32)
+    rows = np.arange(400)
+    folds = linear_teacher.fit(lambda chosen: (documents[row] for row in chosen), rows, given_labels)
+    soft = folds.judge(lambda chosen: (documents[row] for row in chosen), rows, folds.fold_of)
+    assert 0.35 < (soft.argmax(axis=1) == given_labels).mean() < 0.65
+
+
+def test_ngrams() -> None:
+    assert linear_teacher.ngrams(["a", "b", "c"]) == ["a", "b", "c", "a b", "b c", "a b c"]
+    assert linear_teacher.ngrams(["a"]) == ["a"]
+
+
+def test_sentences_end_where_sentences_end() -> None:
+    vocabulary = ["<padding>", "<unknown>", ".", "a", "!"]
+    token_ids = np.array([3, 3, 3, 3, 2, 3, 3, 2, 3, 3, 3, 3, 4, 3, 3, 3, 3, 2, 3], np.int32)
+    targets = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
+    reviews = Examples(token_ids, np.array([0, 13]), np.array([10, 19]), targets)
+    found = with_sentences(reviews, vocabulary, each=2, seed=1, epoch=0)
+    assert list(zip(found.starts, found.ends, strict=True)) == [(0, 10), (13, 19), (0, 5), (13, 18)]
+    assert np.array_equal(found.targets, targets[[0, 1, 0, 1]])
+
+
+def test_every_epoch_shows_other_sentences_and_as_many() -> None:
+    vocabulary = ["<padding>", "<unknown>", ".", "a"]
+    token_ids = np.tile(np.array([3, 3, 3, 2], np.int32), 30)
+    reviews = Examples(token_ids, np.array([0, 60]), np.array([60, 120]), np.eye(2, dtype=np.float32))
+    draws = [with_sentences(reviews, vocabulary, 3, seed=1, epoch=epoch).starts.tolist() for epoch in (0, 1, 0)]
+    assert len(draws[0]) == len(draws[1]) == 2 + 6
+    assert draws[0] == draws[2] != draws[1]
+
+
+def test_stretches_are_whole_sentences_of_every_review_and_no_longer_than_asked() -> None:
+    vocabulary = ["<padding>", "<unknown>", ".", "a", "b"]
+    sentence, long = [3, 2, *[3] * 11, 2], [4] * 55 + [2]
+    token_ids = np.array([*sentence * 4, *long], np.int32)
+    reviews = Examples(token_ids, np.array([0, 56]), np.array([56, 112]), np.eye(2, dtype=np.float32))
+    draws = [stretches(reviews, vocabulary, 50, (10, 37), seed=1, epoch=epoch) for epoch in (0, 1, 0)]
+    assert [len(draw) for draw in draws] == [100, 100, 100]
+    assert draws[0].starts.tolist() == draws[2].starts.tolist() != draws[1].starts.tolist()
+    first, second = np.split(draws[0].lengths(), 2)
+    assert set(first.tolist()) == {14, 28, 41}
+    assert (draws[0].starts[:50] % 14 == 0).all()
+    assert set(second.tolist()) == {41}
+    assert np.array_equal(draws[0].targets, np.repeat(np.eye(2), 50, axis=0))
+    assert (
+        len(
+            stretches(
+                Examples(token_ids, reviews.starts, reviews.starts + 2, reviews.targets), vocabulary, 2, (10, 24), 1, 0
+            )
+        )
+        == 0
+    )
+
+
+def test_texts_too_short_for_sentences_are_shown_whole() -> None:
+    reviews = Examples(np.array([3, 3], np.int32), np.array([0]), np.array([2]), np.eye(2, dtype=np.float32)[:1])
+    assert len(with_sentences(reviews, ["", "", ".", "a"], 2, seed=1, epoch=0)) == 1
+
+
+def test_texts_of_their_own_are_added() -> None:
+    reviews = Examples(np.array([3, 4, 5], np.int32), np.array([0]), np.array([2]), np.eye(2, dtype=np.float32)[:1])
+    texts = [np.array([7, 8, 9], np.int32), np.array([6], np.int32)]
+    found = with_texts(reviews, texts, np.array([[0.1, 0.9], [0.8, 0.2]], np.float32))
+    token_ids, lengths, targets = found.batch(np.arange(3), CPU)
+    shown = [row[:length].tolist() for row, length in zip(token_ids, lengths.tolist(), strict=True)]
+    assert shown == [[3, 4], [7, 8, 9], [6]]
+    np.testing.assert_allclose(targets, [[1.0, 0.0], [0.1, 0.9], [0.8, 0.2]], rtol=1e-6)
+
+
+def test_counts_are_of_what_the_examples_cover() -> None:
+    token_ids = np.array([3, 3, 4, 5, 3], np.int32)
+    found = Examples(token_ids, np.array([0, 1]), np.array([2, 4]), np.eye(2, dtype=np.float32))
+    assert found.counts(6).tolist() == [0, 0, 0, 3, 1, 1]

@@ -1,0 +1,1 @@
+"""Labelled texts: where they come from, and which of them train, choose and judge."""

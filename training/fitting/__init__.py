@@ -1,0 +1,1 @@
+"""One network trained from where it stands to the end of its plan."""

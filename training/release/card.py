@@ -1,0 +1,224 @@
+"""The model card: what a bundle is for, what it is worth, and every reading of its test split."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from service.model.bundle import Manifest
+from training.release import findings
+from training.release.findings import accuracy, table
+
+_READINGS = "## Readings of the test split"
+_UNNOTED = "a machine not noted"
+
+_IMDB = """\
+The [Large Movie Review Dataset](https://ai.stanford.edu/~amaas/data/sentiment/) (Maas et al., *Learning Word Vectors
+for Sentiment Analysis*, ACL 2011): 50,000 labelled and 50,000 unlabelled English film reviews from IMDB, at most 30 of
+one film, labels from the stars given (1 to 4 negative, 7 to 10 positive; 5 and 6 are not in it). It is published for
+research, without a licence of its own; the reviews belong to their authors. No review is part of this bundle; the
+weights and the word list were derived from them."""
+
+_SPLIT_OF_IMDB = "Validation is cut out of train in blocks of file ids, because reviews of one film stand together"
+_SPLIT = "What is no file of its own is chosen by a hash of the text, or of its group"
+_WEAKNESSES = """\
+- Made for one kind of text, whole reviews in one language; other kinds (tweets, support tickets, news) want training on
+  your own. Watch `unknown_share` and `uncertain`.
+- Neutral texts have no label of their own and come out as one of the others, not always flagged `uncertain` (see
+  "other texts" above).
+- Irony, comparisons ("better than the first one, which was dreadful") and praise of one thing amid blame of another
+  are often judged by their loudest words.
+- Long texts are cut to the tokens named above; `truncated` says so.
+- Evidence is exact bookkeeping of the network's own sum over time steps. It is not the effect of removing a word: each
+  state holds its context.
+- Learned from what people wrote: names, countries and groups may carry weight that they should not. Do not judge
+  people by it."""
+
+
+def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str]) -> str:
+    """The card in Markdown; `measured` as `report.contents` gives it, `readings` are the lines of the log."""
+    training, recipe = manifest.training, manifest.training["recipe"]
+    imdb = training["data"][0]["file"].startswith("aclImdb")
+    data = _IMDB if imdb else "\n".join(f"- `{entry['file']}` ({entry['role']})" for entry in training["data"])
+    splits = measured["splits"]
+    metrics = {**manifest.metrics, **{name: split["figures"] for name, split in splits.items()}}
+    counts = " and on ".join(f"{found['reviews']:,} {name} reviews" for name, found in metrics.items())
+    lines = [
+        f"# {manifest.name} {manifest.version}",
+        "",
+        f"Judges a text as one of: {', '.join(manifest.labels)}. A bidirectional LSTM "
+        f"({recipe['hidden_size']} units a direction, embeddings of {recipe['embedding_size']}, "
+        f"{'max and mean pooling and one linear layer' if manifest.evidence else 'last states and a hidden layer'}), "
+        f"float32, {'with' if manifest.evidence else 'without'} evidence.{_ngrams(recipe)}{_short_reader(training)} "
+        f"Reads at most {manifest.max_tokens} tokens ({manifest.truncation}, {manifest.rules}).",
+        "",
+        f"**Language**: {'English' if imdb else 'that of the training data'}. "
+        f"**Intended use**: sorting and summarising {'film and similar' if imdb else 'such'} reviews, and learning how "
+        "an LSTM works; not decisions about people.",
+        "",
+        "## Data",
+        "",
+        data,
+        "",
+        *[f"- {name}: {count:,}" for name, count in training["reviews"].items()],
+        "",
+        f"{_SPLIT_OF_IMDB if imdb else _SPLIT}; a copy of a test or validation text leaves train and unlabelled.",
+        "",
+        f"## Figures, on {counts}",
+        "",
+        "Measured through `service.model.classifier` on the CPU in float32. Everything from here to the training is",
+        "measured and written again by `python -m training report --bundle BUNDLE --data SOURCE --split test` (without the last",
+        "option on validation alone); the numbers stand in `figures/report.json`.",
+        "",
+        *_metrics_table(metrics),
+        "",
+        "![curves](figures/curves.png)",
+        "",
+        *findings.calibration(manifest, metrics),
+        *findings.robustness(splits, measured["odd_texts"]),
+        *findings.negation(splits),
+        *findings.evidence(splits),
+        "## Training",
+        "",
+        *_training(training),
+        "",
+        "## Known weaknesses",
+        "",
+        _WEAKNESSES,
+        "",
+        _READINGS,
+        "",
+        *(readings or ["None: there were no test reviews."]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _ngrams(recipe: Mapping[str, Any]) -> str:
+    """What stands beside the LSTM."""
+    if not recipe.get("ngram_buckets"):
+        return ""
+    short = recipe.get("short_tokens", 0)
+    by_length = f", which count from {short} tokens on, and in full from {2 * short}" if short else ""
+    return f" Beside it a table of {recipe['ngram_buckets']:,} hashed pairs and triples of tokens{by_length}."
+
+
+def _short_reader(training: Mapping[str, Any]) -> str:
+    """Who reads short texts, where another does."""
+    if "short-reader" not in training.get("machines", {}):  # no such recipe, or no deep teacher to begin from
+        return ""
+    recipe, short = training["recipe"], training["recipe"]["short_tokens"]
+    hidden_size, embedding_size = recipe["short_reader"]["hidden_size"], recipe["deep_teacher"]["embedding_size"]
+    weight = recipe["short_reader"].get("weight", 1.0)  # before there was one, it alone answered
+    return (
+        f" Texts of up to {short} tokens are read by a second LSTM, too, trained on short texts alone ({hidden_size} "
+        f"units a direction, embeddings of {embedding_size}): {weight:.0%} of their logits are its own; from there to "
+        f"{2 * short} tokens it gives way."
+    )
+
+
+def _metrics_table(metrics: Mapping[str, Any]) -> list[str]:
+    reports = list(metrics.values())
+    rows = [["accuracy (95 % interval)", *map(accuracy, reports)]]
+    for key, name in (
+        ("auroc", "AUROC"),
+        ("f1_macro", "F1, macro"),
+        ("brier", "Brier score"),
+        ("negative_log_likelihood", "negative log-likelihood"),
+        ("expected_calibration_error", "calibration error (ECE), 15 bins of equal mass"),
+        ("expected_calibration_error_before_temperature", "the same before temperature"),
+    ):
+        rows.append([name, *("-" if found[key] is None else f"{found[key]:.4f}" for found in reports)])
+    for key, prefix in (("by_length", "accuracy, "), ("by_rating", "accuracy, stars: ")):
+        for bucket in dict.fromkeys(bucket for found in reports for bucket in found[key]):
+            rows.append([prefix + bucket, *(_bucket(found[key].get(bucket, {"reviews": 0})) for found in reports)])
+    return table(["", *metrics], rows)
+
+
+def _bucket(found: Mapping[str, Any]) -> str:
+    return f"{found['accuracy']:.2%} of {found['reviews']:,}" if found["reviews"] else "-"
+
+
+def _training(training: Mapping[str, Any]) -> list[str]:
+    files = ", ".join(f"`{entry['file']}` (SHA-256 {entry['sha256'][:16]}…)" for entry in training["data"])
+    return [
+        f"`python -m training {_command(training)} --seed {training['seed']}{_start(training)}` on {files}: "
+        f"{training['epochs']} epochs, {training['wall_seconds'] / 60:.0f} minutes on {_machines(training)}, "
+        f"source {training['source_revision'] or 'unknown'}. "
+        f"torch, NumPy and onnxruntime agree within {training['parity']:.1g}. Every flag and library version stands in "
+        "`manifest.json`.",
+        *_ladder(training.get("ladder", {})),
+        *_spread(training.get("spread", [])),
+    ]
+
+
+def _machines(training: Mapping[str, Any]) -> str:
+    """What made what ships, and the stages before it that something else made."""
+    if "machines" not in training:  # as bundles were made before that was noted
+        return f"{training['threads']} threads of a {training['device']} in {training['precision']}"
+    made: dict[str, list[str]] = {}
+    for stage, machines in training["machines"].items():
+        made.setdefault(", then ".join(machines) or _UNNOTED, []).append(f"`{stage}`")
+    shipped = ", then ".join(training["machines"].get("network", [])) or _UNNOTED
+    others = "".join(f", {', '.join(stages)} on {machine}" for machine, stages in made.items() if machine != shipped)
+    return f"{shipped}{others}"
+
+
+def _start(training: Mapping[str, Any]) -> str:
+    """What the weights began from, where that was a bundle."""
+    return f" --from {training['warm_start']}" if training["warm_start"] else ""
+
+
+def _command(training: Mapping[str, Any]) -> str:
+    return "release" if "spread" in training else f"run --preset {training['preset']}"
+
+
+def _ladder(rungs: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """What each stage is worth."""
+    if len(rungs) < 2:
+        return []
+    rows = [[name, f"{rung['accuracy']:.2%}", f"{rung['negative_log_likelihood']:.4f}"] for name, rung in rungs.items()]
+    return [
+        "",
+        "What each stage is worth on validation, at its own temperature (all teachers: at weights fitted there):",
+        "",
+        *table(["stage", "accuracy", "negative log-likelihood"], rows),
+        "",
+        "![ladder](figures/ladder.png)",
+    ]
+
+
+def _spread(seeds: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How far the seed alone moves the accuracy."""
+    if not seeds:
+        return []
+    splits = [name for name in seeds[0] if name != "seed"]
+    rows = [[str(found["seed"]), *(f"{found[split]:.2%}" for split in splits)] for found in seeds]
+    return [
+        "",
+        "The first seed ships, whatever the others read; they share its teachers and tell how far chance reaches:",
+        "",
+        *table(["seed", *splits], rows),
+    ]
+
+
+def reading(found: Mapping[str, Any], why: str) -> str:
+    """One line of the log of readings."""
+    return (
+        f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: accuracy {accuracy(found)} on {found['reviews']:,} reviews; {why}."
+    )
+
+
+def readings(folder: Path) -> list[str]:
+    """The log of the bundle in `folder`, or of the one it replaces; empty where there is none."""
+    path = folder / "README.md"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [line for line in text.partition(_READINGS)[2].splitlines() if line.startswith("- ")]
+
+
+def append_reading(folder: Path, line: str) -> None:
+    """Adds a line to the log of the bundle in `folder`."""
+    path = folder / "README.md"
+    head, _, _ = path.read_text(encoding="utf-8").partition(_READINGS)
+    log = "\n".join([*readings(folder), line])
+    path.write_text(f"{head}{_READINGS}\n\n{log}\n", encoding="utf-8")
