@@ -139,8 +139,8 @@ def page(rates: Rates, sizes: Sizes, assumed: Assumptions, folder: Path = result
     ]
     parts = [
         "# Capacity on paper",
-        "Written by `python -m benchmarks.sizing.capacity`, whose options are the assumptions. A core is what Kubernetes "
-        "and the operating system count as one CPU; a pod has one.",
+        "Written by `python -m benchmarks.sizing.capacity`, whose options are the assumptions. A core is what "
+        "Kubernetes and the operating system count as one CPU; a pod has one.",
         "## What a core does",
         markdown(
             ["requests", "reviews/s a core"],
