@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from service.model.classifier import Classifier
+from service.model.sentences import sentences as find_sentences
 from service.model.tokenizer import BlankText, Encoded, is_blank, tokens
 from training.data.corpus import text_digest
 from training.evaluation.evaluate import judge
@@ -23,7 +24,6 @@ NEUTRAL_TEXTS = tuple(
     files("training.evaluation").joinpath("probes", "neutral.txt").read_text(encoding="utf-8").splitlines()
 )
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"""(?:(?<=[.!?。！？])|(?<=[.!?。！？]["')\]]))\s+""")
 _MARK = re.compile(r"(?!(?<=[^\W_])['\u2019](?=[^\W_]))[^\w\s]|_")  # all but the apostrophe inside a word
 _CUT_TOKENS, _LONG_TOKENS = 128, 10_000
 _SHORTEST_SENTENCE = 5  # words
@@ -53,9 +53,8 @@ def _typos(rate: float) -> Callable[[str, Random], str]:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of `text`; a line break ends one too."""
-    parts = (part for line in _LINE_BREAK.split(text) for part in _SENTENCE_END.split(line))
-    return [part.strip() for part in parts if part.strip()]
+    """The sentences of `text`."""
+    return [text[start:end] for start, end in find_sentences(text)]
 
 
 def _shuffled(text: str, random: Random) -> str:
