@@ -62,7 +62,7 @@ def _config(app: Any, settings: Any, **options: Any) -> Any:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # nothing here asks for the caller's address
-        http="service.http.connection:EdgeProtocol",
+        http="service.http.connection:Connection",
         timeout_graceful_shutdown=settings.grace_seconds + _LAST_SECONDS,
         **options,
     )

@@ -4,37 +4,36 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import structlog
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route
 
 import service
 from service import cgroup
-from service.api.native import operator_router, predict_router
+from service.api import native, operations, schemas
+from service.engine.admission import Admission
 from service.engine.batcher import Batcher
-from service.engine.engine import Judge
+from service.engine.engine import Engine
+from service.engine.readiness import NotReady, Readiness
 from service.http import problems
-from service.http.body import JsonRoute
-from service.http.connection import REFUSE
+from service.http.body import JsonRoute, json_route
 from service.http.edge import Edge
 from service.http.shutdown import Drain
 from service.model import bundle, grouping
 from service.model.bundle import DAMAGED, BundleError
-from service.model.classifier import Classifier, Prediction, ProviderError, Slot
-from service.model.tokenizer import Encoded
+from service.model.classifier import Classifier, ProviderError, Slot
 from service.settings import Settings
 from service.telemetry import logs
-from service.telemetry.metrics import OTHER, Metrics
+from service.telemetry.metrics import Metrics
+from service.telemetry.request_log import CALLER_LEFT, RequestLog
 
 LOST = 70  # for an inference thread that hung or died: whoever supervises the process starts another
 
-_PREDICT_STATUSES = (200, 400, 405, 408, 413, 415, 422, 429, 499, 500, 503, 504)
-_HEALTH_STATUSES = (200, 405, 503)
-_JUDGED = ("/predict", "/predict/batch")
 # One event loop feeds no more: beyond that, more workers.
 _MOST_THREADS = 4
 # New objects until the collector looks at them, in place of 700: in a full queue they live for longer than that.
@@ -52,47 +51,42 @@ def create_app(
     """
     settings = settings or Settings()
     classifier = classifier or Classifier(bundle.read(settings.model), settings.provider)
-    statuses = {**dict.fromkeys(_JUDGED, _PREDICT_STATUSES), OTHER: (404,)}
-    statuses |= dict.fromkeys(("/health", "/health/ready", "/health/startup", "/health/live"), _HEALTH_STATUSES)
-    statuses |= dict.fromkeys(("/model", "/metrics", "/docs", "/openapi.json"), (200, 405))
-    metrics = Metrics(classifier, dict(statuses))
-    log = structlog.get_logger("ovation")
     threads = settings.threads or min(_MOST_THREADS, max(1, cgroup.cores() // settings.workers))
-
-    def on_batch(encoded: list[Encoded], seconds: float) -> None:
-        metrics.observe_batch(encoded, seconds)
-        metrics.observe_waiting(batcher.waiting)
-
-    def on_death(reason: str) -> None:
-        judge.dead = True
-        log.critical("inference thread lost, the process ends", reason=reason, code=LOST)
-        loop = asyncio.get_running_loop()
-        loop.call_later(_LAST_WORDS_SECONDS, end, LOST)
+    limits = schemas.Limits(**{name: getattr(settings, name) for name in schemas.Limits.model_fields})
+    log = structlog.get_logger("ovation")
 
     tracing = None
     if settings.tracing == "otlp":
         from service.telemetry.tracing import Tracing  # OpenTelemetry is loaded by those who want it
 
-        tracing = Tracing(classifier.name, settings.trace_ratio)
-    batcher: Batcher[Encoded, Prediction] = Batcher(
+        tracing = Tracing(settings.trace_ratio)
+    metrics = Metrics(classifier, exemplars=tracing is not None)
+    request_log = RequestLog(metrics, tracing)
+
+    def on_lost(reason: str) -> None:
+        readiness.lost = True
+        log.critical("inference thread lost, the process ends", reason=reason, code=LOST)
+        asyncio.get_running_loop().call_later(_LAST_WORDS_SECONDS, end, LOST)
+
+    admission = Admission(settings.max_waiting_texts, settings.max_waiting_tokens)
+    batcher = Batcher(
         [Slot(classifier) for _ in range(threads)],
         lambda encoded: len(encoded.token_ids),
         grouping.measured(classifier.provider, classifier.seconds),
-        settings.max_waiting_texts,
-        settings.max_waiting_tokens,
+        admission,
         settings.hang_seconds,
-        on_batch=on_batch,
-        on_death=on_death,
-        on_callers=tracing.batch if tracing is not None else None,
+        on_batch=request_log.batch,
+        on_lost=on_lost,
     )
-    judge = Judge(classifier, batcher, metrics)
+    engine = Engine(classifier, batcher, request_log)
+    readiness = Readiness(engine)
 
     def begin_drain() -> None:
         log.info("draining", pre_stop_seconds=settings.pre_stop_seconds, grace_seconds=settings.grace_seconds)
-        judge.draining = True
+        readiness.draining = True
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         Drain(begin_drain, batcher.abandon, settings.pre_stop_seconds, settings.grace_seconds)
         # What was loaded stays: the collector need not look at it again and again.
         gc.collect()
@@ -101,11 +95,11 @@ def create_app(
         log.info("ready", model=classifier.name, provider=classifier.provider, threads=threads)
         if settings.provider == "auto" and classifier.fallback:
             log.info("serving on the CPU", reason=classifier.fallback)
-        judge.started = True
-        yield {REFUSE: edge.refuse}
-        judge.draining = True
+        readiness.started = True
+        yield
+        readiness.draining = True
         await batcher.close()
-        edge.tell()
+        request_log.flush()
         if tracing is not None:
             await tracing.close()
 
@@ -118,26 +112,32 @@ def create_app(
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
     )
-    predict = predict_router(judge, settings)
-    app.include_router(predict)
-    app.include_router(operator_router(judge, settings))
-    for error in (HTTPException, problems.Problem):  # all that the routes that `app` calls itself may raise
+    predicting = native.router(engine, json_route(settings.max_body_bytes, admission, request_log), limits)
+    operating = operations.router(engine, readiness, metrics, limits)
+    app.include_router(predicting)
+    app.include_router(operating)
+    for error in (HTTPException, NotReady, problems.Problem):  # all that the routes that `app` calls itself may raise
         app.add_exception_handler(error, problems.answer)
-    edge = Edge(
+    metrics.add_routes(_statuses([*app.routes, *predicting.routes, *operating.routes]))
+    app.middleware_stack = Edge(
         app.build_middleware_stack(),
-        metrics=metrics,
-        routes=frozenset(statuses) - {OTHER},
-        judged={route.path: route.handle for route in predict.routes if isinstance(route, JsonRoute)},
-        model=classifier.name,
-        timeout_seconds=settings.timeout_seconds,
-        max_body_bytes=settings.max_body_bytes,
-        shed=judge.shed,
-        expect=judge.expect,
-        draining=lambda: judge.draining,
-        tracing=tracing,
+        {route.path: route.handle for route in predicting.routes if isinstance(route, JsonRoute)},
+        readiness,
+        request_log,
+        settings.timeout_seconds,
     )
-    app.middleware_stack = edge
     return app
+
+
+def _statuses(routes: Iterable[BaseRoute]) -> dict[str, set[int]]:
+    """The statuses that each path may answer, as its routes document them."""
+    statuses: dict[str, set[int]] = {}
+    for route in routes:
+        if isinstance(route, Route | APIRoute):
+            documented = {int(status) for status in route.responses} if isinstance(route, APIRoute) else set()
+            left = {CALLER_LEFT} if isinstance(route, JsonRoute) else set()
+            statuses[route.path] = {200, 405} | documented | left
+    return statuses
 
 
 def worker() -> FastAPI:

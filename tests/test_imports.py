@@ -13,15 +13,15 @@ ROOT = Path(__file__).parents[1]
 # What a module of each place imports of ours, beside its own room: a folder, or a module that stands beside the rooms.
 SERVICE = {
     "model": set[str](),
-    "engine": {"model", "http", "telemetry"},
+    "engine": {"model"},
     "telemetry": {"engine", "model", "cgroup"},
     "http": {"telemetry", "engine", "model"},
-    "api": {"http", "telemetry", "engine", "model", "settings"},
+    "api": {"http", "telemetry", "engine", "model"},
     "settings": set[str](),
     "cgroup": set[str](),
     "healthcheck": set[str](),
     "app": {"api", "http", "telemetry", "engine", "model", "settings", "cgroup"},
-    "__main__": {"app", "telemetry", "model", "settings"},
+    "__main__": {"app", "model", "settings", "telemetry"},
 }
 TRAINING = {
     "data": set[str](),
@@ -39,8 +39,8 @@ KNOW_OPTIONS = {"fitting/checkpoint.py", "fitting/trainer.py", "recipe/short_rea
 # Third parties that a room does without.
 WITHOUT = {
     "model": {"asyncio", "starlette", "fastapi", "prometheus_client", "uvicorn"},
-    "engine": {"fastapi", "prometheus_client", "uvicorn", "structlog"},
-    "telemetry": {"fastapi", "uvicorn"},
+    "engine": {"starlette", "fastapi", "prometheus_client", "uvicorn", "structlog"},
+    "telemetry": {"starlette", "fastapi", "uvicorn"},
 }
 
 

@@ -3,30 +3,25 @@
 import gc
 import sys
 from contextlib import nullcontext
-from functools import partial
 from unittest.mock import patch
 
 import click
 
-from service import app
 from service.__main__ import main as service_main
-from service.engine.batcher import HOLD_SECONDS, Batcher
 from service.model import grouping
 
 
 @click.command()
 @click.option("--switch-seconds", type=float, default=sys.getswitchinterval())
 @click.option("--freeze/--no-freeze", default=True)
-@click.option("--hold-seconds", type=float, default=HOLD_SECONDS)
 @click.option("--rows", type=click.IntRange(1), default=max(grouping.ROWS["cpu"]))
-def main(switch_seconds: float, freeze: bool, hold_seconds: float, rows: int) -> None:
-    """Serves until SIGTERM with this interval between switches of threads, with or without `gc.freeze`, holding results
-    for as long while others wait, and with at most so many texts a batch."""
+def main(switch_seconds: float, freeze: bool, rows: int) -> None:
+    """Serves until SIGTERM with this interval between switches of threads, with or without `gc.freeze`, and with at
+    most so many texts a batch."""
     sys.setswitchinterval(switch_seconds)
     with (
         nullcontext() if freeze else patch.object(gc, "freeze"),
         patch.dict(grouping.ROWS, cpu=range(1, rows + 1)),
-        patch.object(app, "Batcher", partial(Batcher, hold_seconds=hold_seconds)),
     ):
         service_main(["serve"])
 

@@ -10,9 +10,7 @@ from benchmarks.report import markdown, spread
 CONNECTIONS = (8, 64)
 # Name: cores, inference threads, options of benchmarks.load.variant. With two cores the load shares the second.
 VARIANTS: dict[str, tuple[int, int, tuple[str, ...]]] = {
-    "defaults: 1 thread, 1 core, switch interval 5 ms, gc.freeze, hold 5 ms, 5 rows": (1, 1, ()),
-    "hold 0 ms": (1, 1, ("--hold-seconds", "0")),
-    "hold 10 ms": (1, 1, ("--hold-seconds", "0.01")),
+    "defaults: 1 thread, 1 core, switch interval 5 ms, gc.freeze, 5 rows": (1, 1, ()),
     "at most 1 row": (1, 1, ("--rows", "1")),
     "at most 3 rows": (1, 1, ("--rows", "3")),
     "at most 8 rows": (1, 1, ("--rows", "8")),

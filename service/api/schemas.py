@@ -1,8 +1,10 @@
-"""The native wire: what is sent to `/predict` and what comes back."""
+"""What is sent to the native routes and what comes back, as OpenAPI tells it."""
 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from service.http.problems import KINDS, MEDIA_TYPE, Problem
 
 TEXT_EXAMPLE = "An absolute joy from start to finish."
 _EXAMPLE: dict[str, Any] = {
@@ -133,3 +135,17 @@ def requests(max_characters: int, max_texts: int) -> tuple[type[BaseModel], type
         evidence=(evidence, False),
     )
     return one, many
+
+
+def problem_responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's entries, by status, for these kinds of problem."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        status, meaning = KINDS[kind]
+        # FastAPI would put a `model` under application/json.
+        content = {MEDIA_TYPE: {"schema": ProblemDetails.model_json_schema(), "examples": {}}}
+        entry = responses.setdefault(status, {"description": "", "content": content})
+        entry["description"] = f"{entry['description']} {meaning}".strip()
+        body = Problem(kind, meaning).body("/predict", "0f8fad5bd9cb469fa165708867285bb3")
+        entry["content"][MEDIA_TYPE]["examples"][kind] = {"value": body}
+    return responses

@@ -1,144 +1,129 @@
-"""What the routes work with: texts in, timed answers out, and whether the service can give any."""
+"""Texts in, answers out: tokenizes, admits, waits. Every wire calls `Engine.predict` and nothing below it."""
 
 import asyncio
 from collections.abc import Sequence
 from itertools import islice
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import NamedTuple, Protocol
 
-from starlette.requests import ClientDisconnect, Request
-
-from service.engine.batcher import Answer, Batcher, Ticket
-from service.http.connection import CALLER, Caller
-from service.http.problems import Problem
+from service.engine.batcher import Batcher, Ran
 from service.model.classifier import Classifier, EvidenceUnavailable, Prediction
-from service.model.tokenizer import Encoded, tokens
-from service.telemetry.metrics import Metrics
+from service.model.tokenizer import BlankText, Encoded, tokens
 
-if TYPE_CHECKING:
-    from service.telemetry.tracing import Trace
-
-# Longer texts are tokenized in slices, so that nobody else waits for the whole of one.
+# Longer texts are tokenized in slices, so that other requests do not wait for the whole of one.
 _SLICE_CHARACTERS = 16_384
 _SLICE_TOKENS = 4_096
-# A success this recent says that texts are answered; else a probe sends one of its own.
-_FRESH_SECONDS = 10.0
-_CANARY_SECONDS = 1.0
-_CANARY = "An absolute joy from start to finish."
-# How fast the estimate of a request's tokens by its bytes follows what comes.
-_FOLLOW = 0.01
 
 
-class Judge:
-    """Tokenizes, admits, waits. `draining` is set at SIGTERM, `dead` when an inference thread is lost."""
+class BlankAt(ValueError):
+    """One of the texts is blank; `index` says which."""
 
-    def __init__(self, classifier: Classifier, batcher: Batcher[Encoded, Prediction], metrics: Metrics) -> None:
-        self.classifier, self.batcher, self.metrics = classifier, batcher, metrics
-        self.started = self.draining = self.dead = False
-        self._tokens_per_byte = 0.2
-        self._coming = self._coming_bytes = 0  # requests that are expected within this turn of the event loop
-        self._canary: asyncio.Task[None] | None = None
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(reason)
+        self.index = index
 
-    async def __call__(self, request: Request, texts: Sequence[str], evidence: bool) -> list[Answer[Prediction]]:
-        """Tokenizes on the event loop, then waits for the batcher. Raises BlankText, and what `problems` knows."""
-        if evidence and not self.classifier.manifest.evidence:
-            raise EvidenceUnavailable(self.classifier.name)
-        state = request.state
+
+class Late(Exception):
+    """The deadline passed before all texts were answered."""
+
+
+class Timings(NamedTuple):
+    """What the texts of a request took, in seconds."""
+
+    tokenize: float  # of all texts
+    queue: list[float]  # [text] from admission until its batch began
+    compute: list[float]  # [text] of its whole batch
+
+
+class Answers(NamedTuple):
+    """The predictions for the texts of one request, in order, with the name of the model that made them."""
+
+    predictions: list[Prediction]
+    timings: Timings
+    model: str
+
+
+class Observer(Protocol):
+    """What hears of the engine's work."""
+
+    def tokenized(self, tag: object, tokens: int, seconds: float) -> None:
+        """The texts of one request were tokenized."""
+
+    def admitted(self, tag: object, texts: int) -> None:
+        """They wait for a batch."""
+
+    def batch(self, ran: Ran) -> None:
+        """A batch ended."""
+
+    def dropped(self, reason: str, texts: int) -> None:
+        """Texts left the queue before a batch took them: "cancelled", "late", or another text of theirs "failed"."""
+
+
+class Engine:
+    """Answers texts with the `classifier`, through the `batcher`."""
+
+    def __init__(self, classifier: Classifier, batcher: Batcher[Encoded, Prediction], observer: Observer) -> None:
+        self.classifier, self.batcher = classifier, batcher
+        self._observer = observer
+
+    async def predict(
+        self, texts: Sequence[str], deadline: float, evidence: bool = False, tag: object = None
+    ) -> Answers:
+        """Tokenizes on the event loop, then waits for the batcher until `deadline` (perf_counter seconds).
+
+        `tag` is handed to the observer with each batch that runs one of the texts. A caller that is cancelled leaves
+        the queue. Raises BlankAt, EvidenceUnavailable, Overloaded, Closed, Hung, Late, or what a batch raised.
+        """
+        classifier = self.classifier
+        if evidence and not classifier.manifest.evidence:
+            raise EvidenceUnavailable(classifier.name)
         began = perf_counter()
         encoded = await self._encode_all(texts, evidence)
         admitted = perf_counter()
-        state.tokenize_seconds = admitted - began
-        state.tokens = sum([text.tokens for text in encoded])
-        self.metrics.observe_tokenized(admitted - began)
-        self._learn(state.body_bytes, sum([len(text.token_ids) for text in encoded]))
-        trace: Trace | None = request.scope["state"].get("trace")
-        caller: Caller = request.scope["state"].get(CALLER) or Caller()  # which another protocol says nothing of
-        if caller.left:
-            raise ClientDisconnect
-        ticket = self.batcher.admit(encoded, state.deadline - admitted, trace)
-        if trace is not None:
-            trace.admitted, trace.texts = ticket.since, len(encoded)
-        answers = state.answers = await self._wait(ticket, caller)
-        return answers
-
-    def shed(self, body_bytes: int, seconds_left: float) -> None:
-        """Raises Overloaded or Closed where a request with so long a body would be refused even if it had half the
-        tokens that its bytes suggest: known before it is read."""
-        tokens = int(body_bytes * self._tokens_per_byte / 2)
-        self.batcher.check(1, tokens, seconds_left, self._coming, int(self._coming_bytes * self._tokens_per_byte))
-
-    def expect(self, body_bytes: int) -> None:
-        """A request was let through that is not here yet: until the event loop has come to it, `shed` counts it as
-        waiting. Hundreds may be asked about in one turn, all of which would find the same room."""
-        if not self._coming:
-            asyncio.get_running_loop().call_soon(self._have_come)
-        self._coming += 1
-        self._coming_bytes += body_bytes
-
-    def _have_come(self) -> None:
-        self._coming = self._coming_bytes = 0
-
-    async def check_ready(self) -> None:
-        """Raises Problem unless texts are answered: one was lately, or one of ours is now, through the real queue."""
-        if not self.started or self.draining or self.dead:
-            raise Problem("not_ready", "the service is starting or stopping", {"Retry-After": "1"})
-        if perf_counter() - self.batcher.last_success < _FRESH_SECONDS:
-            return
-        if self._canary is None or self._canary.done():  # one for all who ask meanwhile
-            self._canary = asyncio.create_task(self._send_canary())
-        await asyncio.shield(self._canary)
-
-    async def _send_canary(self) -> None:
-        try:
-            async with asyncio.timeout(_CANARY_SECONDS):
-                await self.batcher.submit([self.classifier.tokenizer.encode(_CANARY)])
-        except Exception as error:
-            detail = f"expected an answer to a text of our own within {_CANARY_SECONDS} s, found {type(error).__name__}"
-            raise Problem("not_ready", detail, {"Retry-After": "1"}) from None
-
-    async def _wait(self, ticket: Ticket[Encoded, Prediction], caller: Caller) -> list[Answer[Prediction]]:
-        """Waits for the answers, and for no longer than the caller does."""
-
-        def leave() -> None:
-            if not ticket.answers.done():
-                ticket.answers.set_exception(ClientDisconnect())
-
-        caller.on_leaving = leave
+        self._observer.tokenized(tag, sum([text.tokens for text in encoded]), admitted - began)
+        ticket = self.batcher.admit(encoded, deadline - admitted, tag)
+        self._observer.admitted(tag, len(texts))
+        timer = asyncio.get_running_loop().call_later(max(0.0, deadline - admitted), ticket.fail, Late())
         reason = "failed"
         try:
-            return await ticket.answers
-        except ClientDisconnect:
-            reason = "cancelled"
-            raise
-        except asyncio.CancelledError:
+            answers = await ticket.answers
+        except Late:
             reason = "late"
             raise
+        except asyncio.CancelledError:
+            reason = "cancelled"
+            raise
         finally:
-            caller.on_leaving = None
+            timer.cancel()
             if ticket.missing:
-                self.metrics.observe_dropped(reason, self.batcher.leave(ticket))
-
-    def _learn(self, body_bytes: int, count: int) -> None:
-        self._tokens_per_byte += _FOLLOW * (count / max(1, body_bytes) - self._tokens_per_byte)
+                self._observer.dropped(reason, self.batcher.leave(ticket))
+        queue, compute = [one.queue_seconds for one in answers], [one.compute_seconds for one in answers]
+        timings = Timings(admitted - began, queue, compute)
+        return Answers([one.result for one in answers], timings, classifier.name)
 
     async def _encode_all(self, texts: Sequence[str], evidence: bool) -> list[Encoded]:
-        if sum(map(len, texts)) <= _SLICE_CHARACTERS:
-            return [self.classifier.tokenizer.encode(text, evidence) for text in texts]
+        pauses = sum(map(len, texts)) > _SLICE_CHARACTERS
         encoded, since_pause = list[Encoded](), 0
-        for text in texts:
+        for index, text in enumerate(texts):
             since_pause += len(text)
-            if since_pause > _SLICE_CHARACTERS:  # many short texts are as long as a long one
+            if pauses and since_pause > _SLICE_CHARACTERS:  # many short texts are as long as a long one
                 await asyncio.sleep(0)
                 since_pause = len(text)
-            encoded.append(await self._encode(text, evidence))
+            try:
+                encoded.append(
+                    self.classifier.tokenizer.encode(text, evidence)
+                    if len(text) <= _SLICE_CHARACTERS
+                    else await self._encode_long(text, evidence)
+                )
+            except BlankText as error:
+                raise BlankAt(index, str(error)) from None
         return encoded
 
-    async def _encode(self, text: str, evidence: bool) -> Encoded:
+    async def _encode_long(self, text: str, evidence: bool) -> Encoded:
+        """Encodes one long text, with a pause for other requests after every slice."""
         tokenizer = self.classifier.tokenizer
-        if len(text) <= _SLICE_CHARACTERS:
-            return tokenizer.encode(text, spans=evidence)
-        found, stream = list[tuple[str, int, int]](), tokens(text, tokenizer.rules)
+        collected, stream = list[tuple[str, int, int]](), tokens(text, tokenizer.rules)
         while part := list(islice(stream, _SLICE_TOKENS)):
-            found += part
+            collected += part
             await asyncio.sleep(0)
-        return tokenizer.encode_tokens(text, found, spans=evidence)
+        return tokenizer.encode_tokens(text, collected, spans=evidence)

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, ClassVar
 
 from fastapi import Request
@@ -14,8 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from service.http.alarms import Alarms
+from service.engine.admission import Admission, Overloaded
 from service.http.problems import Problem
+from service.telemetry.request_log import RequestLog, RequestRecord
 
 
 class JsonRoute(APIRoute):
@@ -23,47 +25,44 @@ class JsonRoute(APIRoute):
 
     FastAPI documents it as any other. Its own handler would parse the body into dictionaries, validate those, resolve
     dependencies of which there are none and build two exit stacks: more work than all the rest of a request
-    (`python -m benchmarks floor`). The whole request, the reading of its body too, ends at its deadline.
+    (`python -m benchmarks floor`).
     """
 
     max_body_bytes: ClassVar[int]
-    alarms: ClassVar[Alarms]
+    admission: ClassVar[Admission]
+    log: ClassVar[RequestLog]
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
         self._model: type[BaseModel] = inspect.signature(endpoint).parameters["body"].annotation
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI, once the path has matched. Raises Problem, RequestValidationError, ClientDisconnect, TimeoutError."""
+        """ASGI, once the path has matched. Raises Problem, RequestValidationError, ClientDisconnect, Overloaded, Closed
+        and what the endpoint raises."""
         methods = self.methods or set()
         if scope["method"] not in methods:
             raise HTTPException(405, headers={"Allow": ", ".join(sorted(methods))})
-        state, body = scope["state"], None
-        # As asyncio.timeout does, but without a timer of the loop for each request.
-        task = asyncio.current_task()
-        assert task is not None
-        cancelling = task.cancelling()
-        deadline = self.alarms.set(state["deadline"], task.cancel)
+        _check_head(scope["headers"], self.max_body_bytes)
+        seconds_left = RequestRecord.of(scope).deadline - perf_counter()
         try:
-            body = await _read(scope["headers"], receive, self.max_body_bytes)
-            state["body_bytes"] = len(body)
-            response = await self.endpoint(Request(scope, receive, send), _parse(body, self._model))
-        except asyncio.CancelledError:
-            if self.alarms.call_off(deadline) or task.uncancel() > cancelling:
-                raise  # somebody else's
-            if body is None:
-                raise Problem("slow_body", "expected the whole body before the request's deadline") from None
-            raise TimeoutError from None
-        finally:
-            self.alarms.call_off(deadline)
+            self.admission.check(1, 0, seconds_left)  # before the body is read; the engine admits, once it is
+        except Overloaded:
+            self.log.metrics.observe_shed()
+            raise
+        try:
+            async with asyncio.timeout(seconds_left):
+                body = await _read(receive, self.max_body_bytes)
+        except TimeoutError:
+            raise Problem("slow_body", "expected the whole body before the request's deadline") from None
+        response = await self.endpoint(Request(scope, receive, send), _parse(body, self._model))
         await response(scope, receive, send)
 
 
-def json_route(max_bytes: int, deadlines: Alarms) -> type[JsonRoute]:
-    """A route class for bodies of at most `max_bytes`, whose deadlines are set in `deadlines`."""
+def json_route(max_bytes: int, limits: Admission, request_log: RequestLog) -> type[JsonRoute]:
+    """A route class for bodies of at most `max_bytes`, which are not read where `limits` leave no room."""
 
     class Bounded(JsonRoute):
-        max_body_bytes, alarms = max_bytes, deadlines
+        max_body_bytes, admission, log = max_bytes, limits, request_log
 
     return Bounded
 
@@ -82,29 +81,37 @@ def _parse(body: bytes, model: type[BaseModel]) -> BaseModel:
         raise RequestValidationError(error.errors(include_url=False, include_input=False)) from None
 
 
-async def _read(headers: list[tuple[bytes, bytes]], receive: Receive, max_bytes: int) -> bytes:
-    """The body, counted as it comes: a chunked one has no length to go by. Raises ClientDisconnect."""
-    media_type, declared = "", 0
+def _check_head(headers: list[tuple[bytes, bytes]], max_bytes: int) -> None:
+    """Refuses a body that is not declared as JSON or is declared too long. Raises Problem."""
+    media_type = ""
     for name, value in headers:
         if name == b"content-type":
             media_type = value.decode("latin-1").partition(";")[0].strip().lower()
-        elif name == b"content-length" and value.isdigit():
-            declared = int(value)
+        elif name == b"content-length" and value.isdigit() and int(value) > max_bytes:
+            raise _too_large(max_bytes)
     if media_type != "application/json" and not (
         media_type.startswith("application/") and media_type.endswith("+json")
     ):
         raise Problem("unsupported_media_type", f"expected Content-Type: application/json, found {_quoted(media_type)}")
+
+
+async def _read(receive: Receive, max_bytes: int) -> bytes:
+    """The body, counted as it comes: a chunked one has no length to go by. Raises Problem, ClientDisconnect."""
     parts, size, more = list[bytes](), 0, True
-    while more and max(size, declared) <= max_bytes:
+    while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         more = message.get("more_body", False)
-    if max(size, declared) > max_bytes:
-        raise Problem("body_too_large", f"expected at most {max_bytes} bytes, found more")
+        if size > max_bytes:
+            raise _too_large(max_bytes)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(max_bytes: int) -> Problem:
+    return Problem("body_too_large", f"expected at most {max_bytes} bytes, found more")
 
 
 def _quoted(media_type: str) -> str:

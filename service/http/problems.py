@@ -13,7 +13,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
-from service.engine.batcher import Closed, Overloaded
+from service.engine.admission import Closed, Overloaded
+from service.engine.engine import BlankAt, Late
+from service.engine.readiness import NotReady
 from service.model.classifier import EvidenceUnavailable
 
 MEDIA_TYPE = "application/problem+json"
@@ -74,9 +76,11 @@ def problem_of(error: Exception) -> Problem:
             return Problem("no_evidence", str(error))
         case Overloaded():
             return Problem("overloaded", str(error), {"Retry-After": str(error.retry_seconds)})
-        case Closed():
+        case Closed() | NotReady():
             return Problem("not_ready", str(error), {"Retry-After": "1"})
-        case TimeoutError():
+        case BlankAt():
+            return Problem("invalid", f"texts.{error.index}: {error}")
+        case Late():
             return Problem("timeout", KINDS["timeout"][1])
         case HTTPException() if error.status_code in _BY_STATUS:
             kind, headers = _BY_STATUS[error.status_code], dict(error.headers or {})
@@ -89,7 +93,7 @@ def problem_of(error: Exception) -> Problem:
 
 async def answer(request: Request, error: Exception) -> Response:
     """FastAPI's exception handler for everything in the table."""
-    return problem_of(error).response(request.url.path, request.state.request_id)
+    return problem_of(error).response(request.url.path, request.state.record.request_id)
 
 
 def _what_does_not_fit(error: RequestValidationError) -> str:

@@ -11,7 +11,7 @@ import math
 import os
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -33,10 +33,10 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from service import cgroup
-from service.engine.batcher import Answer
+from service.engine.batcher import Ran
+from service.engine.engine import Answers
 from service.model import bundle
-from service.model.classifier import Classifier, Prediction
-from service.model.tokenizer import Encoded
+from service.model.classifier import Classifier
 
 # Twice the last from 50 us to 13 s: a review takes about a millisecond, and the usual first bucket is 5 ms.
 _SECONDS = tuple(50e-6 * 2**power for power in range(19))
@@ -63,10 +63,12 @@ class _Histogram(Histogram):
 class Metrics:
     """The series, in a registry of their own, so that several apps live in one process.
 
-    `statuses` lists the statuses that each route may answer.
+    The bins of what texts look like are those of the reference of `classifier`. With `exemplars` OpenMetrics is given
+    to a scraper that accepts it.
     """
 
-    def __init__(self, classifier: Classifier, statuses: dict[str, Iterable[int]]) -> None:
+    def __init__(self, classifier: Classifier, exemplars: bool = False) -> None:
+        self._exemplars = exemplars
         self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         self.registry = registry = CollectorRegistry()
         if not self._folder:  # of one process among several they would say nothing
@@ -94,11 +96,12 @@ class Metrics:
 
         def of_texts(name: str, text: str, of: str, otherwise: Sequence[float]) -> _Histogram:
             buckets = otherwise if reference is None else _ends(of, getattr(reference, of))
-            found = _Histogram(f"ovation_{name}", text, ("model",), buckets=buckets, registry=registry)
-            return found.labels(classifier.name)
+            histogram = _Histogram(f"ovation_{name}", text, ("model",), buckets=buckets, registry=registry)
+            histogram.labels(classifier.name)
+            return histogram
 
-        requests = counter("requests", "Requests answered.", ("route", "status"))
-        request_seconds = seconds("request", "From a request's first byte to its answer's last.", ("route",))
+        self._requests = counter("requests", "Requests answered.", ("route", "status"))
+        self._request_seconds = seconds("request", "From a request's first byte to its answer's last.", ("route",))
         self._shed = counter("requests_shed", "Requests refused by their length, before their body was read.")
         self._tokenize_seconds = seconds("tokenize", "Tokenizing of all the texts of a request.")
         self._queue_seconds = seconds("queue", "A text's wait for its batch.")
@@ -111,7 +114,7 @@ class Metrics:
             "text_unknown_share", "Share of a text's tokens that are unknown.", "unknown_share", _SHARES
         )
         self._score = of_texts("score", "Probability of the label answered.", "score", _SCORES)
-        predictions = counter("predictions", "Texts judged.", ("label",))
+        predictions = counter("predictions", "Texts predicted.", ("label",))
         self._uncertain = counter("predictions_uncertain", "Texts flagged uncertain.")
         self._truncated = counter("texts_truncated", "Texts cut to the model's length.")
         dropped = counter("texts_dropped", "Texts that left the queue before they were run.", ("reason",))
@@ -121,25 +124,35 @@ class Metrics:
         ).set(1)
         gauge("provider_fallback", "1 where CUDA was looked for and not found.").set(classifier.fallback is not None)
         gauge("memory_limit_bytes", "What the cgroup allows; +Inf without a limit.").set(cgroup.memory_bytes())
-        # Every child is made now: a series that appears with its first event has no rate for it.
-        self._request_seconds = {route: request_seconds.labels(route) for route in statuses}
-        self._requests = {(route, code): requests.labels(route, code) for route in statuses for code in statuses[route]}
-        self._new_request = requests.labels
+        # Every child is made at the start: a series that appears with its first event has no rate for it.
+        self._routes: dict[str, _Histogram] = {}
+        self.add_routes({OTHER: (404,)})
         self._predictions = {label: predictions.labels(label) for label in classifier.manifest.labels}
         self._dropped = {reason: dropped.labels(reason) for reason in ("cancelled", "late", "failed")}
-        self._batches: list[tuple[list[int], float]] = []  # the lengths of each, and its seconds
+        self._batches: list[Ran] = []
         if self._folder:
             _bury_the_dead(Path(self._folder))
 
+    def add_routes(self, statuses: Mapping[str, Iterable[int]]) -> None:
+        """Makes the series of these routes, with the statuses that each may answer."""
+        for route, codes in statuses.items():
+            self._routes[route] = self._request_seconds.labels(route)
+            for code in codes:
+                self._requests.labels(route, code)
+
+    def route(self, path: str) -> str:
+        """The route that a path is counted under."""
+        return path if path in self._routes else OTHER
+
     def observe_requests(self, route: str, status: int, seconds: Sequence[float]) -> None:
         """Requests to one route that ended alike, whatever came of them."""
-        (self._requests.get((route, status)) or self._new_request(route, status)).inc(len(seconds))
-        self._request_seconds[route].observe_all(seconds)
+        self._requests.labels(route, status).inc(len(seconds))
+        self._routes[route].observe_all(seconds)
 
     def observe_traced(self, route: str, status: int, seconds: float, trace: dict[str, str]) -> None:
         """One request, and the ids of its trace as an exemplar (one process of several keeps none)."""
-        (self._requests.get((route, status)) or self._new_request(route, status)).inc()
-        self._request_seconds[route].observe(seconds, trace)
+        self._requests.labels(route, status).inc()
+        self._routes[route].observe(seconds, trace)
 
     def observe_shed(self) -> None:
         """One request that was refused by its length."""
@@ -153,41 +166,45 @@ class Metrics:
         """Texts that were not run: their caller left ("cancelled"), was "late", or another text of theirs "failed"."""
         self._dropped[reason].inc(texts)
 
-    def observe_batch(self, encoded: Sequence[Encoded], compute_seconds: float) -> None:
-        """One batch that was run; it is counted with others by `count_batches`."""
-        self._batches.append(([len(text.token_ids) for text in encoded], compute_seconds))
+    def observe_batch(self, ran: Ran) -> None:
+        """One batch that ended; unless all of it failed, it is counted with others by `count_batches`."""
+        self._waiting.set(ran.waiting)
+        if ran.failed < len(ran.tokens):
+            self._batches.append(ran)
 
     def count_batches(self) -> None:
         """Counts what `observe_batch` was told of, as `render` does as well."""
         batches, self._batches = self._batches, []
         if not batches:
             return
-        cells = [max(lengths) * len(lengths) for lengths, _ in batches]
-        self._batch_rows.observe_all([len(lengths) for lengths, _ in batches])
+        cells = [max(ran.tokens) * len(ran.tokens) for ran in batches]
+        self._batch_rows.observe_all([len(ran.tokens) for ran in batches])
         self._batch_tokens.observe_all(cells)
-        self._padding.observe_all([1 - sum(lengths) / size for (lengths, _), size in zip(batches, cells, strict=True)])
-        self._compute_seconds.observe_all([seconds for _, seconds in batches])
+        self._padding.observe_all([1 - sum(ran.tokens) / size for ran, size in zip(batches, cells, strict=True)])
+        self._compute_seconds.observe_all([ran.ended - ran.began for ran in batches])
 
     def observe_tokenized(self, seconds: float) -> None:
         """The texts of one request."""
         self._tokenize_seconds.observe(seconds)
 
-    def observe_answers(self, answers: Sequence[Answer[Prediction]]) -> None:
+    def observe_answers(self, answers: Sequence[Answers]) -> None:
         """The answers to some requests."""
         if not answers:
             return
-        predictions = [answer.result for answer in answers]
-        self._queue_seconds.observe_all([answer.queue_seconds for answer in answers])
-        self._text_tokens.observe_all([prediction.tokens for prediction in predictions])
-        self._unknown_share.observe_all([prediction.unknown_share for prediction in predictions])
-        self._score.observe_all([prediction.score for prediction in predictions])
+        predictions = [prediction for one in answers for prediction in one.predictions]
+        self._queue_seconds.observe_all([seconds for one in answers for seconds in one.timings.queue])
+        for model in {one.model for one in answers}:
+            of_model = [prediction for one in answers if one.model == model for prediction in one.predictions]
+            self._text_tokens.labels(model).observe_all([prediction.tokens for prediction in of_model])
+            self._unknown_share.labels(model).observe_all([prediction.unknown_share for prediction in of_model])
+            self._score.labels(model).observe_all([prediction.score for prediction in of_model])
         for label, count in Tally([prediction.label for prediction in predictions]).items():
             self._predictions[label].inc(count)
         self._uncertain.inc(sum([prediction.uncertain for prediction in predictions]))
         self._truncated.inc(sum([prediction.truncated for prediction in predictions]))
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
-        """Prometheus' text, or OpenMetrics, which alone has exemplars, where `accept` names it; with its media type."""
+        """Prometheus' text, or OpenMetrics, which alone has exemplars, where `accept` names it; and its media type."""
         self.count_batches()
         registry = self.registry
         if self._folder:
@@ -196,7 +213,7 @@ class Metrics:
             registry.register(self._reference)
             registry.register(_Workers(Path(self._folder)))
             MultiProcessCollector(registry, self._folder)  # type: ignore[no-untyped-call]
-        if "application/openmetrics-text" in accept:
+        if self._exemplars and "application/openmetrics-text" in accept:
             return openmetrics.generate_latest(registry), openmetrics.CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call]
         return generate_latest(registry), CONTENT_TYPE_LATEST
 

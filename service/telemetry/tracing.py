@@ -22,9 +22,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from starlette.types import Scope
 
 import service
+from service.engine.batcher import Ran
 
 FLUSH_SECONDS = 2.0  # what the last spans get to reach the collector when the service ends
 _COMPLAINT_SECONDS = 60.0  # of a collector that fails, each kind of line is logged at most this often
@@ -38,6 +38,7 @@ class Trace:
     span: Span
     clock_ns: int  # what to add to a perf_counter time for one since 1970
     texts: int = 0
+    tokenize_seconds: float = 0.0
     admitted: float | None = None
     batches: list[tuple[float, float]] = field(default_factory=list)  # those that ran its texts: began, ended
 
@@ -55,8 +56,8 @@ class Trace:
 class Tracing:
     """Samples as the caller did where `traceparent` says so, else the share `ratio`."""
 
-    def __init__(self, model: str, ratio: float) -> None:
-        self._model, self._ratio = model, ratio
+    def __init__(self, ratio: float) -> None:
+        self._ratio = ratio
         named = Resource({"service.name": "ovation", "service.version": service.__version__})
         # Who is sampled is decided in `begin`, where a "no" costs next to nothing.
         self._provider = TracerProvider(ALWAYS_ON, named.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
@@ -65,17 +66,16 @@ class Tracing:
         self._propagator = TraceContextTextMapPropagator()
         logging.getLogger(OTLPSpanExporter.__module__).addFilter(_Rarely())
 
-    def begin(self, scope: Scope, sent: Mapping[bytes, bytes], began: float) -> Trace | None:
-        """The trace of a request that came at `began` with the headers `sent`; None where it is not sampled."""
+    def begin(self, method: str, path: str, scheme: str, headers: Mapping[bytes, bytes], began: float) -> Trace | None:
+        """The trace of a request that came at `began` (perf_counter seconds); None where it is not sampled."""
         parent = Context()
-        if b"traceparent" in sent:
+        if b"traceparent" in headers:
             names = ("traceparent", "tracestate")
-            carrier = {name: sent[name.encode()].decode("latin-1") for name in names if name.encode() in sent}
+            carrier = {name: headers[name.encode()].decode("latin-1") for name in names if name.encode() in headers}
             parent = self._propagator.extract(carrier, parent)
         caller = get_current_span(parent).get_span_context()
         if not (caller.trace_flags.sampled if caller.is_valid else random() < self._ratio):
             return None
-        method, path = scope["method"], scope["path"]
         known = method in _METHODS
         clock_ns = time_ns() - perf_counter_ns()
         span = self._tracer.start_span(
@@ -84,16 +84,15 @@ class Tracing:
             SpanKind.SERVER,
             {
                 "http.request.method": method if known else "_OTHER",
-                "http.route": path,  # of the judged routes, whose paths hold no parameters
+                "http.route": path,  # the paths of these routes hold no parameters
                 "url.path": path,
-                "url.scheme": scope["scheme"],
-                "ovation.model": self._model,
+                "url.scheme": scheme,
             },
             start_time=clock_ns + int(began * 1e9),
         )
         return Trace(span, clock_ns) if span.is_recording() else None
 
-    def end(self, trace: Trace, ended: float, status: int, tokens: int | None, tokenize_seconds: float | None) -> None:
+    def end(self, trace: Trace, ended: float, status: int, tokens: int | None, model: str) -> None:
         """Ends the request's span and those of its parts, as far as it came."""
         inside = set_span_in_context(trace.span, Context())
 
@@ -101,35 +100,35 @@ class Tracing:
             span = self._tracer.start_span(name, inside, start_time=trace.unix_ns(began))
             span.end(trace.unix_ns(ended))
 
-        if trace.admitted is not None and tokenize_seconds is not None:
-            part("tokenize", trace.admitted - tokenize_seconds, trace.admitted)
+        if trace.admitted is not None:
+            part("tokenize", trace.admitted - trace.tokenize_seconds, trace.admitted)
             # Of several texts: until the last of their batches began, and from the first's beginning on.
             part("queue", trace.admitted, max((began for began, _ in trace.batches), default=ended))
             if trace.batches:
                 part("compute", min(began for began, _ in trace.batches), max(ended for _, ended in trace.batches))
-        found: dict[str, str | int] = {"http.response.status_code": status}
+        attributes: dict[str, str | int] = {"http.response.status_code": status, "ovation.model": model}
         if tokens is not None:
-            found |= {"ovation.tokens": tokens, "ovation.texts": trace.texts}
+            attributes |= {"ovation.tokens": tokens, "ovation.texts": trace.texts}
         if status >= 500:
-            found["error.type"] = str(status)
+            attributes["error.type"] = str(status)
             trace.span.set_status(Status(StatusCode.ERROR))
-        trace.span.set_attributes(found)
+        trace.span.set_attributes(attributes)
         trace.span.end(trace.unix_ns(ended))
 
-    def batch(self, traces: Sequence[Trace], tokens: Sequence[int], began: float, ended: float, failed: int) -> None:
-        """A batch of texts of so many `tokens`, some of which are of the requests in `traces`."""
+    def batch(self, traces: Sequence[Trace], ran: Ran, model: str) -> None:
+        """A batch that ended, some texts of which are of the requests in `traces`."""
         for trace in traces:
-            trace.batches.append((began, ended))
+            trace.batches.append((ran.began, ran.ended))
         span = self._tracer.start_span(
             "batch",
             Context(),
-            attributes={"ovation.texts": len(tokens), "ovation.tokens": sum(tokens), "ovation.model": self._model},
+            attributes={"ovation.texts": len(ran.tokens), "ovation.tokens": sum(ran.tokens), "ovation.model": model},
             links=[Link(trace.span.get_span_context()) for trace in traces],
-            start_time=traces[0].unix_ns(began),
+            start_time=traces[0].unix_ns(ran.began),
         )
-        if failed:
+        if ran.failed:
             span.set_status(Status(StatusCode.ERROR))
-        span.end(traces[0].unix_ns(ended))
+        span.end(traces[0].unix_ns(ran.ended))
 
     async def close(self) -> None:
         """Sends what is left, for at most FLUSH_SECONDS; a thread that still tries is left behind."""

@@ -15,7 +15,7 @@ import yaml
 import service
 from benchmarks.sizing import autoscaling, capacity
 from service.__main__ import _LAST_SECONDS, _config
-from service.engine.batcher import _INTERRUPT_SECONDS
+from service.engine.worker import INTERRUPT_SECONDS
 from service.model.classifier import Classifier
 from service.settings import Settings
 from tests.support.server import client_of, make_app
@@ -147,7 +147,7 @@ def test_probes_are_answered(overlay: str, settings: Settings, tiny_classifier: 
 
 
 def test_termination_leaves_time_for_all_that_ends_a_service(overlay: str, settings: Settings) -> None:
-    closing = _LAST_SECONDS + settings.hang_seconds + _INTERRUPT_SECONDS
+    closing = _LAST_SECONDS + settings.hang_seconds + INTERRUPT_SECONDS
     seconds = pod(overlay)["terminationGracePeriodSeconds"]
     assert seconds > settings.pre_stop_seconds + settings.grace_seconds + closing
     assert settings.grace_seconds > settings.timeout_seconds

@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import Message
 
 from service.api import schemas
-from service.http.connection import CALLER, Caller
-from service.http.edge import _MILLISECONDS, _REQUEST_ID
+from service.http.connection import CALLER_LEFT
+from service.http.edge import MILLISECONDS, REQUEST_ID
 from service.http.problems import KINDS
 from service.model.classifier import Classifier
 from service.model.tokenizer import Tokenizer
@@ -210,20 +210,23 @@ async def test_a_client_that_leaves_while_it_sends_is_no_fault_of_ours(tiny_clas
     assert 'ovation_requests_total{route="/predict",status="500"} 0.0' in metrics
 
 
-async def test_what_a_caller_who_left_meanwhile_wanted_is_not_judged(tiny_classifier: Classifier) -> None:
-    held, caller, sent = Held(tiny_classifier), Caller(), list[Message]()
+async def test_a_request_is_cancelled_when_its_caller_leaves_while_it_is_tokenized(tiny_classifier: Classifier) -> None:
+    held, sent = Held(tiny_classifier), list[Message]()
     held.gate.set()
-    caller.left = True  # while a long text was tokenized, in slices
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": b'{"text": "fine"}'}
+        # Takes effect at the first pause: a text as long as this one is tokenized in slices.
+        request.cancel(CALLER_LEFT)
+        return {"type": "http.request", "body": json.dumps({"text": "fine " * 10_000}).encode()}
 
     async def send(message: Message) -> None:
         sent.append(message)
 
     app = make_app(held)
     async with client_of(app) as client:
-        await app({**PREDICT, "state": {CALLER: caller}}, receive, send)
+        request = asyncio.create_task(app({**PREDICT}, receive, send))
+        with pytest.raises(asyncio.CancelledError):
+            await request
         metrics = (await client.get("/metrics")).text
     assert (sent, held.judged) == ([], [])
     assert 'ovation_requests_total{route="/predict",status="499"} 1.0' in metrics
@@ -335,8 +338,8 @@ async def test_openapi_tells_every_status_limit_and_example(client: httpx.AsyncC
     document = (await client.get("/openapi.json")).json()
     for path in ("/predict", "/predict/batch"):
         headers = {one["name"]: one["schema"] for one in document["paths"][path]["post"]["parameters"]}
-        assert headers["X-Request-ID"]["pattern"] == f"^{_REQUEST_ID.pattern}$"
-        assert re.fullmatch(_MILLISECONDS.pattern.decode(), str(headers["X-Request-Timeout-Ms"]["maximum"]))
+        assert headers["X-Request-ID"]["pattern"] == f"^{REQUEST_ID.pattern}$"
+        assert re.fullmatch(MILLISECONDS.pattern.decode(), str(headers["X-Request-Timeout-Ms"]["maximum"]))
         responses = document["paths"][path]["post"]["responses"]
         assert set(responses) == {"200", "400", "408", "413", "415", "422", "429", "500", "503", "504"}
         for status, response in responses.items():

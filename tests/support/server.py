@@ -67,7 +67,7 @@ def serving(app: FastAPI) -> Iterator[str]:
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
-        http="service.http.connection:EdgeProtocol",
+        http="service.http.connection:Connection",
         log_config=None,
         access_log=False,
         server_header=False,

@@ -2,8 +2,6 @@
 
 import asyncio
 import itertools
-import os
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine import batcher as batcher_module
-from service.engine.batcher import Answer, Batcher, Closed, Hung, Overloaded
+from service.engine.admission import Admission, Closed, Overloaded
+from service.engine.batcher import Answer, Batcher, Hung, Ran
 from service.model.grouping import Grouping
 
 pytestmark = pytest.mark.anyio
@@ -62,12 +60,12 @@ def make(
     waiting: int = 100,
     tokens: int = 10_000,
     hang_seconds: float = 30.0,
-    on_batch: Callable[[list[int], float], None] = lambda items, seconds: None,
-    on_death: Callable[[str], None] = lambda reason: None,
-    hold_seconds: float = 0.0,  # so that a gate tells when each batch is over
+    on_batch: Callable[[Ran], None] = lambda ran: None,
+    on_lost: Callable[[str], None] = lambda reason: None,
 ) -> Batcher[int, int]:
     grouping = replace(JOIN, steps={count: JOIN.steps[count] for count in range(1, rows + 1)})
-    return Batcher(slots, lambda item: item, grouping, waiting, tokens, hang_seconds, hold_seconds, on_batch, on_death)
+    admission = Admission(waiting, tokens)
+    return Batcher(slots, lambda item: item, grouping, admission, hang_seconds, on_batch, on_lost)
 
 
 async def results(batcher: Batcher[int, int], *items: int, seconds_left: float = 60.0) -> list[int]:
@@ -106,7 +104,7 @@ async def test_what_piles_up_is_the_next_batch_and_equal_lengths_go_together() -
     await entered(gate)
     lengths = [10, 500, 11, 490, 12, 480, 9, 470]
     tasks += [ask(batcher, length) for length in lengths]
-    await until(lambda: batcher.waiting == 8)
+    await until(lambda: batcher.admission.texts == 8)
     gate.open.set()
     assert await asyncio.gather(*tasks) == [[2 * length] for length in (1, *lengths)]
     assert [sorted(batch) for batch in gate.batches] == [[1], [9, 10, 11, 12], [470, 480, 490, 500]]
@@ -119,7 +117,7 @@ async def test_the_head_of_the_queue_is_always_in_the_next_batch() -> None:
     tasks = [ask(batcher, 1)]
     await entered(gate)
     tasks += [ask(batcher, 1000), *(ask(batcher, 10) for _ in range(40))]
-    await until(lambda: batcher.waiting == 41)
+    await until(lambda: batcher.admission.texts == 41)
     gate.open.set()
     await asyncio.gather(*tasks)
     assert 1000 in gate.batches[1]
@@ -129,29 +127,6 @@ async def test_the_head_of_the_queue_is_always_in_the_next_batch() -> None:
 async def test_a_request_larger_than_a_batch_keeps_its_order() -> None:
     batcher = make(Gate(open_=True), rows=3)
     assert await results(batcher, *range(1, 11)) == [2 * item for item in range(1, 11)]
-    await batcher.close()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
-async def test_the_loop_goes_before_the_slots() -> None:
-    ours, gate = os.getpriority(os.PRIO_PROCESS, 0), Gate(open_=True)
-    threads = set(threading.enumerate())
-    batcher = make(gate)
-    await results(batcher, 5)
-    [slot] = set(threading.enumerate()) - threads
-    assert slot.native_id is not None
-    assert os.getpriority(os.PRIO_PROCESS, slot.native_id) == min(ours + batcher_module._NICENESS, 19) > ours
-    assert os.getpriority(os.PRIO_PROCESS, 0) == ours
-    await batcher.close()
-
-
-async def test_a_slot_that_may_not_step_back_works_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(_: int) -> int:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "nice", forbidden)
-    batcher = make(Gate(open_=True))
-    assert await results(batcher, 5) == [10]
     await batcher.close()
 
 
@@ -190,13 +165,13 @@ async def test_admitted_whole_or_not_at_all() -> None:
     running = ask(batcher, 1)
     await entered(gate)
     waiting = ask(batcher, 2)
-    await until(lambda: batcher.waiting == 1)
+    await until(lambda: batcher.admission.texts == 1)
     with pytest.raises(
         Overloaded, match=r"expected room for 2 more texts \(7 tokens\), found 1 of 2 places"
     ) as refusal:
         await batcher.submit([3, 4])
     assert refusal.value.retry_seconds == 1  # nothing has been measured yet
-    assert batcher.waiting == 1
+    assert batcher.admission.texts == 1
     gate.open.set()
     assert [await running, await waiting] == [[2], [4]]
     assert gate.batches == [[1], [2]]
@@ -209,7 +184,7 @@ async def test_tokens_are_bounded_too_but_nobody_is_refused_by_an_empty_queue() 
     running = ask(batcher, 1)
     await entered(gate)
     long = ask(batcher, 500)  # larger than all the room, and still alone
-    await until(lambda: batcher.waiting == 1)
+    await until(lambda: batcher.admission.texts == 1)
     with pytest.raises(Overloaded, match="500 of 100 tokens taken"):
         await batcher.submit([1])
     gate.open.set()
@@ -225,21 +200,21 @@ async def test_refused_where_the_predicted_wait_exceeds_the_time_left() -> None:
     await asyncio.sleep(0.05)
     gate.open.set()
     assert await running == [200]
-    rate = batcher.tokens_per_second
+    rate = batcher.admission.tokens_per_second
     assert rate is not None
     assert 0 < rate <= 100 / 0.05
     gate.open.clear()
     tasks = [ask(batcher, 1)]
     await entered(gate)
     tasks += [ask(batcher, 1000)]
-    await until(lambda: batcher.waiting == 1)
+    await until(lambda: batcher.admission.texts == 1)
     wait = 1010 / rate
     with pytest.raises(Overloaded, match="of work waiting") as refusal:
         await batcher.submit([10], seconds_left=wait / 2)
     assert refusal.value.retry_seconds >= 1
     assert abs(refusal.value.retry_seconds - wait / 2) <= 1
     tasks.append(asyncio.create_task(results(batcher, 10, seconds_left=2 * wait)))
-    await until(lambda: batcher.waiting == 2)
+    await until(lambda: batcher.admission.texts == 2)
     gate.open.set()
     assert await asyncio.gather(*tasks) == [[2], [2000], [20]]
     await batcher.close()
@@ -252,7 +227,7 @@ async def test_only_the_culprit_of_a_failing_batch_fails(culprit: int, error: ty
     first = ask(batcher, 1)
     await entered(gate)
     together = [ask(batcher, item) for item in (5, culprit, 6)]
-    await until(lambda: batcher.waiting == 3)
+    await until(lambda: batcher.admission.texts == 3)
     gate.open.set()
     found = await asyncio.gather(first, *together, return_exceptions=True)
     assert (found[0], found[1], found[3]) == ([2], [10], [12])
@@ -274,7 +249,7 @@ async def test_a_failed_item_fails_its_whole_request() -> None:
     with pytest.raises(ValueError, match="thirteen"):
         await batcher.submit([13, 1, 2])
     assert await results(batcher, 4) == [8]
-    assert batcher.waiting == 0
+    assert batcher.admission.texts == 0
     await batcher.close()
 
 
@@ -284,7 +259,7 @@ async def test_who_left_is_not_run_and_nobody_notices() -> None:
     running = ask(batcher, 1)
     await entered(gate)
     leaving, staying = ask(batcher, 2), ask(batcher, 3)
-    await until(lambda: batcher.waiting == 2)
+    await until(lambda: batcher.admission.texts == 2)
     leaving.cancel()
     running.cancel()  # even the one whose batch runs may leave
     await asyncio.wait([leaving, running])
@@ -300,12 +275,12 @@ async def test_who_left_frees_its_places_and_is_counted() -> None:
     running = ask(batcher, 1)
     await entered(gate)
     ticket = batcher.admit([2, 3])
-    assert batcher.waiting == 2
+    assert batcher.admission.texts == 2
     assert batcher.leave(ticket) == 2
     assert batcher.leave(ticket) == 0
-    assert batcher.waiting == 0
+    assert batcher.admission.texts == 0
     staying = ask(batcher, 4, 5)
-    await until(lambda: batcher.waiting == 2)
+    await until(lambda: batcher.admission.texts == 2)
     gate.open.set()
     assert [await running, await staying] == [[2], [8, 10]]
     assert gate.batches == [[1], [4], [5]]
@@ -318,7 +293,7 @@ async def test_abandon_answers_those_who_wait_and_lets_the_running_end() -> None
     running = ask(batcher, 1)
     await entered(gate)
     waiting = [ask(batcher, item) for item in (2, 3)]
-    await until(lambda: batcher.waiting == 2)
+    await until(lambda: batcher.admission.texts == 2)
     batcher.abandon()
     found = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(one) for one in found] == [Closed, Closed]
@@ -347,7 +322,7 @@ async def test_close_runs_what_waits_and_refuses_the_rest() -> None:
 
 async def test_a_hung_batch_that_heeds_is_interrupted_and_the_slot_lives_on() -> None:
     gate, deaths = Gate(), list[str]()
-    batcher = make(gate, hang_seconds=0.05, on_death=deaths.append)
+    batcher = make(gate, hang_seconds=0.05, on_lost=deaths.append)
     running = ask(batcher, 1, 2)
     with pytest.raises(RuntimeError, match="interrupted"):
         await running
@@ -360,10 +335,10 @@ async def test_a_hung_batch_that_heeds_is_interrupted_and_the_slot_lives_on() ->
 
 
 async def test_a_hung_batch_that_does_not_heed_ends_everybody_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.engine.batcher._INTERRUPT_SECONDS", 0.05)
+    monkeypatch.setattr("service.engine.worker.INTERRUPT_SECONDS", 0.05)
     gate, deaths = Gate(), list[str]()
     gate.heeds = False
-    batcher = make(gate, rows=1, hang_seconds=0.05, on_death=deaths.append)
+    batcher = make(gate, rows=1, hang_seconds=0.05, on_lost=deaths.append)
     tasks = [ask(batcher, item) for item in (1, 2)]
     async with asyncio.timeout(10):
         found = await asyncio.gather(*tasks, return_exceptions=True)
@@ -380,7 +355,7 @@ async def test_a_hung_batch_that_does_not_heed_ends_everybody_in_time(monkeypatc
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_a_dead_thread_ends_everybody() -> None:
     gate, deaths = Gate(), list[str]()
-    batcher = make(gate, rows=1, on_death=deaths.append)
+    batcher = make(gate, rows=1, on_lost=deaths.append)
     tasks = [ask(batcher, item) for item in (66, 2)]
     await entered(gate)
     gate.open.set()
@@ -391,41 +366,21 @@ async def test_a_dead_thread_ends_everybody() -> None:
 
 
 async def test_batches_are_told() -> None:
-    told: list[tuple[list[int], float]] = []
-    batcher = make(Gate(open_=True), on_batch=lambda items, seconds: told.append((items, seconds)))
-    found = await batcher.submit([1, 2])
-    assert [type(answer) for answer in found] == [Answer, Answer]
-    [(items, seconds)] = told
-    assert items == [1, 2]
-    assert seconds == found[0].compute_seconds
-    await batcher.close()
-
-
-class Second(Gate):
-    """Lets its first batches through, and waits from the batch with a 7 in it on."""
-
-    def __call__(self, items: Sequence[int]) -> list[int]:
-        if 7 in items:
-            return super().__call__(items)
-        self.batches.append(list(items))
-        return [2 * item for item in items]
-
-
-async def test_what_is_held_does_not_wait_for_the_batch_after_it() -> None:
-    gate = Second()
-    batcher = make(gate, rows=1, hold_seconds=0.02)
-    tasks = [ask(batcher, item) for item in (1, 2, 3, 7, 4)]
-    assert await asyncio.gather(*tasks[:3]) == [[2], [4], [6]]  # while the batch of 7 runs, and 4 waits
-    assert not tasks[3].done()
-    gate.open.set()
-    assert await asyncio.gather(*tasks[3:]) == [[14], [8]]
+    told: list[Ran] = []
+    batcher = make(Gate(open_=True), on_batch=told.append)
+    ticket = batcher.admit([1, 2], tag="mine")
+    answers = await ticket.answers
+    assert [type(answer) for answer in answers] == [Answer, Answer]
+    [ran] = told
+    assert (ran.tokens, ran.failed, ran.waiting, ran.tags) == ([1, 2], 0, 0, ["mine"])
+    assert ran.ended - ran.began == answers[0].compute_seconds
     await batcher.close()
 
 
 async def test_a_lost_slot_takes_nobody_with_it_who_is_nearly_done() -> None:
     lost, other = Gate(), Gate()
     reasons: list[str] = []
-    batcher = make(lost, other, rows=1, on_death=reasons.append)
+    batcher = make(lost, other, rows=1, on_lost=reasons.append)
     tasks = [ask(batcher, item) for item in (66, 5)]
     await entered(lost)
     await entered(other)
@@ -449,11 +404,11 @@ async def test_a_lost_slot_takes_nobody_with_it_who_is_nearly_done() -> None:
 )
 async def test_texts_of_one_request_wait_by_length(requests: list[list[int]], first: list[int]) -> None:
     gate = Gate()
-    batcher = Batcher([gate], lambda item: item, replace(JOIN, window=4), 100, 10_000)
+    batcher = Batcher([gate], lambda item: item, replace(JOIN, window=4), Admission(100, 10_000))
     asked = [ask(batcher, 1)]
     await entered(gate)
     asked += [ask(batcher, *items) for items in requests]
-    while batcher.waiting < sum(map(len, requests)):
+    while batcher.admission.texts < sum(map(len, requests)):
         await asyncio.sleep(0)
     gate.open.set()
     await asyncio.gather(*asked)

@@ -1,0 +1,69 @@
+"""What an operator asks: the model, its health and its metrics."""
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from service.api import schemas
+from service.engine.engine import Engine
+from service.engine.readiness import NotReady, Readiness
+from service.http.problems import Problem
+from service.telemetry.metrics import Metrics
+
+_EXACTNESS = {
+    "cpu": "logits and evidence are bit-identical alone and in any batch (tested for the pinned onnxruntime)",
+    "cuda": "not measured on this provider",
+}
+_MANIFEST_FIELDS = (
+    "name", "version", "labels", "max_tokens", "truncation", "rules", "evidence", "uncertain_below", "precision",
+    "metrics",
+)  # fmt: skip
+
+
+def router(engine: Engine, readiness: Readiness, metrics: Metrics, limits: schemas.Limits) -> APIRouter:
+    """`/model`, `/health*` and `/metrics`."""
+    routes = APIRouter(tags=["operate"])
+    not_ready = schemas.problem_responses("not_ready")
+
+    @routes.get("/model")
+    async def model() -> schemas.Model:
+        """What is being served, by which provider, within which limits."""
+        classifier = engine.classifier
+        return schemas.Model(
+            **{name: getattr(classifier.manifest, name) for name in _MANIFEST_FIELDS},
+            model=classifier.name,
+            created=classifier.manifest.created.isoformat(),
+            provider=classifier.provider,
+            provider_fallback=classifier.fallback,
+            exactness=_EXACTNESS[classifier.provider],
+            limits=limits,
+        )
+
+    @routes.get("/health", responses=not_ready)
+    @routes.get("/health/ready", responses=not_ready)
+    async def ready() -> schemas.Health:
+        """Whether this worker answers texts: one was answered lately, or one of its own was just now."""
+        await readiness.check()
+        return schemas.Health(status="ready")
+
+    @routes.get("/health/startup", responses=not_ready)
+    async def startup() -> schemas.Health:
+        """Whether it has started: the bundle is verified before the port opens, so from the first moment."""
+        if not readiness.started:
+            raise NotReady("the service is starting")
+        return schemas.Health(status="started")
+
+    @routes.get("/health/live", responses=not_ready)
+    async def live() -> schemas.Health:
+        """Whether the event loop and the inference threads run; a restart helps when they do not."""
+        if readiness.lost:
+            raise Problem("not_ready", "an inference thread was lost; the process is about to end")
+        return schemas.Health(status="live")
+
+    @routes.get("/metrics", response_class=Response, responses={200: {"content": {CONTENT_TYPE_LATEST: {}}}})
+    async def scrape(request: Request) -> Response:
+        """Prometheus' text format; where requests are traced, OpenMetrics with exemplars for whoever accepts it."""
+        metrics.observe_waiting(engine.batcher.admission.texts)
+        content, media_type = metrics.render(request.headers.get("accept", ""))
+        return Response(content, headers={"Content-Type": media_type, "Vary": "Accept"})
+
+    return routes

@@ -1,0 +1,43 @@
+"""Whether this worker answers texts: what its probes ask."""
+
+import asyncio
+from time import perf_counter
+
+from service.engine.engine import Engine
+
+# A success this recent says that texts are answered; otherwise the probe sends a text of its own.
+_FRESH_SECONDS = 10.0
+_OWN_TEXT_SECONDS = 1.0
+
+
+class NotReady(Exception):
+    """The worker gives no answers now."""
+
+
+class Readiness:
+    """Where the worker stands: `started`, then `draining` from SIGTERM on; `lost` once an inference thread is."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.started = self.draining = self.lost = False
+        self._probe: asyncio.Task[None] | None = None
+
+    async def check(self) -> None:
+        """Raises NotReady unless texts are answered: one was lately, or one of ours is now, through the real queue."""
+        if not self.started or self.draining or self.lost:
+            raise NotReady("the service is starting or stopping")
+        if perf_counter() - self.engine.batcher.last_success < _FRESH_SECONDS:
+            return
+        if self._probe is None or self._probe.done():  # one for all who ask meanwhile
+            self._probe = asyncio.create_task(self._send())
+        await asyncio.shield(self._probe)
+
+    async def _send(self) -> None:
+        try:
+            async with asyncio.timeout(_OWN_TEXT_SECONDS):
+                classifier = self.engine.classifier
+                await self.engine.batcher.submit([classifier.tokenizer.encode(classifier.manifest.golden[0].text)])
+        except Exception as error:
+            raise NotReady(
+                f"expected an answer to a text of our own within {_OWN_TEXT_SECONDS} s, found {type(error).__name__}"
+            ) from None

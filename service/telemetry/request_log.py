@@ -1,0 +1,127 @@
+"""One record a request, from its head to its series and its line in the log."""
+
+import asyncio
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from service.engine.batcher import Ran
+from service.engine.engine import Answers
+from service.telemetry import logs
+from service.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from service.telemetry.tracing import Trace, Tracing
+
+# Requests are counted and logged some at a time: after the first, the code and data for it are in the cache.
+_FLUSH_SECONDS = 0.02
+CALLER_LEFT = 499  # nginx's status for a caller who left before an answer began
+
+
+@dataclass(slots=True, eq=False)
+class RequestRecord:
+    """What is known of a request; times are perf_counter seconds."""
+
+    method: str
+    path: str
+    request_id: str
+    began: float
+    model: str  # the one that answered, or that was served when the request came
+    deadline: float = math.inf
+    tokens: int | None = None  # of all its texts, as far as they were tokenized
+    answers: Answers | None = None
+    trace: "Trace | None" = None
+    status: int = 0  # 0: no answer has begun
+    ended: float = 0.0
+
+    @classmethod
+    def of(cls, scope: Mapping[str, Any]) -> "RequestRecord":
+        """The record that the edge put into an ASGI scope."""
+        record: RequestRecord = scope["state"]["record"]
+        return record
+
+
+class RequestLog:
+    """Counts, logs and traces requests; hears of the engine's work as its observer."""
+
+    def __init__(self, metrics: Metrics, tracing: "Tracing | None" = None) -> None:
+        self.metrics = metrics
+        self._tracing = tracing
+        self._ended: list[RequestRecord] = []
+
+    def begin(self, record: RequestRecord, headers: Mapping[bytes, bytes], scheme: str) -> None:
+        """Starts the trace of a request, if it is to have one."""
+        if self._tracing is not None:
+            record.trace = self._tracing.begin(record.method, record.path, scheme, headers, record.began)
+
+    def end(self, record: RequestRecord) -> None:
+        """Has a request counted and logged before long."""
+        record.ended = perf_counter()
+        record.status = record.status or CALLER_LEFT
+        self._ended.append(record)
+        if len(self._ended) == 1:
+            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Counts and logs the requests that have ended since the last flush."""
+        ended, self._ended = self._ended, []
+        alike: dict[tuple[str, int], list[float]] = {}
+        lines: list[dict[str, object]] = []
+        for record in ended:
+            route, seconds = self.metrics.route(record.path), record.ended - record.began
+            line = {
+                "request_id": record.request_id,
+                "method": record.method,
+                "route": route,
+                "status": record.status,
+                "seconds": round(seconds, 6),
+                "tokens": record.tokens,
+                "model": record.model,
+            }
+            if record.answers is not None:
+                timings = record.answers.timings
+                line["queue_seconds"] = round(max(timings.queue), 6)
+                line["tokenize_seconds"] = round(timings.tokenize, 6)
+                line["compute_seconds"] = round(max(timings.compute), 6)
+            if record.trace is not None and self._tracing is not None:
+                line |= record.trace.ids
+                self._tracing.end(record.trace, record.ended, record.status, record.tokens, record.model)
+                self.metrics.observe_traced(route, record.status, seconds, record.trace.ids)
+            else:
+                alike.setdefault((route, record.status), []).append(seconds)
+            lines.append(line)
+        for (route, status), each in alike.items():
+            self.metrics.observe_requests(route, status, each)
+        self.metrics.observe_answers([record.answers for record in ended if record.answers is not None])
+        self.metrics.count_batches()
+        logs.info_all("request", lines)
+
+    # What the engine reports; a tag is the record of the request, or None for the probe's own text.
+
+    def tokenized(self, tag: object, tokens: int, seconds: float) -> None:
+        """The texts of a request were tokenized."""
+        self.metrics.observe_tokenized(seconds)
+        if isinstance(tag, RequestRecord):
+            tag.tokens = tokens
+            if tag.trace is not None:
+                tag.trace.tokenize_seconds = seconds
+
+    def admitted(self, tag: object, texts: int) -> None:
+        """They wait for a batch."""
+        if isinstance(tag, RequestRecord) and tag.trace is not None:
+            tag.trace.admitted, tag.trace.texts = perf_counter(), texts
+
+    def batch(self, ran: Ran) -> None:
+        """A batch ended."""
+        self.metrics.observe_batch(ran)
+        if self._tracing is not None:
+            records = [tag for tag in ran.tags if isinstance(tag, RequestRecord)]
+            traces = [record.trace for record in records if record.trace is not None]
+            if traces:
+                self._tracing.batch(traces, ran, records[0].model)
+
+    def dropped(self, reason: str, texts: int) -> None:
+        """Texts left the queue before a batch took them."""
+        self.metrics.observe_dropped(reason, texts)
