@@ -43,7 +43,7 @@ def measure(classifiers: dict[str, Classifier], texts: Sequence[str]) -> dict[st
     rates = {
         name: {str(rows): _rate(run, list(_batches(ids, rows)), rows) for rows in BATCHES} for name, run in runs.items()
     }
-    chosen = grouping.measured("cuda", cuda.seconds)
+    chosen = grouping.for_provider("cuda", cuda.seconds)
     return {
         "texts": len(ids),
         "differences": differences,

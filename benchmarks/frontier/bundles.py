@@ -12,10 +12,9 @@ import onnx
 from onnxruntime.quantization import quantize_dynamic
 
 from benchmarks.frontier.contestant import Contestant, Judge, JudgeMany, Split
-from service.model import bundle
+from service.model import bundle, grouping
 from service.model.bundle import Bundle
 from service.model.classifier import Classifier, Prediction
-from service.model.grouping import measured
 
 # Between a manifest's accuracy and the one measured here: another processor may round a close call otherwise.
 _TOLERANCE = 0.001
@@ -86,13 +85,13 @@ def _judge(found: Bundle, split: Split) -> Judge:
 def _together(found: Bundle) -> JudgeMany:
     """Texts of like length in groups, as the service runs those that wait."""
     classifier = Classifier(found, "cpu")
-    grouping = measured(classifier.provider, classifier.seconds)
+    policy = grouping.for_provider(classifier.provider, classifier.seconds)
 
     def judge(texts: Sequence[str]) -> list[Prediction]:
         waiting = sorted(map(classifier.tokenizer.encode, texts), key=lambda text: len(text.token_ids))
         answers = []
         while waiting:
-            group = grouping.choose([len(text.token_ids) for text in waiting], len(waiting) - 1)
+            group = policy.choose([len(text.token_ids) for text in waiting], len(waiting) - 1)
             answers += classifier.predict(waiting[group])
             del waiting[group]
         return answers

@@ -48,7 +48,7 @@ def part(
         began = perf_counter()
         ids = [classifier.tokenizer.encode(text).token_ids for text in texts]
         found["tokenizer_seconds"] = (perf_counter() - began) / len(ids)
-        policy = grouping.measured(classifier.provider, classifier.seconds)
+        policy = grouping.for_provider(classifier.provider, classifier.seconds)
         found["session_seconds"] = {
             name: _session_seconds(classifier, groups) for name, groups in groupings(ids, connections, policy).items()
         }

@@ -1,7 +1,9 @@
 """The network alone in onnxruntime: what a call costs by hidden size, rows, length, threads and precision."""
 
 import itertools
+import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -13,9 +15,12 @@ import onnxruntime
 import torch
 from onnxruntime.quantization import quantize_dynamic
 
+from benchmarks.load import stream
 from benchmarks.plan import Plan, pinned
 from benchmarks.report import markdown
+from benchmarks.sections.floor import chosen
 from service.model import grouping, onnx_extract
+from service.model.grouping import Grouping
 from service.model.tokenizer import Batch
 from training.network.bilstm import BiLSTM
 from training.recipe.recipes import PRESETS
@@ -27,12 +32,12 @@ LENGTHS = (64, 256, 400)
 THREADS = (1, 2)
 PRECISIONS = ("fp32", "int8")
 _LEAST_CALLS = 5
+_TEXTS = 2000  # grouped, to compare costs
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Seconds of a call, the median of many, and the service's own model of what calls cost, by hidden size."""
+    """Seconds of a call, the median of many."""
     calls: list[dict[str, Any]] = []
-    models = dict[str, dict[str, Any]]()
     generator = np.random.default_rng(0)
     for hidden_size, precision in itertools.product(HIDDEN_SIZES, PRECISIONS):
         model = _model(hidden_size, precision)
@@ -44,13 +49,11 @@ def measure(plan: Plan) -> dict[str, Any]:
                     seconds = _seconds(session, Batch.pad(list(ids)), plan.seconds / 20)
                     place = {"hidden": hidden_size, "precision": precision, "threads": threads}
                     calls.append({**place, "rows": rows, "length": length, "seconds": seconds})
-                if precision == "fp32" and threads == 1:
-                    models[str(hidden_size)] = _cost_model(session, calls)
-    return {"calls": calls, "models": models}
+    return {"calls": calls}
 
 
 def table(found: dict[str, Any]) -> str:
-    """Microseconds a row and step, and the fitted cost model beside the service's."""
+    """Microseconds a row and step, and the costs fitted to them beside the service's."""
     seconds = {
         (call["hidden"], call["precision"], call["threads"], call["length"], call["rows"]): call["seconds"]
         for call in found["calls"]
@@ -62,18 +65,18 @@ def table(found: dict[str, Any]) -> str:
         ]
         for hidden, precision, threads, length in itertools.product(HIDDEN_SIZES, PRECISIONS, THREADS, LENGTHS)
     ]
-    rows = [*map(str, grouping.ROWS["cpu"])]
-    costs = [
-        [size, f"{of['call'] * 1e6:.0f}", *(f"{of['steps'][count] * 1e6:.2f}" for count in rows), f"{of['error']:.0%}"]
-        for size, of in found["models"].items()
-    ]
+    service = grouping.for_provider("cpu", lambda rows, tokens: 0.0)
+    costs = [_cost_line(hidden, found["calls"], service) for hidden in HIDDEN_SIZES]
+    costs.append(["the service", "", f"{service.call:.0f}", f"{service.steps[1] - 1:.2f}", "", ""])
     return "\n\n".join(
         [
             "Microseconds a row and step, by rows:",
             markdown(["hidden size", *map(str, ROWS)], lines),
-            "What the service measures when it starts (service/model/grouping.py; fp32, one thread): microseconds of a "
-            "call and of a step by rows, and the largest error of what they foretell for the calls above:",
-            markdown(["hidden size", "call", *rows, "error"], costs),
+            "The costs by which waiting texts are grouped (service/model/grouping.py), fitted to the calls above of at "
+            f"most {max(service.steps)} rows in fp32 on one thread. The unit is one row's share of a time step: a call "
+            "costs `call + length * (step + rows)`. The service uses the same costs for every network; the last column "
+            "says how much longer reviews take in the groups so chosen than in groups chosen by the fitted costs:",
+            markdown(["hidden size", "µs a unit", "call", "step", "error of the fit", "longer"], costs),
         ]
     )
 
@@ -112,21 +115,31 @@ def _seconds(session: onnxruntime.InferenceSession, batch: Batch, at_least: floa
     return median(found)
 
 
-def _cost_model(session: onnxruntime.InferenceSession, calls: list[dict[str, Any]]) -> dict[str, Any]:
-    """The Grouping of this session, and its largest relative error for the latest `calls`, those of this session."""
-    ids = np.arange(2, PRESETS["base"].vocabulary_size, dtype=np.int32)
+def _cost_line(hidden: int, calls: list[dict[str, Any]], service: Grouping) -> list[str]:
+    """The costs of the network of `hidden` units, fitted by least squares of the relative error."""
+    terms, seconds = zip(
+        *(
+            ((1.0, call["length"], call["length"] * call["rows"]), call["seconds"])
+            for call in calls
+            if (call["hidden"], call["precision"], call["threads"]) == (hidden, "fp32", 1)
+            and call["rows"] in service.steps
+        ),
+        strict=True,
+    )
+    relative = np.array(terms) / np.array(seconds)[:, None]  # [call, term]
+    (call_seconds, step_seconds, unit), *_ = np.linalg.lstsq(relative, np.ones(len(relative)))
+    error = np.abs(relative @ [call_seconds, step_seconds, unit] - 1).max()
+    # The fit knows the network alone: the service's own time for a call comes on top.
+    call, step = (max(0.0, call_seconds) + grouping.AROUND_SECONDS) / unit, step_seconds / unit
+    fitted = replace(service, call=call, steps={rows: step + rows for rows in service.steps})
+    longer = _cost(service, fitted) / _cost(fitted, fitted) - 1
+    return [str(hidden), f"{unit * 1e6:.2f}", f"{call:.0f}", f"{step:.2f}", f"{error:.0%}", f"{longer:+.1%}"]
 
-    def seconds(rows: int, tokens: int) -> float:
-        batch = Batch.pad(list(np.resize(ids, (rows, tokens))))
-        began = perf_counter()
-        session.run(["logits"], {"token_ids": batch.token_ids, "lengths": batch.lengths})
-        return perf_counter() - began
 
-    found = grouping.measured("cpu", seconds)
-    errors = [
-        abs((found.cost(call["rows"], call["length"]) - grouping.AROUND_SECONDS) / call["seconds"] - 1)
-        for call in calls[-len(ROWS) * len(LENGTHS) :]
-        if call["rows"] in found.steps
-    ]
-    steps = {str(rows): step for rows, step in found.steps.items()}
-    return {"call": found.call - grouping.AROUND_SECONDS, "steps": steps, "error": max(errors)}
+def _cost(policy: Grouping, true: Grouping) -> float:
+    """The cost, by `true`, of texts as long as reviews in the groups of `policy`, its whole window waiting."""
+    reviews = json.loads(stream.LENGTHS.read_text())
+    counts = np.array(reviews["counts"])
+    lengths = np.random.default_rng(0).choice(reviews["edges"][1:], _TEXTS, p=counts / counts.sum())
+    ids = [np.zeros(min(length, PRESETS["base"].max_tokens), np.int32) for length in lengths]
+    return sum(true.cost(len(group), max(map(len, group))) for group in chosen(ids, policy.window, policy))

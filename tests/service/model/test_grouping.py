@@ -13,16 +13,16 @@ from service.model.grouping import Grouping
 LENGTHS = st.lists(st.integers(1, 400), min_size=1, max_size=10).map(sorted)
 
 
-def seconds(provider: str, rows: int, tokens: int) -> float:
-    """A CPU that gains by a few rows, a GPU to which rows are nearly nothing."""
-    step = {"cpu": 0.4 + 0.6 * rows, "cuda": 0.98 + 0.02 * rows}[provider]
-    return 2e-6 * (10 + tokens * step)
+def seconds(rows: int, tokens: int) -> float:
+    """A call on a GPU, to which rows are nearly nothing."""
+    return 2e-6 * (10 + tokens * (0.98 + 0.02 * rows))
 
 
-CPU, CUDA = (
-    grouping.measured(provider, lambda rows, tokens, name=provider: seconds(name, rows, tokens))  # type: ignore[misc]
-    for provider in ("cpu", "cuda")
-)
+def not_measured(rows: int, tokens: int) -> float:
+    raise AssertionError("on a CPU nothing is measured")
+
+
+CPU, CUDA = grouping.for_provider("cpu", not_measured), grouping.for_provider("cuda", seconds)
 
 
 def cheapest(found: Grouping, tokens: list[int]) -> float:
@@ -56,16 +56,35 @@ def test_what_a_person_would_choose() -> None:
     assert tokens[CUDA.choose(tokens, 5)][-1] == 380
 
 
-def test_what_is_measured_is_the_undisturbed_cost() -> None:
-    calls = 0
+def test_on_a_cpu_a_start_under_load_chooses_as_a_quiet_one() -> None:
+    # No start measures anything, so no load can change what it chooses.
+    assert grouping.for_provider("cpu", not_measured) == grouping.for_provider("cpu", seconds)
+
+
+@given(tokens=LENGTHS, place=st.integers(0, 9), power=st.integers(-30, 30))
+@pytest.mark.parametrize("found", [CPU, CUDA])
+def test_the_unit_of_the_costs_changes_nothing(found: Grouping, tokens: list[int], place: int, power: int) -> None:
+    factor = 2.0**power  # scales floats exactly, ties included
+    scaled = replace(found, call=factor * found.call, steps={rows: factor * step for rows, step in found.steps.items()})
+    head = place % len(tokens)
+    assert scaled.choose(tokens, head) == found.choose(tokens, head)
+
+
+@given(quiet=st.lists(st.integers(0, 9), min_size=8, max_size=8), delay=st.floats(0, 0.1))
+def test_what_is_measured_on_a_busy_machine_is_the_undisturbed_cost(quiet: list[int], delay: float) -> None:
+    calls = dict[tuple[int, int], int]()
 
     def disturbed(rows: int, tokens: int) -> float:
-        nonlocal calls
-        calls += 1
-        return seconds("cpu", rows, tokens) + (0.1 if calls % 4 == 0 else 0.0)
+        """Delayed in all calls of a shape but one of the first ten, a different one for each shape."""
+        shape = rows, tokens
+        calls[shape] = calls.get(shape, -1) + 1
+        undisturbed = quiet[list(calls).index(shape)]
+        return seconds(rows, tokens) + (0.0 if calls[shape] == undisturbed else delay)
 
-    found = grouping.measured("cpu", disturbed)
-    for rows in grouping.ROWS["cpu"]:
+    assert grouping.for_provider("cuda", disturbed) == CUDA
+
+
+def test_what_is_measured_is_what_a_call_costs() -> None:
+    for rows in grouping.ROWS["cuda"]:
         for tokens in (16, 256):
-            cost = found.cost(rows, tokens) - grouping.AROUND_SECONDS
-            assert cost == pytest.approx(seconds("cpu", rows, tokens), rel=0.01)
+            assert CUDA.cost(rows, tokens) - grouping.AROUND_SECONDS == pytest.approx(seconds(rows, tokens), rel=0.01)
