@@ -72,7 +72,7 @@ def create_app(
     batcher = Batcher(
         [Slot(classifier) for _ in range(threads)],
         lambda encoded: len(encoded.token_ids),
-        grouping.measured(classifier.provider, classifier.seconds),
+        grouping.for_provider(classifier.provider, classifier.seconds),
         admission,
         settings.hang_seconds,
         on_batch=request_log.batch,

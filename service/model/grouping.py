@@ -87,6 +87,3 @@ def _measure(seconds: Callable[[int, int], float], rows: Iterable[int]) -> tuple
     call = max(0.0, short - _SHORT * (long[0] - short) / (_LONG - _SHORT))
     steps = {count: (whole - call) / _LONG for (count, _), whole in zip(shapes[1:], long, strict=True)}
     return call + AROUND_SECONDS, steps
-
-
-measured = for_provider  # the name that service.app uses
