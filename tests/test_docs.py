@@ -137,6 +137,12 @@ def test_the_tables_of_commands_are_complete() -> None:
     assert {name for names in presets for name in names} == set(PRESETS)
 
 
+def test_the_cell_for_learners_is_the_cell() -> None:
+    [code] = [block for language, block in _FENCED.findall(PAGES["docs/learn.md"]) if language == "python"]
+    lines = [line.strip() for line in (ROOT / "service/model/cell.py").read_text(encoding="utf-8").splitlines()]
+    assert set(code.splitlines()) <= set(lines)
+
+
 def test_how_a_run_flows_names_every_module() -> None:
     named = {name.split("/")[-1] for name in _INLINE.findall(prose(PAGES["training/README.md"]))}
     named |= {name.removesuffix(".py") for name in named}
