@@ -16,41 +16,54 @@ class Settings(BaseSettings):
     model: Annotated[Path, Field(description="folder of the bundle to serve")] = Path("models/imdb-bilstm")
     provider: Annotated[
         Literal["auto", "cpu", "cuda"],
-        Field(description="`auto` takes CUDA where there is one, else the CPU; `cpu` and `cuda` insist"),
+        Field(description="`auto` uses CUDA where it works, else the CPU; `cpu` and `cuda` allow no other"),
     ] = "auto"
-    workers: Annotated[
-        int, Field(ge=1, description="processes on the one port, each with a model of its own; see below")
-    ] = 1
+    workers: Annotated[int, Field(ge=1, description="processes that share the port, each with its own model")] = 1
     threads: Annotated[
-        int, Field(ge=0, description="inference threads a worker; 0: a core each (of the container's quota), at most 4")
+        int,
+        Field(ge=0, description="inference threads per worker; `0`: the cores divided by the workers, from 1 to 4"),
     ] = 0
-    host: Annotated[str, Field(description="address to listen on; `0.0.0.0` for all")] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 for a free one")] = 8000
-    max_characters: Annotated[int, Field(ge=1, description="characters a text")] = 100_000
-    max_texts: Annotated[int, Field(ge=1, description="texts a batch request")] = 256
-    max_body_bytes: Annotated[int, Field(ge=1, description="bytes a request body")] = 4 * 2**20
+    host: Annotated[str, Field(description="address to listen on; `0.0.0.0` for all addresses")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; `0` for any free port")] = 8000
+    max_characters: Annotated[int, Field(ge=1, description="most characters in a text")] = 100_000
+    max_texts: Annotated[int, Field(ge=1, description="most texts in a batch request")] = 256
+    max_body_bytes: Annotated[int, Field(ge=1, description="most bytes in a request body")] = 4 * 2**20
     max_waiting_texts: Annotated[
         int,
-        Field(ge=1, description="texts that may wait; who would make them more is refused with 429, unless none wait"),
+        Field(
+            ge=1,
+            description="most texts in the queue; a request that would exceed it gets 429, unless the queue is empty",
+        ),
     ] = 512
     max_waiting_tokens: Annotated[
         int,
-        Field(ge=1, description="tokens that may wait; who would make them more is refused with 429, unless none wait"),
+        Field(
+            ge=1,
+            description="most tokens in the queue; a request that would exceed it gets 429, unless the queue is empty",
+        ),
     ] = 262_144
     timeout_seconds: Annotated[
         float,
-        Field(gt=0, allow_inf_nan=False, description="seconds a request may take; `X-Request-Timeout-Ms` lowers it"),
+        Field(gt=0, allow_inf_nan=False, description="seconds for a request; `X-Request-Timeout-Ms` can only lower it"),
     ] = 10.0
     hang_seconds: Annotated[
         float,
-        Field(gt=0, allow_inf_nan=False, description="seconds a batch may run before it is interrupted, then given up"),
+        Field(
+            gt=0,
+            allow_inf_nan=False,
+            description="seconds until a batch is interrupted; if it runs 1 s longer, the process ends with code 70",
+        ),
     ] = 10.0
     pre_stop_seconds: Annotated[
         float,
-        Field(ge=0, allow_inf_nan=False, description="seconds of service after SIGTERM, not ready any more"),
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="seconds after SIGTERM in which requests are still accepted, though `/health/ready` says 503",
+        ),
     ] = 0.0
     grace_seconds: Annotated[
-        int, Field(ge=0, description="seconds that open requests get to finish after that; then they are answered 503")
+        int, Field(ge=0, description="seconds after that for open requests to finish; then they get 503")
     ] = 20
     log_format: Annotated[
         Literal["auto", "json", "console"],
@@ -58,15 +71,15 @@ class Settings(BaseSettings):
     ] = "auto"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Field(description="least severe lines to write: `debug`, `info`, `warning`, `error`"),
+        Field(description="least severe level that is logged: `debug`, `info`, `warning` or `error`"),
     ] = "info"
 
     tracing: Annotated[
-        Literal["off", "otlp"], Field(description="`otlp` sends spans to `OTEL_EXPORTER_OTLP_ENDPOINT`; see below")
+        Literal["off", "otlp"], Field(description="`otlp` sends spans to `OTEL_EXPORTER_OTLP_ENDPOINT`")
     ] = "off"
     trace_ratio: Annotated[
         float,
-        Field(ge=0, le=1, description="share of the requests traced; a caller's `traceparent` decides for itself"),
+        Field(ge=0, le=1, description="share of requests to trace; a `traceparent` header decides for its own request"),
     ] = 0.1
 
     @field_validator("tracing")

@@ -15,7 +15,7 @@ OPSET = 21
 
 
 def build(network: Network) -> bytes:
-    """The ONNX model: token_ids int32 [batch, time], lengths int32 [batch] -> logits, evidence (design: README)."""
+    """The ONNX model: token_ids int32 [batch, time], lengths int32 [batch] -> logits, evidence: docs/bundle.md."""
     constants = _reader_constants(network, "") | network.head
     nodes = [helper.make_node("Transpose", ["token_ids"], ["ids"], perm=[1, 0])]  # [time, batch]
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "label"])]
