@@ -22,7 +22,9 @@ from service.engine.engine import Engine
 from service.engine.readiness import NotReady, Readiness
 from service.http import problems
 from service.http.body import JsonRoute, json_route
+from service.http.connections import Connections
 from service.http.edge import Edge
+from service.http.held import Held
 from service.http.shutdown import Drain
 from service.model import bundle, grouping
 from service.model.bundle import DAMAGED, BundleError
@@ -81,12 +83,15 @@ def create_app(
     engine = Engine(classifier, batcher, request_log)
     readiness = Readiness(engine)
 
+    held = Held(settings.max_held_bytes)
+    connections = Connections(request_log, held, settings.max_connections, settings.keep_alive_seconds)
+
     def begin_drain() -> None:
         log.info("draining", pre_stop_seconds=settings.pre_stop_seconds, grace_seconds=settings.grace_seconds)
         readiness.draining = True
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Connections]]:
         Drain(begin_drain, batcher.abandon, settings.pre_stop_seconds, settings.grace_seconds)
         # What was loaded stays: the collector need not look at it again and again.
         gc.collect()
@@ -95,8 +100,9 @@ def create_app(
         log.info("ready", model=classifier.name, provider=classifier.provider, threads=threads)
         if settings.provider == "auto" and classifier.fallback:
             log.info("serving on the CPU", reason=classifier.fallback)
+        connections.limit_to_descriptors()
         readiness.started = True
-        yield
+        yield {"connections": connections}
         readiness.draining = True
         await batcher.close()
         request_log.flush()
@@ -112,7 +118,7 @@ def create_app(
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
     )
-    predicting = native.router(engine, json_route(settings.max_body_bytes, admission, request_log), limits)
+    predicting = native.router(engine, json_route(settings.max_body_bytes, admission, held, request_log), limits)
     operating = operations.router(engine, readiness, metrics, limits)
     app.include_router(predicting)
     app.include_router(operating)

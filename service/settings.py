@@ -42,6 +42,15 @@ class Settings(BaseSettings):
             description="most tokens in the queue; a request that would exceed it gets 429, unless the queue is empty",
         ),
     ] = 262_144
+    max_held_bytes: Annotated[
+        int, Field(ge=1, description="bytes of bodies and of answers not yet taken, of all callers together")
+    ] = 64 * 2**20
+    max_connections: Annotated[
+        int, Field(ge=1, description="connections a worker; fewer where the limit of open files demands it")
+    ] = 2000
+    keep_alive_seconds: Annotated[
+        float, Field(gt=0, allow_inf_nan=False, description="seconds a connection stays open without a request")
+    ] = 75.0
     timeout_seconds: Annotated[
         float,
         Field(gt=0, allow_inf_nan=False, description="seconds for a request; `X-Request-Timeout-Ms` can only lower it"),

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from service.engine.admission import Admission, Overloaded
+from service.http.held import Held, HeldBody
 from service.http.problems import Problem
 from service.telemetry.request_log import RequestLog, RequestRecord
 
@@ -30,6 +31,7 @@ class JsonRoute(APIRoute):
 
     max_body_bytes: ClassVar[int]
     admission: ClassVar[Admission]
+    held: ClassVar[Held]
     log: ClassVar[RequestLog]
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -49,20 +51,21 @@ class JsonRoute(APIRoute):
         except Overloaded:
             self.log.metrics.observe_shed()
             raise
-        try:
-            async with asyncio.timeout(seconds_left):
-                body = await _read(receive, self.max_body_bytes)
-        except TimeoutError:
-            raise Problem("slow_body", "expected the whole body before the request's deadline") from None
-        response = await self.endpoint(Request(scope, receive, send), _parse(body, self._model))
+        with self.held.body() as held:
+            try:
+                async with asyncio.timeout(seconds_left):
+                    body = await _read(receive, self.max_body_bytes, held)
+            except TimeoutError:
+                raise Problem("slow_body", "expected the whole body before the request's deadline") from None
+            response = await self.endpoint(Request(scope, receive, send), _parse(body, self._model))
         await response(scope, receive, send)
 
 
-def json_route(max_bytes: int, limits: Admission, request_log: RequestLog) -> type[JsonRoute]:
-    """A route class for bodies of at most `max_bytes`, which are not read where `limits` leave no room."""
+def json_route(max_bytes: int, limits: Admission, bytes_held: Held, request_log: RequestLog) -> type[JsonRoute]:
+    """A route class for bodies of at most `max_bytes`, which are not read where there is no room for them."""
 
     class Bounded(JsonRoute):
-        max_body_bytes, admission, log = max_bytes, limits, request_log
+        max_body_bytes, admission, held, log = max_bytes, limits, bytes_held, request_log
 
     return Bounded
 
@@ -95,17 +98,17 @@ def _check_head(headers: list[tuple[bytes, bytes]], max_bytes: int) -> None:
         raise Problem("unsupported_media_type", f"expected Content-Type: application/json, found {_quoted(media_type)}")
 
 
-async def _read(receive: Receive, max_bytes: int) -> bytes:
-    """The body, counted as it comes: a chunked one has no length to go by. Raises Problem, ClientDisconnect."""
-    parts, size, more = list[bytes](), 0, True
+async def _read(receive: Receive, max_bytes: int, held: HeldBody) -> bytes:
+    """The body, counted as it comes: a chunked one has no length. Raises Problem, ClientDisconnect, Overloaded."""
+    parts, more = list[bytes](), True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         parts.append(message.get("body", b""))
-        size += len(parts[-1])
         more = message.get("more_body", False)
-        if size > max_bytes:
+        held.add(len(parts[-1]))
+        if held.bytes > max_bytes:
             raise _too_large(max_bytes)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 

@@ -1,24 +1,38 @@
-"""uvicorn's protocol, with one more tie to the service: a request ends when its caller leaves.
+"""uvicorn's protocol with limits: on heads, on time, on what is held for a caller; and a caller who leaves is noticed.
 
-ASGI tells of a caller who left only to a task that waits for just that, one for every request that waits for its
-answer. Here the connection cancels the request's task instead.
+The parser (httptools) sees one head at a time, whole. Bodies are framed here, by Content-Length or in chunks: so an
+offer to upgrade, at which the parser would end the message, changes nothing, trailers never become headers, and the
+next request on a connection is looked at once the one before is answered.
 
-It relies on this of HttpToolsProtocol in uvicorn 0.54: `app` is called once a request; `_start_asgi_task` begins each
-request that runs; `flow` is paused within a long body, and while a request is in `pipeline` (so that nobody hears of a
-caller who leaves meanwhile); what still comes of a body after its answer is passed over.
+Of HttpToolsProtocol in uvicorn 0.54 this relies on what tests/service/http/test_uvicorn.py states.
 """
 
 import asyncio
+import re
 from typing import Any
 
+import httptools
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
+
+from service.http.chunked import BadChunk, ChunkedReader
+from service.http.connections import Connections
+from service.http.problems import Problem
 
 CALLER_LEFT = "the caller left"  # the message of the cancellation
 
+HEAD_BYTES = 64 * 1024
+HEAD_FIELDS = 200
+HEAD_SECONDS = 10.0  # for a whole head; and for what still comes of a body that was answered early
+WRITE_SECONDS = 20.0  # in which a caller takes at least a byte of an answer
 _LAST_LOOK_SECONDS = 0.01
+_LINGER_SECONDS = 1.0  # that what a refused caller still sends is read: closed at once, the answer might be lost
+_PROBE_SECONDS = 0.1
+_REQUEST_LINE = re.compile(rb"[^\r\n]* HTTP/1\.[01]\r\n")
+_OTHER_VERSION = re.compile(rb"[A-Z]+ [^ \r\n]+(?: HTTP/[0-9.]+)?\r\n")
+_BAD_HEAD = "expected a request of HTTP/1.1, found something else"
 
 
 class Connection(HttpToolsProtocol):
@@ -32,42 +46,261 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._connections: Connections = app_state["connections"]
+        self.timeout_keep_alive = self._connections.keep_alive_seconds
         self._asgi_app, self.app = self.app, self._call
         self._request: asyncio.Task[Any] | None = None
-        self._running: RequestResponseCycle | None = None
+        self._pending = bytearray()  # received and not looked at
+        self._body_left = 0  # bytes of a body by its Content-Length that have not come
+        self._chunks: ChunkedReader | None = None  # while a chunked body comes
+        self._refused = self._half_closed = False
+        self._read_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._unsent = 0  # bytes, when the write timer was last looked at
+
+    # The transport's calls.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A caller has connected."""
+        super().connection_made(transport)
+        if self._connections.opened(self):
+            self._await_head()
+        else:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of heads and bodies, cut anywhere."""
+        if self._refused:
+            return
+        self._unset_keepalive_if_required()
+        self._pending += data
+        self._advance()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The caller sends no more: it is gone, or waits for its answer on a half-closed connection.
+
+        TCP does not say which until something is sent: a caller who is gone answers an interim response with a reset,
+        one who waits passes it over (RFC 9110, 15.2).
+        """
+        self._half_closed = True
+        if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
+            return False
+        self.cycle.keep_alive = False
+        if self.parser.get_http_version() == "1.1":
+            self._probe(2)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection has ended, by either side."""
+        self._connections.closed(self)
+        self._stop_read_timer()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+        self._pending.clear()
+        if self._request is not None:
+            self._request.cancel(CALLER_LEFT)
+
+    def pause_writing(self) -> None:
+        """The caller takes an answer more slowly than it is written."""
+        super().pause_writing()
+        self._watch_writing()
+
+    # Requests.
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        self._request = self.loop.create_task(cycle.run_asgi(app))
+        self._request.add_done_callback(self.tasks.discard)
+        self.tasks.add(self._request)
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._request = asyncio.current_task()
         try:
             await self._asgi_app(scope, receive, send)
         except asyncio.CancelledError as error:
             if error.args != (CALLER_LEFT,):
                 raise
-        finally:
-            self._request = None
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Called by the transport."""
-        super().connection_lost(exc)
-        if self._request is not None and self._running is not None:
-            self._running.disconnected = True  # uvicorn tells the cycle that came last, which may wait behind this one
-            self._request.cancel(CALLER_LEFT)
+    def _advance(self) -> None:
+        """Takes from what is pending: what is left of a body, then the next head, once the last answer is given."""
+        while self._pending and not self._refused and not self.transport.is_closing():
+            if self._body_left or self._chunks is not None:
+                if not self._take_body():
+                    return
+            elif self.cycle is not None and not self.cycle.response_complete:
+                self.flow.pause_reading()
+                return
+            elif not self._take_head():
+                return
+
+    def _take_head(self) -> bool:
+        """Whether a whole head was there; its request has begun, or was refused."""
+        del self._pending[: len(self._pending) - len(self._pending.lstrip(b"\r\n"))]
+        end = self._pending.find(b"\r\n\r\n") + 4
+        if end == 3 and len(self._pending) <= HEAD_BYTES:
+            self._await_head()
+            return False
+        head = bytes(self._pending[:end])
+        if end == 3 or end > HEAD_BYTES or head.count(b"\n") > HEAD_FIELDS + 2:
+            self._refuse("head_too_large", f"expected at most {HEAD_BYTES} bytes and {HEAD_FIELDS} fields, found more")
+            return False
+        del self._pending[:end]
+        self._stop_read_timer()
+        self._connections.busy(self)
+        if not _REQUEST_LINE.match(head):
+            if _OTHER_VERSION.match(head):
+                self._refuse("version", "expected HTTP/1.1 or HTTP/1.0, found another version or none")
+            else:
+                self._refuse("malformed", _BAD_HEAD)
+            return False
+        self.parser = httptools.HttpRequestParser(self)
+        try:
+            self.parser.feed_data(head)
+        except httptools.HttpParserUpgrade:
+            pass  # an offer to speak another protocol, which nobody need accept
+        except httptools.HttpParserError:
+            self._refuse("malformed", _BAD_HEAD)
+        return not self._refused
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser."""
+        encodings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if encodings not in ([], [b"chunked"]):
+            self._refuse("not_implemented", "Transfer-Encoding: expected chunked or none, found another")
+            return
+        if not self._connections.may_ask(self, self.url):
+            self._refuse("overloaded", "expected fewer connections, found as many as the service takes")
+            return
+        lengths = [int(value) for name, value in self.headers if name == b"content-length"]
+        self._body_left, self._chunks = (lengths or [0])[0], ChunkedReader() if encodings else None
+        super().on_headers_complete()
+        if not self._body_left and self._chunks is None:
+            self._end_body()
 
     def on_message_complete(self) -> None:
-        """Called by the parser."""
+        """Called by the parser, which knows nothing of the body."""
+
+    def _take_body(self) -> bool:
+        """Hands on what has come of a body; whether all of it has."""
+        try:
+            if self._chunks is not None:
+                part, is_end = self._chunks.read(self._pending)
+            else:
+                part = bytes(self._pending[: self._body_left])
+                del self._pending[: len(part)]
+                self._body_left -= len(part)
+                is_end = not self._body_left
+        except BadChunk as error:
+            if self.cycle.response_started:
+                self._close("malformed")
+            else:
+                self.cycle.disconnected = True  # its answer would come after this one
+                if self._request is not None:
+                    self._request.cancel(CALLER_LEFT)
+                self._refuse("malformed", str(error))
+            return False
+        if part:
+            self.on_body(part)
+        if is_end:
+            self._chunks = None
+            self._stop_read_timer()
+            self._end_body()
+        return is_end
+
+    def _end_body(self) -> None:
         super().on_message_complete()
-        if not self.pipeline:
-            self.flow.resume_reading()  # paused for a long body; a paused connection does not hear of its end
-        if self.cycle.response_complete and self.timeout_keep_alive_task is None:  # the body came after its answer
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+        self.flow.resume_reading()  # paused for a long body; a paused connection does not hear of its end
+        if self.cycle.response_complete and self.timeout_keep_alive_task is None:  # it came after its answer
+            self._await_next()
+
+    def on_response_complete(self) -> None:
+        """Called by the cycle of a request."""
+        super().on_response_complete()
+        self._watch_writing()
+        if self.transport.is_closing():
+            return
+        if self._body_left or self._chunks is not None:
+            self._unset_keepalive_if_required()
+            self._read_timer = self.loop.call_later(HEAD_SECONDS, self._close, "late_body")
+        elif self._half_closed:
+            self.transport.close()
+        else:
+            self._connections.idle(self)
+        self._advance()
+
+    # Refusals of the protocol itself.
+
+    def _refuse(self, kind: str, detail: str) -> None:
+        """Answers what never became a request, logs it, and closes."""
+        self._refused = True
+        self._pending.clear()
+        self._stop_read_timer()
+        if self.transport.is_closing():
+            return
+        headers = {"Connection": "close"} | ({"Retry-After": "1"} if kind == "overloaded" else {})
+        response = self._connections.refusal(Problem(kind, detail, headers))
+        content = [STATUS_LINE[response.status_code]]
+        for name, value in (*self.server_state.default_headers, *response.raw_headers):
+            content += name, b": ", value, b"\r\n"
+        self.transport.write(b"".join([*content, b"\r\n", bytes(response.body)]))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+        self._watch_writing()
+
+    # Deadlines.
+
+    def _await_head(self) -> None:
+        if self._read_timer is None:
+            self._read_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        if self._pending:
+            self._refuse("slow_head", f"expected a whole head within {HEAD_SECONDS:g} s")
+        else:
+            self._close("late_head")
+
+    def _await_next(self) -> None:
+        self._connections.idle(self)
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def timeout_keep_alive_handler(self) -> None:
         """Called when nothing came for so long; what came while the loop was busy is read only after this."""
         close = super().timeout_keep_alive_handler
         self.timeout_keep_alive_task = self.loop.call_later(_LAST_LOOK_SECONDS, close)
+
+    def _stop_read_timer(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
+
+    def _watch_writing(self) -> None:
+        """Gives the caller WRITE_SECONDS to take some of what is written, and so on until it has taken all."""
+        unsent = self.transport.get_write_buffer_size()
+        self._connections.holds(self, unsent)
+        if unsent and self._write_timer is None:
+            self._unsent = unsent
+            self._write_timer = self.loop.call_later(WRITE_SECONDS, self._check_writing)
+
+    def _check_writing(self) -> None:
+        self._write_timer = None
+        if self.transport.get_write_buffer_size() >= self._unsent:
+            self._close("unread")
+        else:
+            self._watch_writing()
+
+    def _probe(self, times: int) -> None:
+        if not self.cycle.response_started and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if times > 1:
+                self.loop.call_later(_PROBE_SECONDS, self._probe, times - 1)
+
+    def _close(self, reason: str) -> None:
+        """Ends the connection now, whatever is open on it."""
+        self._connections.count(reason)
+        self.transport.abort()
+
+    def make_room(self) -> None:
+        """Ends this connection for the sake of others: it idles, or does not take its answer."""
+        self._close("room")

@@ -99,7 +99,7 @@ class Edge:
         """What the request may take. Raises Problem."""
         if timeout_ms is None:
             return self._timeout_seconds
-        if not MILLISECONDS.fullmatch(timeout_ms):
+        if not MILLISECONDS.fullmatch(timeout_ms := timeout_ms.strip(b" \t")):
             raise Problem("malformed", "X-Request-Timeout-Ms: expected milliseconds, a whole number above 0")
         return min(self._timeout_seconds, int(timeout_ms) / 1e3)
 

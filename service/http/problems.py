@@ -25,15 +25,19 @@ KINDS: dict[str, tuple[int, str]] = {
     "malformed": (400, "The body is not JSON in UTF-8, or a header is not what it should be."),
     "not_found": (404, "There is no such path."),
     "method_not_allowed": (405, "The path does not take this method; `Allow` lists those it takes."),
+    "slow_head": (408, "The head of the request did not come in time; the connection is closed."),
     "slow_body": (408, "The body had not come when the request's time was over."),
     "body_too_large": (413, "The body is larger than the limit."),
     "unsupported_media_type": (415, "The body must be sent as application/json."),
     "invalid": (422, "The body does not fit the schema, or a text is blank."),
     "no_evidence": (422, "This bundle's network gives no evidence."),
     "overloaded": (429, "No room, or not enough time before the deadline; try again after `Retry-After` seconds."),
+    "head_too_large": (431, "The head of the request has too many bytes or fields; the connection is closed."),
     "internal": (500, "A fault of the service; its log has the request id."),
+    "not_implemented": (501, "The body is sent in a transfer coding other than chunked; the connection is closed."),
     "not_ready": (503, "The service is starting or stopping."),
     "timeout": (504, "The deadline passed while the request was worked on."),
+    "version": (505, "The request is not HTTP/1.1 or HTTP/1.0; the connection is closed."),
 }
 _BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
 
@@ -46,8 +50,8 @@ class Problem(Exception):
         self.kind, self.detail, self.headers = kind, detail, dict(headers or {})
         self.status = KINDS[kind][0]
 
-    def body(self, instance: str, request_id: str) -> dict[str, Any]:
-        """The answer as a JSON object."""
+    def body(self, instance: str | None, request_id: str) -> dict[str, Any]:
+        """The answer as a JSON object; `instance` is None where there was no request."""
         return {
             "type": f"urn:problem-type:ovation:{self.kind}",
             "title": HTTPStatus(self.status).phrase,
@@ -59,8 +63,8 @@ class Problem(Exception):
             "request_id": request_id,
         }
 
-    def response(self, instance: str, request_id: str) -> Response:
-        """The answer to the request for the path `instance`."""
+    def response(self, instance: str | None, request_id: str) -> Response:
+        """The answer to the request for the path `instance`, or to what never became a request."""
         content = to_json(self.body(instance, request_id))
         return Response(content, self.status, self.headers, media_type=MEDIA_TYPE)
 

@@ -46,6 +46,9 @@ _SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 _SCORES = tuple(step / 20 for step in range(1, 21))
 
 OTHER = "other"
+# Why the service ends a connection: a head or the rest of a body is late, an answer is not taken, the body is
+# malformed, another connection or answer needs the room, or there is no room for it.
+CONNECTION_ENDS = ("late_head", "late_body", "unread", "malformed", "room", "refused")
 
 
 class _Histogram(Histogram):
@@ -119,6 +122,8 @@ class Metrics:
         self._truncated = counter("texts_truncated", "Texts cut to the model's length.")
         dropped = counter("texts_dropped", "Texts that left the queue before they were run.", ("reason",))
         self._waiting = gauge("waiting_texts", "Texts that no batch has taken yet.", mode="livesum")
+        self._connections = gauge("connections", "Connections open.", mode="livesum")
+        ended = counter("connections_ended", "Connections that the service ended by itself.", ("reason",))
         gauge("model_info", "The bundle being served.", ("name", "provider"), "livemax").labels(
             classifier.name, classifier.provider
         ).set(1)
@@ -126,7 +131,8 @@ class Metrics:
         gauge("memory_limit_bytes", "What the cgroup allows; +Inf without a limit.").set(cgroup.memory_bytes())
         # Every child is made at the start: a series that appears with its first event has no rate for it.
         self._routes: dict[str, _Histogram] = {}
-        self.add_routes({OTHER: (404,)})
+        self.add_routes({OTHER: (400, 404, 408, 429, 431, 501, 505)})
+        self._connections_ended = {reason: ended.labels(reason) for reason in CONNECTION_ENDS}
         self._predictions = {label: predictions.labels(label) for label in classifier.manifest.labels}
         self._dropped = {reason: dropped.labels(reason) for reason in ("cancelled", "late", "failed")}
         self._batches: list[Ran] = []
@@ -157,6 +163,14 @@ class Metrics:
     def observe_shed(self) -> None:
         """One request that was refused by its length."""
         self._shed.inc()
+
+    def observe_connections(self, count: int) -> None:
+        """How many connections are open now."""
+        self._connections.set(count)
+
+    def observe_connection_ended(self, reason: str) -> None:
+        """The service ended a connection, for one of CONNECTION_ENDS."""
+        self._connections_ended[reason].inc()
 
     def observe_waiting(self, texts: int) -> None:
         """How many texts wait now."""

@@ -28,7 +28,7 @@ class RequestRecord:
     path: str
     request_id: str
     began: float
-    model: str  # the one that answered, or that was served when the request came
+    model: str | None = None  # the one that answered, or that was served when the request came
     deadline: float = math.inf
     tokens: int | None = None  # of all its texts, as far as they were tokenized
     answers: Answers | None = None
@@ -87,7 +87,7 @@ class RequestLog:
                 line["compute_seconds"] = round(max(timings.compute), 6)
             if record.trace is not None and self._tracing is not None:
                 line |= record.trace.ids
-                self._tracing.end(record.trace, record.ended, record.status, record.tokens, record.model)
+                self._tracing.end(record.trace, record.ended, record.status, record.tokens, record.model or "")
                 self.metrics.observe_traced(route, record.status, seconds, record.trace.ids)
             else:
                 alike.setdefault((route, record.status), []).append(seconds)
@@ -120,7 +120,7 @@ class RequestLog:
             records = [tag for tag in ran.tags if isinstance(tag, RequestRecord)]
             traces = [record.trace for record in records if record.trace is not None]
             if traces:
-                self._tracing.batch(traces, ran, records[0].model)
+                self._tracing.batch(traces, ran, records[0].model or "")
 
     def dropped(self, reason: str, texts: int) -> None:
         """Texts left the queue before a batch took them."""
