@@ -9,33 +9,33 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Read from the environment as `OVATION_` plus the field's name; unsafe values are refused."""
+    """Each field is read from the environment variable `OVATION_` plus its name. Raises ValidationError."""
 
     model_config = SettingsConfigDict(env_prefix="OVATION_", frozen=True)
 
     model: Annotated[Path, Field(description="folder of the bundle to serve")] = Path("models/imdb-bilstm")
     provider: Annotated[
         Literal["auto", "cpu", "cuda"],
-        Field(description="`auto` takes CUDA where there is one, else the CPU; `cpu` and `cuda` insist"),
+        Field(description="`auto`: CUDA if available, else the CPU; `cpu`: the CPU; `cuda`: CUDA, or no start"),
     ] = "auto"
     workers: Annotated[
-        int, Field(ge=1, description="processes on the one port, each with a model of its own; see below")
+        int, Field(ge=1, description="processes that share the port, each with its own model; see below")
     ] = 1
     threads: Annotated[
-        int, Field(ge=0, description="inference threads a worker; 0: a core each (of the container's quota), at most 4")
+        int, Field(ge=0, description="inference threads per worker; 0: its share of the container's cores, at most 4")
     ] = 0
-    host: Annotated[str, Field(description="address to listen on; `0.0.0.0` for all")] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 for a free one")] = 8000
-    max_characters: Annotated[int, Field(ge=1, description="characters a text")] = 100_000
-    max_texts: Annotated[int, Field(ge=1, description="texts a batch request")] = 256
-    max_body_bytes: Annotated[int, Field(ge=1, description="bytes a request body")] = 4 * 2**20
+    host: Annotated[str, Field(description="address to listen on; `0.0.0.0` for all addresses")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0: any free port")] = 8000
+    max_characters: Annotated[int, Field(ge=1, description="most characters in a text")] = 100_000
+    max_texts: Annotated[int, Field(ge=1, description="most texts in a batch request")] = 256
+    max_body_bytes: Annotated[int, Field(ge=1, description="most bytes in a request body")] = 4 * 2**20
     max_waiting_texts: Annotated[
         int,
-        Field(ge=1, description="texts that may wait; who would make them more is refused with 429, unless none wait"),
+        Field(ge=1, description="most texts queued; a request exceeding it gets 429, unless the queue is empty"),
     ] = 512
     max_waiting_tokens: Annotated[
         int,
-        Field(ge=1, description="tokens that may wait; who would make them more is refused with 429, unless none wait"),
+        Field(ge=1, description="most tokens queued; a request exceeding it gets 429, unless the queue is empty"),
     ] = 262_144
     timeout_seconds: Annotated[
         float,
@@ -43,14 +43,14 @@ class Settings(BaseSettings):
     ] = 10.0
     hang_seconds: Annotated[
         float,
-        Field(gt=0, allow_inf_nan=False, description="seconds a batch may run before it is interrupted, then given up"),
+        Field(gt=0, allow_inf_nan=False, description="seconds a batch may run; then it, or else the process, is ended"),
     ] = 10.0
     pre_stop_seconds: Annotated[
         float,
-        Field(ge=0, allow_inf_nan=False, description="seconds of service after SIGTERM, not ready any more"),
+        Field(ge=0, allow_inf_nan=False, description="seconds after SIGTERM of serving as before, but not ready"),
     ] = 0.0
     grace_seconds: Annotated[
-        int, Field(ge=0, description="seconds that open requests get to finish after that; then they are answered 503")
+        int, Field(ge=0, description="seconds after that for open requests to finish; the remaining ones get 503")
     ] = 20
     log_format: Annotated[
         Literal["auto", "json", "console"],
@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     ] = "auto"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Field(description="least severe lines to write: `debug`, `info`, `warning`, `error`"),
+        Field(description="lowest level to log: `debug`, `info`, `warning`, `error`"),
     ] = "info"
 
     tracing: Annotated[
@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     ] = "off"
     trace_ratio: Annotated[
         float,
-        Field(ge=0, le=1, description="share of the requests traced; a caller's `traceparent` decides for itself"),
+        Field(ge=0, le=1, description="share of requests to trace; a caller's `traceparent` overrides it"),
     ] = 0.1
 
     @field_validator("tracing")
@@ -74,10 +74,10 @@ class Settings(BaseSettings):
     def _installed(cls, tracing: str) -> str:
         if tracing == "otlp":
             try:
-                found = find_spec("opentelemetry.sdk") and find_spec("opentelemetry.exporter.otlp.proto.http")
+                spec = find_spec("opentelemetry.sdk") and find_spec("opentelemetry.exporter.otlp.proto.http")
             except ModuleNotFoundError:
-                found = None
-            if found is None:
+                spec = None
+            if spec is None:
                 raise ValueError(
                     "expected the extra `tracing`, found no OpenTelemetry: pip install -r requirements/tracing.txt"
                 )
