@@ -1,4 +1,4 @@
-"""The network alone in onnxruntime: what a call costs by hidden size, rows, length, threads and precision."""
+"""The network alone in onnxruntime: the time of a call by hidden size, rows, length, threads and precision."""
 
 import itertools
 import tempfile
@@ -30,7 +30,7 @@ _LEAST_CALLS = 5
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Seconds of a call, the median of many, and the service's own model of what calls cost, by hidden size."""
+    """The median seconds of a call of each shape, and by hidden size the cost model that the service would use."""
     calls: list[dict[str, Any]] = []
     models = dict[str, dict[str, Any]]()
     generator = np.random.default_rng(0)
@@ -50,7 +50,7 @@ def measure(plan: Plan) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """Microseconds a row and step, and the fitted cost model beside the service's."""
+    """Microseconds a row and time step, and the cost models with their errors."""
     seconds = {
         (call["hidden"], call["precision"], call["threads"], call["length"], call["rows"]): call["seconds"]
         for call in found["calls"]
@@ -69,17 +69,17 @@ def table(found: dict[str, Any]) -> str:
     ]
     return "\n\n".join(
         [
-            "Microseconds a row and step, by rows:",
+            "Microseconds a row and time step, by rows:",
             markdown(["hidden size", *map(str, ROWS)], lines),
-            "What the service measures when it starts (service/model/grouping.py; fp32, one thread): microseconds of a "
-            "call and of a step by rows, and the largest error of what they foretell for the calls above:",
+            "The service's cost model (service/model/grouping.py; fp32, one thread): microseconds of a call and of "
+            "a time step by rows, and the largest error of its predictions for the calls above:",
             markdown(["hidden size", "call", *rows, "error"], costs),
         ]
     )
 
 
 def _model(hidden_size: int, precision: str) -> bytes:
-    """A network of random weights, exported and cut to its logits as the service does."""
+    """An ONNX model of random weights, reduced to its logits as in the service."""
     base = PRESETS["base"]
     torch.manual_seed(0)
     network = BiLSTM(base.vocabulary_size, base.embedding_size, hidden_size, labels=2, head=base.head)
@@ -104,16 +104,16 @@ def _seconds(session: onnxruntime.InferenceSession, batch: Batch, at_least: floa
     """The median of as many calls as take `at_least` seconds, after one to warm up."""
     feed = {"token_ids": batch.token_ids, "lengths": batch.lengths}
     session.run(["logits"], feed)
-    found: list[float] = []
-    while sum(found) < at_least or len(found) < _LEAST_CALLS:
+    times: list[float] = []
+    while sum(times) < at_least or len(times) < _LEAST_CALLS:
         began = perf_counter()
         session.run(["logits"], feed)
-        found.append(perf_counter() - began)
-    return median(found)
+        times.append(perf_counter() - began)
+    return median(times)
 
 
 def _cost_model(session: onnxruntime.InferenceSession, calls: list[dict[str, Any]]) -> dict[str, Any]:
-    """The Grouping of this session, and its largest relative error for the latest `calls`, those of this session."""
+    """The Grouping of `session`, and its largest relative error for the last of `calls`, which are this session's."""
     ids = np.arange(2, PRESETS["base"].vocabulary_size, dtype=np.int32)
 
     def seconds(rows: int, tokens: int) -> float:
@@ -122,11 +122,11 @@ def _cost_model(session: onnxruntime.InferenceSession, calls: list[dict[str, Any
         session.run(["logits"], {"token_ids": batch.token_ids, "lengths": batch.lengths})
         return perf_counter() - began
 
-    found = grouping.measured("cpu", seconds)
+    costs = grouping.measured("cpu", seconds)
     errors = [
-        abs((found.cost(call["rows"], call["length"]) - grouping.AROUND_SECONDS) / call["seconds"] - 1)
+        abs((costs.cost(call["rows"], call["length"]) - grouping.AROUND_SECONDS) / call["seconds"] - 1)
         for call in calls[-len(ROWS) * len(LENGTHS) :]
-        if call["rows"] in found.steps
+        if call["rows"] in costs.steps
     ]
-    steps = {str(rows): step for rows, step in found.steps.items()}
-    return {"call": found.call - grouping.AROUND_SECONDS, "steps": steps, "error": max(errors)}
+    steps = {str(rows): step for rows, step in costs.steps.items()}
+    return {"call": costs.call - grouping.AROUND_SECONDS, "steps": steps, "error": max(errors)}
