@@ -1,4 +1,4 @@
-"""The bundle: a folder of ONNX and JSON files that `read` verifies and `write` writes completely or not at all.
+"""The bundle: a folder of ONNX and JSON files that `read` verifies and `write` creates completely or not at all.
 
 `manifest.json` describes the model and pins `model.onnx` and `vocabulary.json` by size and SHA-256. Other files in
 the folder (the model card, figures) are for people and are not read here. Nothing is unpickled.
@@ -64,7 +64,7 @@ class Histogram(_Part):
     def _consistent(self) -> Self:
         edges, counts = self.edges, self.counts
         if len(counts) < 2 or len(edges) != len(counts) + 1 or not all(map(lt, edges, edges[1:])) or not any(counts):
-            raise ValueError("expected two bins or more, ascending edges, one more than bins, and a count above 0")
+            raise ValueError("expected two bins or more, ascending edges, one edge more than bins, and a count above 0")
         return self
 
 
@@ -214,7 +214,7 @@ def _parse_manifest(path: Path, raw: bytes) -> Manifest:
         raise BundleError(path, f"a valid `{place}`", first["msg"]) from error
     columns = [len(golden.logits) for golden in manifest.golden] + [len(manifest.bias or manifest.labels)]
     if set(columns) != {len(manifest.labels)} or manifest.evidence != (manifest.bias is not None):
-        raise BundleError(path, f"{len(manifest.labels)} logits a golden text and a bias iff `evidence`", "others")
+        raise BundleError(path, f"{len(manifest.labels)} logits per golden text and a bias iff `evidence`", "others")
     return manifest
 
 

@@ -17,7 +17,7 @@ Provider = Literal["auto", "cpu", "cuda"]
 
 _INPUTS = {"token_ids": ("tensor(int32)", 2), "lengths": ("tensor(int32)", 1)}  # name: type, rank
 _OUTPUTS = {"logits": ("tensor(float)", 2), "evidence": ("tensor(float)", 3)}
-# Without TF32: it would cost the logits three decimal digits, and a network this small gains no speed by it.
+# Without TF32: it would cost the logits three decimal digits, for speed that a network this small does not need.
 _EXECUTION: dict[str, list[str | tuple[str, dict[str, str]]]] = {
     "cpu": ["CPUExecutionProvider"],
     "cuda": [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"],
