@@ -49,10 +49,10 @@ def test_compose_waits_for_the_longest_drain_by_default() -> None:
 
 
 def test_the_commands_exist() -> None:
-    commands = re.findall(r"python -m (service|training) (\w+)([^\n`#]*)", "\n".join(PAGES))
+    commands = re.findall(r"(python -m service|python -m training|bin/ovation) (\w+)([^\n`#]*)", "\n".join(PAGES))
     assert len(commands) >= 8
     for package, name, rest in commands:
-        group = service_main if package == "service" else training_main
+        group = training_main if package == "python -m training" else service_main
         command = group.commands[name]
         known = {option for parameter in command.params for option in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= known, (package, name, rest)
