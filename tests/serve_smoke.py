@@ -72,6 +72,7 @@ def serve(folder: Path, python: str) -> None:
 def main(pythons: list[str]) -> int:
     """Tries each Python, whatever became of those before; how many failed."""
     failed = 0
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # so that what was started is ended
     for python in pythons:
         began, outcome, told = time.monotonic(), "ok", ""
         with tempfile.TemporaryDirectory(prefix="ovation-serve-") as name:
