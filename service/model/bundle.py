@@ -118,6 +118,13 @@ class Bundle:
     tokenizer: Tokenizer
 
 
+def check_folder(path: Path, variable: str) -> None:
+    """Raises BundleError where `path` is no folder; its message names `variable`, by which another can be named."""
+    if not path.is_dir():
+        expected = f"a bundle, which is a folder with {MANIFEST}, {MODEL} and {VOCABULARY}"
+        raise BundleError(path, expected, f"no such folder; set {variable} to the path of a bundle")
+
+
 def read(path: Path) -> Bundle:
     """Reads and verifies the bundle in the folder `path`. Raises BundleError."""
     raw = _read_file(path / MANIFEST, MAX_MANIFEST_BYTES)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -56,6 +56,17 @@ class Prediction(NamedTuple):
     truncated: bool  # the network read fewer than `tokens`
     unknown_share: float  # of the tokens read
     evidence: Evidence | None
+
+    def as_json(self, model: str | None = None) -> dict[str, Any]:
+        """The JSON object that the API and the command line give for it, with the name of the model if given."""
+        content = self._asdict()
+        del content["evidence"]
+        if model is not None:
+            content["model"] = model
+        if self.evidence is not None:
+            tokens = [{"start": start, "end": end, "weight": weight} for start, end, weight in self.evidence.tokens]
+            content["evidence"] = {"bias": self.evidence.bias, "tokens": tokens}
+        return content
 
 
 class Classifier:
