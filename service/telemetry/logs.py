@@ -1,4 +1,4 @@
-"""structlog, in one shape for our lines and uvicorn's: JSON, or columns for a person."""
+"""Logging by structlog, in one format for our lines and uvicorn's: JSON, or columns for a person."""
 
 import logging
 import logging.config
@@ -16,27 +16,27 @@ def _to_json(line: Any, **options: Any) -> str:
     return to_json(line, fallback=repr).decode()
 
 
-# Workers share one pipe, in which a write of up to PIPE_BUF (4,096 bytes) stays whole, and a longer one may not.
+# Six lines are shorter than PIPE_BUF (4,096 bytes): workers share a pipe, and only up to that size is a write atomic.
 _LINES_A_WRITE = 6
 
 _JSON = structlog.processors.JSONRenderer(serializer=_to_json)
 
 
 def configure(log_format: str, log_level: str) -> None:
-    """Sets up logging for the process: `log_format` is "auto", "json" or "console"."""
+    """Sets up the process's logging. `log_format`: "json", "console" or "auto", which is "console" on a terminal."""
     console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
     shared: list[Any] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[Any] = [
-        structlog.processors.ExceptionRenderer(_places),
+        structlog.processors.ExceptionRenderer(_frames),
         _JSON,
     ]
     if console:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=_print_places)]
-    # Our own lines go straight to stdout; the standard library's logging, which uvicorn uses, costs several times as
-    # much a line, and there is a line for every request.
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=_print_frames)]
+    # Our own lines bypass the standard library's logging, which uvicorn uses and which takes several times as long per
+    # line: there is a line for every request.
     structlog.configure(
         processors=[*shared, *last],
         logger_factory=structlog.WriteLoggerFactory(sys.stdout),
@@ -62,43 +62,43 @@ def configure(log_format: str, log_level: str) -> None:
 
 
 def info_all(event: str, lines: Iterable[dict[str, Any]]) -> None:
-    """`structlog`'s `info` of each of `lines`; in JSON they are of one time, and written some at a time."""
+    """Logs each of `lines` at level info; in JSON with one timestamp, _LINES_A_WRITE lines a write."""
     log = structlog.get_logger("ovation")
     if structlog.get_config()["processors"][-1] is not _JSON or not log.is_enabled_for(logging.INFO):
         for line in lines:
             log.info(event, **line)
         return
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    same = {"event": event, "level": "info", "timestamp": now}
-    texts = [f"{_to_json(line | same)}\n" for line in lines]
+    common = {"event": event, "level": "info", "timestamp": now}
+    texts = [f"{_to_json(line | common)}\n" for line in lines]
     for at in range(0, len(texts), _LINES_A_WRITE):
         sys.stdout.write("".join(texts[at : at + _LINES_A_WRITE]))
         sys.stdout.flush()
 
 
-# Of a traceback never the local variables, nor what the exception says: both may hold the texts of users. onnxruntime
-# sees numbers alone, and what it says of them is worth reading.
+# A logged traceback has neither local variables nor messages of exceptions, since both may hold users' texts. Messages
+# of onnxruntime are logged: it only receives numbers.
 _as_dicts = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 
 
-def _says(kind: type[BaseException]) -> bool:
+def _is_safe(kind: type[BaseException]) -> bool:
     return kind.__module__.startswith("onnxruntime")
 
 
-def _places(exc_info: structlog.typing.ExcInfo) -> list[dict[str, Any]]:
-    found = _as_dicts(exc_info)
-    for part in found if not _says(exc_info[0]) else found[1:]:
-        part.update(exc_value="", exc_notes=[], exceptions=[])
-    return found
+def _frames(exc_info: structlog.typing.ExcInfo) -> list[dict[str, Any]]:
+    chain = _as_dicts(exc_info)  # the exception, then its causes
+    for exception in chain if not _is_safe(exc_info[0]) else chain[1:]:
+        exception.update(exc_value="", exc_notes=[], exceptions=[])
+    return chain
 
 
-def _print_places(file: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
-    kind, error, places = exc_info
-    file.write("\n" + "".join(traceback.format_tb(places)) + kind.__name__ + (f": {error}" if _says(kind) else ""))
+def _print_frames(file: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    kind, error, frames = exc_info
+    file.write("\n" + "".join(traceback.format_tb(frames)) + kind.__name__ + (f": {error}" if _is_safe(kind) else ""))
 
 
 def _drop_noise(logger: object, name: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Leaves out what structlog adds for its own use, and uvicorn's second, coloured copy of each message."""
+    """Removes structlog's internal keys, and uvicorn's second, coloured copy of each message."""
     for key in ("_record", "_from_structlog", "color_message"):
         line.pop(key, None)
     return line
