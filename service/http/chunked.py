@@ -50,7 +50,7 @@ class ChunkedReader:
                 raise BadChunk(f"expected a chunk's size within {_LINE_BYTES} bytes, found more")
             return False
         size = _SIZE.match(line)
-        if size is None:
+        if size is None or b"\n" in line or b"\r" in line:  # a proxy might end the line there
             raise BadChunk("expected a chunk's size in hexadecimal digits, found something else")
         del pending[: len(line) + 2]
         self._left = int(size.group(), 16) + 2

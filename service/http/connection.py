@@ -48,6 +48,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._connections: Connections = app_state["connections"]
         self.timeout_keep_alive = self._connections.keep_alive_seconds
+        self.ws_protocol_class = None  # else an offer of WebSockets is taken up where a library for them is installed
         self._asgi_app, self.app = self.app, self._call
         self._request: asyncio.Task[Any] | None = None
         self._pending = bytearray()  # received and not looked at
@@ -56,7 +57,7 @@ class Connection(HttpToolsProtocol):
         self._refused = self._half_closed = False
         self._read_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
-        self._unsent = 0  # bytes, when the write timer was last looked at
+        self._unsent = 0  # bytes, when last looked at
 
     # The transport's calls.
 
@@ -72,7 +73,6 @@ class Connection(HttpToolsProtocol):
         """Bytes of heads and bodies, cut anywhere."""
         if self._refused:
             return
-        self._unset_keepalive_if_required()
         self._pending += data
         self._advance()
 
@@ -83,9 +83,10 @@ class Connection(HttpToolsProtocol):
         one who waits passes it over (RFC 9110, 15.2).
         """
         self._half_closed = True
-        if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
+        if not self._owes_answer():
             return False
-        self.cycle.keep_alive = False
+        if not self._pending:
+            self.cycle.keep_alive = False
         if self.parser.get_http_version() == "1.1":
             self._probe(2)
         return True
@@ -105,6 +106,11 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The caller takes an answer more slowly than it is written."""
         super().pause_writing()
+        self._watch_writing()
+
+    def resume_writing(self) -> None:
+        """The caller has taken nearly all."""
+        super().resume_writing()
         self._watch_writing()
 
     # Requests.
@@ -128,17 +134,19 @@ class Connection(HttpToolsProtocol):
                 if not self._take_body():
                     return
             elif self.cycle is not None and not self.cycle.response_complete:
-                self.flow.pause_reading()
+                self._wait()
                 return
             elif not self._take_head():
                 return
 
     def _take_head(self) -> bool:
         """Whether a whole head was there; its request has begun, or was refused."""
+        self._unset_keepalive_if_required()
         del self._pending[: len(self._pending) - len(self._pending.lstrip(b"\r\n"))]
         end = self._pending.find(b"\r\n\r\n") + 4
         if end == 3 and len(self._pending) <= HEAD_BYTES:
             self._await_head()
+            self._wait()
             return False
         head = bytes(self._pending[:end])
         if end == 3 or end > HEAD_BYTES or head.count(b"\n") > HEAD_FIELDS + 2:
@@ -161,6 +169,12 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse("malformed", _BAD_HEAD)
         return not self._refused
+
+    def _wait(self) -> None:
+        """What is pending waits for more of itself, or for an answer to go out first."""
+        if len(self._pending) > HEAD_BYTES:
+            self.flow.pause_reading()  # not sooner: a paused connection does not hear that its caller has left
+        self._connections.held.waits(self, len(self._pending) + self.transport.get_write_buffer_size())
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
@@ -217,16 +231,22 @@ class Connection(HttpToolsProtocol):
         """Called by the cycle of a request."""
         super().on_response_complete()
         self._watch_writing()
+        # Until the next request: an idle connection holds neither a head nor, in its record, an answer.
+        self.url, self.headers, self.scope, self.cycle.scope = b"", [], {}, {}  # type: ignore[typeddict-item]
         if self.transport.is_closing():
             return
         if self._body_left or self._chunks is not None:
             self._unset_keepalive_if_required()
             self._read_timer = self.loop.call_later(HEAD_SECONDS, self._close, "late_body")
-        elif self._half_closed:
-            self.transport.close()
         else:
             self._connections.idle(self)
         self._advance()
+        if self._half_closed and not self._owes_answer():
+            self.transport.close()
+
+    def _owes_answer(self) -> bool:
+        """Whether a request that has come whole is not answered yet."""
+        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
     # Refusals of the protocol itself.
 
@@ -247,6 +267,7 @@ class Connection(HttpToolsProtocol):
             self.transport.write_eof()
         self.flow.resume_reading()
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+        self._connections.idle(self)
         self._watch_writing()
 
     # Deadlines.
@@ -278,13 +299,15 @@ class Connection(HttpToolsProtocol):
     def _watch_writing(self) -> None:
         """Gives the caller WRITE_SECONDS to take some of what is written, and so on until it has taken all."""
         unsent = self.transport.get_write_buffer_size()
-        self._connections.holds(self, unsent)
+        self._connections.held.waits(self, unsent + len(self._pending))
+        if unsent < self._unsent and self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+        self._unsent = unsent
         if unsent and self._write_timer is None:
-            self._unsent = unsent
             self._write_timer = self.loop.call_later(WRITE_SECONDS, self._check_writing)
 
     def _check_writing(self) -> None:
-        self._write_timer = None
         if self.transport.get_write_buffer_size() >= self._unsent:
             self._close("unread")
         else:

@@ -4,12 +4,11 @@ import os
 import resource
 from collections import OrderedDict
 from time import perf_counter
-from typing import Protocol
 
 import structlog
 from starlette.responses import Response
 
-from service.http.held import Held
+from service.http.held import Endable, Held
 from service.http.problems import Problem
 from service.telemetry.request_log import RequestLog, RequestRecord
 
@@ -18,21 +17,15 @@ _SPARE_DESCRIPTORS = 32  # for all that is opened later and is no connection
 _LOG_SECONDS = 60.0  # a limit that is reached again and again is logged at most this often
 
 
-class _Connection(Protocol):
-    def make_room(self) -> None:
-        """Ends the connection."""
-
-
 class Connections:
     """Counts connections and decides which ends where there are too many, or where too much waits to be sent."""
 
     def __init__(self, log: RequestLog, held: Held, max_connections: int, keep_alive_seconds: float) -> None:
-        self._log, self._held, self._max = log, held, max_connections
+        self._log, self.held, self._max = log, held, max_connections
         self.keep_alive_seconds = keep_alive_seconds
-        self._open: set[_Connection] = set()
-        self._idle: OrderedDict[_Connection, None] = OrderedDict()  # no request runs; the longest first
-        self._extra: set[_Connection] = set()  # those above the limit
-        self._unsent: OrderedDict[_Connection, int] = OrderedDict()  # bytes; the oldest first
+        self._open: set[Endable] = set()
+        self._idle: OrderedDict[Endable, None] = OrderedDict()  # no request runs; the longest first
+        self._extra: set[Endable] = set()  # those above the limit
         self._logged = -_LOG_SECONDS
 
     def limit_to_descriptors(self) -> None:
@@ -43,51 +36,45 @@ class Connections:
         others = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 64
         self._max = max(1, min(self._max, hard - others - _SPARE_DESCRIPTORS - RESERVE))
 
-    def opened(self, connection: _Connection) -> bool:
+    def opened(self, connection: Endable) -> bool:
         """Counts a new connection; the one that idles for longest makes room. False where none idles."""
-        if len(self._open) - len(self._extra) >= self._max:
-            self._log_limit()
-            if self._idle:
-                self._end(next(iter(self._idle)))
-            elif len(self._extra) < RESERVE:
-                self._extra.add(connection)
-            else:
-                self.count("refused")
-                return False
+        if not self._make_room():
+            if len(self._extra) >= RESERVE:
+                idle = next((other for other in self._idle if other in self._extra), None)
+                if idle is None:
+                    self.count("refused")
+                    return False
+                self._end(idle)
+            self._extra.add(connection)
         self._open.add(connection)
         self._idle[connection] = None
         self._log.metrics.observe_connections(len(self._open))
         return True
 
-    def closed(self, connection: _Connection) -> None:
+    def closed(self, connection: Endable) -> None:
         """Forgets a connection that has ended."""
         self._open.discard(connection)
         self._extra.discard(connection)
         self._idle.pop(connection, None)
-        self.holds(connection, 0)
+        self.held.waits(connection, 0)
         self._log.metrics.observe_connections(len(self._open))
 
-    def may_ask(self, connection: _Connection, path: bytes) -> bool:
+    def may_ask(self, connection: Endable, path: bytes) -> bool:
         """Whether a request may run: one above the limit may only ask how the service is."""
-        return connection not in self._extra or path.startswith(b"/health")
+        if connection not in self._extra or path.startswith(b"/health"):
+            return True
+        if not self._make_room():
+            return False
+        self._extra.discard(connection)
+        return True
 
-    def busy(self, connection: _Connection) -> None:
+    def busy(self, connection: Endable) -> None:
         """A head has come whole."""
         self._idle.pop(connection, None)
 
-    def idle(self, connection: _Connection) -> None:
-        """Its last request is answered."""
+    def idle(self, connection: Endable) -> None:
+        """Its last request is answered, or was refused."""
         self._idle[connection] = None
-
-    def holds(self, connection: _Connection, unsent: int) -> None:
-        """So many bytes of answers wait to be taken by its caller; where all hold too much, the oldest is ended."""
-        self._held.bytes += unsent - self._unsent.get(connection, 0)
-        if not unsent:
-            self._unsent.pop(connection, None)
-            return
-        self._unsent[connection] = unsent
-        while self._held.bytes > self._held.max_bytes and (oldest := next(iter(self._unsent))) is not connection:
-            self._end(oldest)
 
     def refusal(self, problem: Problem) -> Response:
         """The answer to what never became a request, counted and logged like one."""
@@ -102,7 +89,19 @@ class Connections:
         """Counts a connection that the service ended by itself."""
         self._log.metrics.observe_connection_ended(reason)
 
-    def _end(self, connection: _Connection) -> None:
+    def _make_room(self) -> bool:
+        """Whether there is room for one more within the limit; the one there that idles for longest makes it."""
+        if self._is_full():
+            self._log_limit()
+            idle = next((other for other in self._idle if other not in self._extra), None)
+            if idle is not None:
+                self._end(idle)
+        return not self._is_full()
+
+    def _is_full(self) -> bool:
+        return len(self._open) - len(self._extra) >= self._max
+
+    def _end(self, connection: Endable) -> None:
         self.closed(connection)
         connection.make_room()
 

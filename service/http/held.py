@@ -1,17 +1,36 @@
-"""Bytes held for callers: bodies that have come, and answers that were not taken; together they have a limit."""
+"""Bytes held for callers, which together have a limit: bodies that have come, and what waits on connections."""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from service.engine.admission import Overloaded
 
 
+class Endable(Protocol):
+    """A connection."""
+
+    def make_room(self) -> None:
+        """Ends the connection."""
+
+
 class Held:
-    """The sum of all, at most about `max_bytes`."""
+    """The sum of all, at most about `max_bytes`; beyond that the connections on which bytes wait longest are ended."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.bytes = 0
+        self._waiting: OrderedDict[Endable, int] = OrderedDict()  # the oldest first
+
+    def waits(self, connection: Endable, size: int) -> None:
+        """So many bytes wait on a connection now: answers that were not taken, requests that were not looked at."""
+        self.bytes += size - self._waiting.get(connection, 0)
+        if size:
+            self._waiting[connection] = size
+            self._make_room(connection)
+        else:
+            self._waiting.pop(connection, None)
 
     @contextmanager
     def body(self) -> Iterator["HeldBody"]:
@@ -21,6 +40,23 @@ class Held:
             yield body
         finally:
             self.bytes -= body.bytes
+
+    def add(self, size: int) -> None:
+        """Counts bytes of a body. Raises Overloaded where there is no room for them."""
+        self.bytes += size
+        self._make_room()
+        if self.bytes > self.max_bytes:
+            raise Overloaded(
+                f"expected at most {self.max_bytes} bytes of bodies and answers held for all callers, found more", 1
+            )
+
+    def _make_room(self, asking: Endable | None = None) -> None:
+        while self.bytes > self.max_bytes:
+            oldest = next((connection for connection in self._waiting if connection is not asking), None)
+            if oldest is None:
+                return
+            self.waits(oldest, 0)
+            oldest.make_room()
 
 
 class HeldBody:
@@ -33,9 +69,4 @@ class HeldBody:
     def add(self, size: int) -> None:
         """Counts bytes that have come. Raises Overloaded where all together hold too much."""
         self.bytes += size
-        self._held.bytes += size
-        if self._held.bytes > self._held.max_bytes:
-            limit = self._held.max_bytes
-            raise Overloaded(
-                f"expected at most {limit} bytes of bodies and answers held for all callers, found more", 1
-            )
+        self._held.add(size)

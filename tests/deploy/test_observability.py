@@ -27,7 +27,7 @@ from benchmarks import drift
 from benchmarks.drift import ALERTING, QUANTITIES, TEXTS, THRESHOLD, psi, source_code
 from service.model import bundle
 from service.model.classifier import Classifier
-from tests.service.test_faults import service
+from tests.support.process import service
 from tests.support.server import client_of, make_app
 
 ROOT = Path(__file__).parents[2]

@@ -7,14 +7,10 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,66 +18,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.faulty_service import GATE, HANGS, HELD, RAISES, SLOW, text
+from tests.support.faulty_service import HANGS, HELD, RAISES, SLOW, text
+from tests.support.process import Service, service
 
 LIMITS = httpx.Limits(max_connections=200, max_keepalive_connections=200)
-
-
-@dataclass
-class Service:
-    """A running process of the command line."""
-
-    process: subprocess.Popen[bytes]
-    url: str
-    log: Path
-    gate: Path  # touching it lets held texts through
-
-    def workers(self) -> list[int]:
-        """The processes that uvicorn's supervisor started to serve (not multiprocessing's helper)."""
-        found = []
-        for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
-            with contextlib.suppress(OSError):
-                if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    found.append(int(pid))
-        return found
-
-    def end(self, seconds: float = 30) -> tuple[int, str]:
-        """Waits for the end: the exit code, and all that it wrote."""
-        return self.process.wait(seconds), self.log.read_text()
-
-
-@contextlib.contextmanager
-def service(bundle: Path, **settings: object) -> Iterator[Service]:
-    """Runs the faulty service on a free port until the block ends."""
-    variables = {f"OVATION_{name.upper()}": str(value) for name, value in settings.items()}
-    defaults = {"OVATION_MODEL": str(bundle), "OVATION_PORT": "0", "OVATION_THREADS": "1", "OVATION_LOG_FORMAT": "json"}
-    workers = int(variables.get("OVATION_WORKERS", 1))
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"  # a pipe that nobody reads would fill, and stop the service
-        gate = Path(folder) / "gate"
-        with log.open("w") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.faulty_service", "serve"],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **defaults, **variables, GATE: str(gate)},
-            )
-        found = Service(process, "", log, gate)
-        try:
-            url = None
-            while url is None or log.read_text().count('"event":"ready"') < workers:
-                assert process.poll() is None, log.read_text()
-                time.sleep(0.02)
-                url = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
-            found.url = url[0]
-            yield found
-        finally:
-            orphans = found.workers() if process.poll() is None else []
-            process.kill()
-            process.wait()
-            for pid in orphans:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import httpx
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 from service.app import create_app
@@ -61,8 +62,9 @@ async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @contextlib.contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
-    """Runs the app in uvicorn on a free port of 127.0.0.1 and gives its URL; stops it as SIGTERM would."""
+def serving(app: FastAPI, **options: Any) -> Iterator[str]:
+    """Runs the app in uvicorn, with more `options` of its Config, on a free port of 127.0.0.1 and gives its URL; stops
+    it as SIGTERM would."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
@@ -72,6 +74,7 @@ def serving(app: FastAPI) -> Iterator[str]:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=20,
+        **options,
     )
     server = uvicorn.Server(config)
     started = threading.Event()
@@ -83,7 +86,7 @@ def serving(app: FastAPI) -> Iterator[str]:
         started.set()
         await task
 
-    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread = threading.Thread(target=uvloop.run, args=(run(),))  # as the service's own
     thread.start()
     try:
         assert started.wait(30)

@@ -4,23 +4,21 @@ import contextlib
 import json
 import re
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from service.model.classifier import Classifier
-from tests.service.test_faults import service
+from tests.support.connection import BODY, Connection, get, head, sample, until
+from tests.support.process import service
 from tests.support.server import Held, make_app, serving
 
-BODY = b'{"text": "as good as it gets"}'
+KEEP_ALIVE = 1.0  # seconds
 
 
 @dataclass
@@ -32,85 +30,24 @@ class Full:
     stack: contextlib.ExitStack
     lines: list[EventDict] = field(default_factory=list)
 
-    def connect(self) -> "Connection":
+    def connect(self) -> Connection:
         """A connection, closed when the test has ended."""
         connection = Connection(self.url)
         self.stack.callback(connection.close)
         return connection
 
-    def counted(self, name: str, labels: str = "") -> float:
+    def counted(self, name: str, **labels: object) -> float:
         """One sample of /metrics."""
-        found = re.search(rf"^{name}{re.escape(labels)} (\S+)$", httpx.get(f"{self.url}/metrics").text, re.MULTILINE)
-        assert found, name
-        return float(found[1])
-
-    def until(self, name: str, value: float) -> None:
-        """Waits for a sample of /metrics to be `value`."""
-        end = time.monotonic() + 20
-        while self.counted(name) != value:
-            assert time.monotonic() < end, f"{name} did not become {value}"
-            time.sleep(0.01)
-
-
-@dataclass
-class Answer:
-    """What a server sent back."""
-
-    status: str
-    headers: list[tuple[str, str]]
-    body: bytes
-
-
-class Connection:
-    """A socket to the service that speaks HTTP as the test wants it."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        assert parts.hostname
-        assert parts.port
-        self._socket = socket.create_connection((parts.hostname, parts.port), timeout=20)
-        self._file = self._socket.makefile("rb")
-
-    def send(self, data: bytes) -> None:
-        """Sends at once."""
-        self._socket.sendall(data)
-
-    def answer(self, of_head: bool = False) -> Answer:
-        """The next answer."""
-        status = self._file.readline().decode().rstrip()
-        headers = list[tuple[str, str]]()
-        while line := self._file.readline().decode().rstrip():
-            name, _, value = line.partition(": ")
-            headers.append((name, value))
-        length = 0 if of_head else int(dict(headers).get("content-length", 0))
-        return Answer(status, headers, self._file.read(length))
-
-    def close(self) -> None:
-        """Leaves."""
-        self._file.close()
-        self._socket.close()
-
-    def ended(self) -> bool:
-        """Whether the service closed it, with nothing before."""
-        return self._file.read(1) == b""
-
-
-def head(
-    *lines: str, method: str = "POST", path: str = "/predict", version: str = "1.1", length: int | None = 30
-) -> bytes:
-    """The head of a request."""
-    assert len(BODY) == 30
-    found = [f"{method} {path} HTTP/{version}", "Host: test", "Content-Type: application/json", *lines]
-    if length is not None:
-        found.append(f"Content-Length: {length}")
-    return "\r\n".join([*found, "", ""]).encode()
+        return sample(self.url, name, **labels)
 
 
 @pytest.fixture
 def full(tiny_classifier: Classifier) -> Iterator[Full]:
     """Refuses whatever comes until `held.gate` is set."""
     held, stack = Held(tiny_classifier), contextlib.ExitStack()
-    app = make_app(held, max_texts=1, max_waiting_texts=1, timeout_seconds=60, hang_seconds=60)
+    app = make_app(
+        held, max_texts=1, max_waiting_texts=1, timeout_seconds=60, hang_seconds=60, keep_alive_seconds=KEEP_ALIVE
+    )
     found = Full("", held, stack)
     with capture_logs() as found.lines, serving(app) as found.url, stack:
         stack.callback(held.gate.set)
@@ -128,7 +65,7 @@ def test_a_full_service_refuses_before_the_body_comes(full: Full) -> None:
     connection = full.connect()
     connection.send(head("X-Request-ID: mine-1"))
     answer = connection.answer()
-    assert answer.status == "HTTP/1.1 429 Too Many Requests"
+    assert answer.status == 429
     headers, body = dict(answer.headers), json.loads(answer.body)
     assert int(headers["retry-after"]) >= 1
     assert headers["content-type"] == "application/problem+json"
@@ -140,10 +77,10 @@ def test_it_is_counted_and_logged_as_any_request(full: Full) -> None:
     connection = full.connect()
     for path in ("/predict", "/predict", "/predict/batch"):
         connection.send(head("X-Request-ID: a b", path=path) + BODY)  # no id that is harmless
-        assert connection.answer().status.startswith("HTTP/1.1 429")
-    assert full.counted("ovation_requests_total", '{route="/predict",status="429"}') == 2
-    assert full.counted("ovation_requests_total", '{route="/predict/batch",status="429"}') == 1
-    assert full.counted("ovation_request_seconds_count", '{route="/predict"}') == 2
+        assert connection.answer().status == 429
+    assert full.counted("ovation_requests_total", route="/predict", status="429") == 2
+    assert full.counted("ovation_requests_total", route="/predict/batch", status="429") == 1
+    assert full.counted("ovation_request_seconds_count", route="/predict") == 2
     assert full.counted("ovation_requests_shed_total") == 3
     lines = [line for line in full.lines if line.get("status") == 429]
     assert [(line["event"], line["method"], line["route"], line["tokens"]) for line in lines] == [
@@ -160,14 +97,14 @@ def test_a_body_that_comes_after_the_answer_is_passed_over(full: Full) -> None:
     connection = full.connect()
     for _ in range(3):
         connection.send(head(length=300_000))
-        assert connection.answer().status.startswith("HTTP/1.1 429")
+        assert connection.answer().status == 429
         for _ in range(3):
             connection.send(b"POST /predict HTTP/1.1\r\n\r\n".ljust(100_000))
-    assert full.counted("ovation_requests_total", '{route="/predict",status="429"}') == 3  # the bodies are no requests
+    assert full.counted("ovation_requests_total", route="/predict", status="429") == 3  # the bodies are no requests
     full.held.gate.set()
-    full.until("ovation_waiting_texts", 0)
+    until(full.url, 0, "ovation_waiting_texts")
     connection.send(head() + BODY)
-    assert connection.answer().status == "HTTP/1.1 200 OK"
+    assert connection.answer().status == 200
 
 
 def test_pipelined_requests_are_answered_in_their_order(full: Full) -> None:
@@ -176,15 +113,15 @@ def test_pipelined_requests_are_answered_in_their_order(full: Full) -> None:
     requests[2] = head("X-Request-ID: 2", method="GET", path="/health/live", length=None)
     connection.send(b"".join(requests))
     answers = [connection.answer() for _ in requests]
-    assert [dict(answer.headers)["x-request-id"] for answer in answers] == list("01234")
-    assert [answer.status.split()[1] for answer in answers] == ["429", "429", "200", "429", "429"]
+    assert [answer.header("x-request-id") for answer in answers] == list("01234")
+    assert [answer.status for answer in answers] == [429, 429, 200, 429, 429]
 
 
 def test_a_request_behind_an_open_one_waits_for_it(full: Full) -> None:
     connection = full.connect()
     connection.send(head(length=None, method="GET", path="/model") + head("X-Request-ID: second") + BODY)
-    assert connection.answer().status == "HTTP/1.1 200 OK"
-    assert dict(connection.answer().headers)["x-request-id"] == "second"
+    assert connection.answer().status == 200
+    assert connection.answer().header("x-request-id") == "second"
 
 
 @pytest.mark.parametrize(
@@ -208,19 +145,19 @@ def test_what_is_unusual_is_answered_as_ever(full: Full, request_: bytes, status
     connection = full.connect()
     connection.send(request_)
     answer = connection.answer()
-    assert answer.status.split()[1] == str(status)
-    assert (dict(answer.headers).get("connection") == "close") == ends
+    assert answer.status == status
+    assert (answer.header("connection") == "close") == ends
     if ends:
         assert connection.ended()
     elif status != 413 and b"Upgrade" not in request_:
         connection.send(head() + BODY)
-        assert connection.answer().status.startswith("HTTP/1.1 429")
+        assert connection.answer().status == 429
 
 
 def test_head_gets_no_body(full: Full) -> None:
     connection = full.connect()
     connection.send(head(method="HEAD", length=None) + head() + BODY)
-    assert connection.answer(of_head=True).status == "HTTP/1.1 405 Method Not Allowed"
+    assert connection.answer(of_head=True).status == 405
     assert json.loads(connection.answer().body)["error_type"] == "overloaded"
 
 
@@ -238,29 +175,90 @@ def test_those_let_through_in_one_turn_find_no_more_room_than_there_is(tiny_clas
         while found.counted("ovation_requests_shed_total") < 15:
             time.sleep(0.01)
         held.gate.set()
-        statuses = [connection.answer().status.split()[1] for connection in connections]
+        statuses = [connection.answer().status for connection in connections]
         assert found.counted("ovation_requests_shed_total") == 15
-    assert (statuses.count("200"), statuses.count("429")) == (5, 15)
+    assert (statuses.count(200), statuses.count(429)) == (5, 15)
 
 
 def test_a_connection_that_was_refused_is_closed_when_nothing_more_comes(full: Full) -> None:
     connection = full.connect()
     connection.send(head())
-    assert connection.answer().status.startswith("HTTP/1.1 429")
+    assert connection.answer().status == 429
     connection.send(BODY)
-    assert connection.ended()  # after uvicorn's 5 s; the socket's own patience is 30
+    assert connection.ended()
 
 
 def test_a_busy_service_does_not_close_on_a_request_that_has_come(tiny_bundle_path: Path) -> None:
-    with service(tiny_bundle_path) as found, contextlib.closing(Connection(found.url)) as connection:
+    with service(tiny_bundle_path, keep_alive_seconds=KEEP_ALIVE) as found, Connection(found.url) as connection:
         for stopped in (True, False):
-            connection.send(head(method="GET", path="/health/live", length=None))
+            connection.send(get("/health/live"))
             if not stopped:
                 found.process.send_signal(signal.SIGCONT)
-            assert connection.answer().status == "HTTP/1.1 200 OK"
+            assert connection.answer().status == 200
             if stopped:
                 found.process.send_signal(signal.SIGSTOP)
-                time.sleep(5.5)  # longer than uvicorn waits for a next request
+                time.sleep(KEEP_ALIVE + 0.5)  # a stopped process tells nobody that its time is over
+
+
+def test_a_pipelined_request_may_take_longer_than_an_idle_connection_stays(tiny_classifier: Classifier) -> None:
+    held = Held(tiny_classifier)
+    with serving(make_app(held, keep_alive_seconds=0.2)) as url, Connection(url) as connection:
+        connection.send(get("/health/live") + head() + BODY)
+        assert connection.answer().status == 200
+        assert not connection.readable(1)  # still open, without an answer
+        held.gate.set()
+        assert connection.answer().status == 200
+        assert connection.ended()
+
+
+def test_a_thousand_pipelined_requests(tiny_classifier: Classifier) -> None:
+    with serving(make_app(tiny_classifier)) as url, Connection(url) as connection:
+        connection.send(b"".join(get("/health/live", f"X-Request-ID: {number}") for number in range(1000)))
+        answers = [connection.answer() for _ in range(1000)]
+        assert [answer.header("x-request-id") for answer in answers] == [str(number) for number in range(1000)]
+        assert {answer.status for answer in answers} == {200}
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_http_1_0_ends_with_its_answer(tiny_classifier: Classifier, version: str) -> None:
+    with serving(make_app(tiny_classifier)) as url, Connection(url) as connection:
+        connection.send(head("Connection: keep-alive", version=version) + BODY)
+        answer = connection.answer()
+        assert answer.status == 200
+        assert answer.header("connection") == ("close" if version == "1.0" else None)
+        assert version == "1.1" or connection.ended()
+
+
+def test_a_caller_who_waits_on_a_half_closed_connection_is_answered(tiny_classifier: Classifier) -> None:
+    held = Held(tiny_classifier)
+    with serving(make_app(held)) as url, Connection(url) as connection:
+        connection.send(head() + BODY)
+        connection.end_sending()
+        assert held.entered.acquire(timeout=20)
+        assert connection.answer().status == 100  # by which the service sees who is still there
+        held.gate.set()
+        answer = connection.final_answer()
+        assert (answer.status, answer.header("connection")) == (200, "close")
+        assert connection.ended()
+
+
+@pytest.mark.parametrize("request_", [get("/health/live"), get("/openapi.json"), head() + BODY])
+@pytest.mark.parametrize("count", [1, 3])
+def test_half_closed_at_once(tiny_classifier: Classifier, request_: bytes, count: int) -> None:
+    with serving(make_app(tiny_classifier)) as url, Connection(url) as connection:
+        connection.send(count * request_)
+        connection.end_sending()
+        assert [connection.final_answer().status for _ in range(count)] == count * [200]
+        assert connection.ended()
+
+
+def test_half_closed_within_a_body_is_left(tiny_classifier: Classifier) -> None:
+    with serving(make_app(tiny_classifier)) as url:
+        with Connection(url) as connection:
+            connection.send(head() + BODY[:10])
+            connection.end_sending()
+            assert connection.ended()
+        until(url, 1, "ovation_requests_total", route="/predict", status="499")
 
 
 @dataclass
@@ -283,15 +281,15 @@ def waiting(classifier: Classifier, before: bytes = b"", *parts: bytes) -> Itera
         held.gate.set()
         if before:
             second.send(before)
-            assert second.answer().status == "HTTP/1.1 200 OK"
+            assert second.answer().status == 200
         held.gate.clear()
         first.send(head() + BODY)
         while len(held.judged) <= bool(before):
             time.sleep(0.01)
         for part in parts:
             second.send(part)
-            time.sleep(0.1)
-        found.until("ovation_waiting_texts", 1)
+            assert not second.readable(0.1)  # which separates the packets
+        until(found.url, 1, "ovation_waiting_texts")
         yield Waiting(found, first, second)
 
 
@@ -301,20 +299,25 @@ def test_work_for_a_caller_who_left_is_dropped(tiny_classifier: Classifier, size
     body = BODY.replace(b'"}', b" " * (size - len(BODY)) + b'"}')
     with waiting(tiny_classifier, before, head(length=size), body) as held:
         held.waiting.close()
-        held.found.until("ovation_waiting_texts", 0)
+        until(held.found.url, 0, "ovation_waiting_texts")
         held.found.held.gate.set()
-        assert held.running.answer().status == "HTTP/1.1 200 OK"
-        assert held.found.counted("ovation_requests_total", '{route="/predict",status="499"}') == 1
-        assert held.found.counted("ovation_texts_dropped_total", '{reason="cancelled"}') == 1
+        assert held.running.answer().status == 200
+        assert held.found.counted("ovation_requests_total", route="/predict", status="499") == 1
+        assert held.found.counted("ovation_texts_dropped_total", reason="cancelled") == 1
 
 
+@pytest.mark.parametrize("parts", [(2 * (head() + BODY),), (head() + BODY, head() + BODY)])
+@pytest.mark.parametrize("reset", [True, False])
 def test_a_caller_who_leaves_two_requests_behind_is_no_fault_of_ours(
-    tiny_classifier: Classifier, caplog: pytest.LogCaptureFixture
+    tiny_classifier: Classifier, caplog: pytest.LogCaptureFixture, parts: tuple[bytes, ...], reset: bool
 ) -> None:
-    with waiting(tiny_classifier, b"", 2 * (head() + BODY)) as held:
-        held.waiting.close()
-        held.found.until("ovation_waiting_texts", 0)
+    with waiting(tiny_classifier, b"", *parts) as held:
+        if reset:
+            held.waiting.reset()
+        else:
+            held.waiting.close()
+        until(held.found.url, 0, "ovation_waiting_texts")
         held.found.held.gate.set()
-        assert held.running.answer().status == "HTTP/1.1 200 OK"
+        assert held.running.answer().status == 200
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
     assert len(held.found.held.judged) == 1
