@@ -48,13 +48,18 @@ class Worker(Generic[Item, Result]):
         self.began = 0.0  # perf_counter seconds, of the last batch
 
     def run(self, items: Sequence[Item]) -> None:
-        """Begins a batch; the one before has ended."""
+        """Begins a batch; the one before has ended. Where the thread does not start, each item gets the error."""
         loop = asyncio.get_running_loop()
+        self.began, self._interrupted = perf_counter(), False
         if self._thread is None:
             # A daemon: a thread that hangs in native code must not keep the process from ending.
-            self._thread = threading.Thread(target=self._work, args=(loop,), name="slot", daemon=True)
-            self._thread.start()
-        self.began, self._interrupted = perf_counter(), False
+            thread = threading.Thread(target=self._work, args=(loop,), name="slot", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system allows no more threads; the next batch tries again
+                loop.call_soon(self._ended, [error] * len(items), perf_counter())
+                return
+            self._thread = thread
         self._timer = loop.call_later(self._hang_seconds, self._interrupt)
         self._inbox.put(items)
 

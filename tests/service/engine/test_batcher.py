@@ -365,6 +365,20 @@ async def test_a_dead_thread_ends_everybody() -> None:
     await batcher.close()
 
 
+async def test_a_thread_that_does_not_start_fails_its_batch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    batcher = make(Gate(open_=True))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        async with asyncio.timeout(10):
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                await batcher.submit([1, 2])
+    assert await results(batcher, 3) == [6]
+    await batcher.close()
+
+
 async def test_batches_are_told() -> None:
     told: list[Ran] = []
     batcher = make(Gate(open_=True), on_batch=told.append)
