@@ -317,7 +317,7 @@ async def test_close_runs_what_waits_and_refuses_the_rest() -> None:
     gate.open.set()
     await closing
     assert await asyncio.gather(*tasks) == [[2], [4], [6]]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("slot-")]
+    assert not [thread for thread in threading.enumerate() if thread.name == "slot"]
 
 
 async def test_a_hung_batch_that_heeds_is_interrupted_and_the_slot_lives_on() -> None:
