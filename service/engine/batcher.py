@@ -6,11 +6,12 @@ group is chosen from.
 """
 
 import asyncio
+import contextlib
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter
 from time import perf_counter
 from typing import Generic, NamedTuple
@@ -20,6 +21,7 @@ from service.engine.worker import Item, Result, Slot, Worker
 from service.model.grouping import Grouping
 
 _LAST_SECONDS = 0.25  # what the batches of the other workers get to end when one is lost
+CLOSE_SECONDS = 1.0  # what the batches that nobody waits for get to end in `close`
 _TOKENS = attrgetter("tokens")
 
 
@@ -151,9 +153,16 @@ class Batcher(Generic[Item, Result]):
             ticket.fail(Closed())
 
     async def close(self) -> None:
-        """Refuses new items, runs those that wait, and ends the threads; one that hangs is left behind."""
+        """Refuses new items, runs those that wait, and ends the threads.
+
+        A thread is left behind if nobody waits for its batch and the batch runs CLOSE_SECONDS longer.
+        """
         self.admission.closed = True
-        await self._over.wait()
+        waiters = [*self._waiting, *chain.from_iterable(self._running.values())]
+        if answers := {waiter.ticket.answers for waiter in waiters}:
+            await asyncio.wait(answers)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), CLOSE_SECONDS)
         for worker in self._workers:
             worker.close()
 

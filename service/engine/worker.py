@@ -64,8 +64,9 @@ class Worker(Generic[Item, Result]):
         self._inbox.put(items)
 
     def close(self) -> None:
-        """Ends the thread; one that still runs a batch is left behind."""
+        """Ends the thread; one that still runs a batch is left behind, and no longer watched."""
         self._inbox.put(None)
+        self.stop_watching()
         if self._thread is not None and self._timer is None:
             self._thread.join()  # ends at once: the inbox holds nothing else
 

@@ -320,6 +320,20 @@ async def test_close_runs_what_waits_and_refuses_the_rest() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "slot"]
 
 
+async def test_close_does_not_wait_for_a_batch_that_nobody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.engine.batcher.CLOSE_SECONDS", 0.05)
+    gate, reasons = Gate(), list[str]()
+    batcher = make(gate, on_lost=reasons.append)
+    running = ask(batcher, 1)
+    await entered(gate)
+    running.cancel()
+    await asyncio.wait([running])
+    async with asyncio.timeout(10):  # a batch may run for 30 s
+        await batcher.close()
+    gate.open.set()
+    assert reasons == []
+
+
 async def test_a_hung_batch_that_heeds_is_interrupted_and_the_slot_lives_on() -> None:
     gate, deaths = Gate(), list[str]()
     batcher = make(gate, hang_seconds=0.05, on_lost=deaths.append)
