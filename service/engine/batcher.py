@@ -55,7 +55,8 @@ class Ticket(Generic[Item, Result]):
     answers: asyncio.Future[list[Answer[Result]]]
     since: float  # perf_counter seconds
     collected: list[Answer[Result] | None]
-    missing: int
+    missing: int  # items without a result
+    not_run: int  # items that no batch has run
     tag: object
     waiters: "list[_Waiter[Item, Result]]"  # emptied at the end: a cycle would wait for the garbage collector
 
@@ -110,7 +111,7 @@ class Batcher(Generic[Item, Result]):
         self.admission.check(count, total, seconds_left)
         loop = asyncio.get_running_loop()
         ticket: Ticket[Item, Result] = Ticket(
-            loop.create_future(), perf_counter(), [None] * count, count, tag, waiters=[]
+            loop.create_future(), perf_counter(), [None] * count, count, count, tag, waiters=[]
         )
         ticket.waiters = [_Waiter(ticket, index, item, lengths[index]) for index, item in enumerate(items)]
         ticket.waiters.sort(key=_TOKENS)  # their order is free, so neighbours are to be of like length
@@ -124,16 +125,17 @@ class Batcher(Generic[Item, Result]):
         return ticket
 
     def leave(self, ticket: Ticket[Item, Result]) -> int:
-        """Drops the items of a ticket that no batch has taken, and says how many; 0 where all were answered."""
+        """Drops the items of a ticket that no batch has run, and says how many; 0 where all were answered."""
         if not ticket.missing:
             return 0
         ticket.answers.cancel()
-        dropped = [waiter for waiter in ticket.waiters if waiter in self._waiting]
-        for waiter in dropped:
-            self._remove(waiter)
+        for waiter in ticket.waiters:
+            if waiter in self._waiting:
+                self._remove(waiter)
         ticket.waiters.clear()
         self._rest()
-        return len(dropped)
+        dropped, ticket.not_run = ticket.not_run, 0  # `_choose` may have removed some of them before
+        return dropped
 
     async def submit(self, items: Sequence[Item], seconds_left: float = math.inf) -> list[Answer[Result]]:
         """Waits for the results of `items`, in order. A caller that is cancelled leaves the queue.
@@ -197,6 +199,8 @@ class Batcher(Generic[Item, Result]):
             for waiter in group:
                 self._remove(waiter)
             if group := [waiter for waiter in group if not waiter.ticket.answers.done()]:
+                for waiter in group:
+                    waiter.ticket.not_run -= 1
                 return group
         return []
 

@@ -287,6 +287,23 @@ async def test_who_left_frees_its_places_and_is_counted() -> None:
     await batcher.close()
 
 
+async def test_items_that_the_batcher_passed_over_are_counted_as_dropped() -> None:
+    gate = Gate()
+    batcher = make(gate, rows=1)
+    running = ask(batcher, 1)
+    await entered(gate)
+    ticket = batcher.admit([2, 3])
+    ticket.fail(TimeoutError())  # and before its caller leaves, the thread becomes idle
+    gate.open.set()
+    assert await running == [2]
+    await until(lambda: batcher.admission.texts == 0)
+    assert batcher.leave(ticket) == 2
+    assert gate.batches == [[1]]
+    with pytest.raises(TimeoutError):
+        await ticket.answers
+    await batcher.close()
+
+
 async def test_abandon_answers_those_who_wait_and_lets_the_running_end() -> None:
     gate = Gate()
     batcher = make(gate, rows=1)
