@@ -58,7 +58,7 @@ class Ticket(Generic[Item, Result]):
     missing: int  # items without a result
     not_run: int  # items that no batch has run
     tag: object
-    waiters: "list[_Waiter[Item, Result]]"  # emptied at the end: a cycle would wait for the garbage collector
+    waiters: "list[_Waiter[Item, Result]]"  # emptied at the end, to break the reference cycle
 
     def fail(self, error: Exception) -> None:
         """Ends the wait with `error`, unless it has ended."""
@@ -78,8 +78,8 @@ class Batcher(Generic[Item, Result]):
     """Runs items in `slots`, a thread each, grouped by `grouping`, where `length` gives an item's tokens.
 
     `admission` bounds what waits. A batch that takes longer than `hang_seconds` is interrupted; where that does not end
-    it, its worker is lost: those it ran fail with Hung, those who wait with Closed, and `on_lost` hears the reason,
-    once: the process should be replaced. `on_batch` hears of each batch that ended.
+    it, its worker is lost: the requests in that batch fail with Hung, the waiting ones with Closed, and `on_lost` is
+    called once with the reason, since the process should be replaced. `on_batch` is called with each batch that ended.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Batcher(Generic[Item, Result]):
         self._running: dict[Worker[Item, Result], list[_Waiter[Item, Result]]] = {}
         self._waiting: OrderedDict[_Waiter[Item, Result], None] = OrderedDict()  # in order of arrival
         self._fill_is_due = self._lost = False
-        self._work_since: float | None = None  # perf_counter seconds; the last end, or the first begin after a pause
+        self._work_since: float | None = None  # perf_counter seconds: end of the last batch, or begin after a pause
         self._over = asyncio.Event()  # set while no item waits or runs, and once a worker is lost
         self._over.set()
         self.last_success = -math.inf  # perf_counter seconds
@@ -114,7 +114,7 @@ class Batcher(Generic[Item, Result]):
             loop.create_future(), perf_counter(), [None] * count, count, count, tag, waiters=[]
         )
         ticket.waiters = [_Waiter(ticket, index, item, lengths[index]) for index, item in enumerate(items)]
-        ticket.waiters.sort(key=_TOKENS)  # their order is free, so neighbours are to be of like length
+        ticket.waiters.sort(key=_TOKENS)  # they may run in any order, and like lengths side by side need less padding
         for waiter in ticket.waiters:
             self._waiting[waiter] = None
         self.admission.enter(count, total)
@@ -133,7 +133,7 @@ class Batcher(Generic[Item, Result]):
             if waiter in self._waiting:
                 self._remove(waiter)
         ticket.waiters.clear()
-        self._rest()
+        self._check_idle()
         dropped, ticket.not_run = ticket.not_run, 0  # `_choose` may have removed some of them before
         return dropped
 
@@ -172,14 +172,14 @@ class Batcher(Generic[Item, Result]):
         del self._waiting[waiter]
         self.admission.leave(1, waiter.tokens)
 
-    def _rest(self) -> None:
-        """Notes that there is nothing to do, if so."""
+    def _check_idle(self) -> None:
+        """If no item waits or runs, lets `close` go on and leaves the pause that begins out of the measured rate."""
         if not self._waiting and not self._running:
             self._work_since = None
             self._over.set()
 
     def _fill(self) -> None:
-        """Gives each idle worker a group of those who wait."""
+        """Gives each idle worker a group of the waiting items."""
         self._fill_is_due = False
         while self._idle and (group := self._choose()):
             worker = self._idle.pop()
@@ -187,10 +187,10 @@ class Batcher(Generic[Item, Result]):
             worker.run([waiter.item for waiter in group])
             if self._work_since is None:
                 self._work_since = worker.began
-        self._rest()
+        self._check_idle()
 
     def _choose(self) -> list[_Waiter[Item, Result]]:
-        """Takes the group that `grouping` chooses, without those whose callers have left; empty when nobody waits."""
+        """Takes the group that `grouping` chooses, without items whose callers have left; empty if no item waits."""
         while self._waiting:
             window = list(islice(self._waiting, self._grouping.window))
             head = window[0]
@@ -205,10 +205,10 @@ class Batcher(Generic[Item, Result]):
         return []
 
     def _end(self, worker: Worker[Item, Result], results: Sequence[Result | Exception], ended: float) -> None:
-        """A worker has run its batch: it gets the next one at once, then the callers get their results."""
+        """Gives `worker`, whose batch has ended, the next one, and only then the callers their results."""
         batch, began = self._running.pop(worker), worker.began
         assert self._work_since is not None
-        # From the last end on: what the event loop and the other workers did meanwhile counts, too.
+        # Since the end of any worker's last batch: the rate is that of all workers, the event loop's own time included.
         self.admission.measure(sum([waiter.tokens for waiter in batch]), max(0.0, ended - self._work_since))
         self._work_since = ended
         self._idle.append(worker)
@@ -232,7 +232,7 @@ class Batcher(Generic[Item, Result]):
         self._on_batch(Ran([waiter.tokens for waiter in batch], began, ended, failed, len(self._waiting), tags))
 
     def _lose(self, lost: Worker[Item, Result], reason: str) -> None:
-        """A worker is lost: those it ran fail, those who wait get Closed, nobody is admitted any more."""
+        """Fails the requests that `lost` runs with Hung and the waiting ones with Closed, and admits no more."""
         if self._lost:
             return
         self._lost = True
@@ -243,7 +243,7 @@ class Batcher(Generic[Item, Result]):
         self._on_lost(reason)
 
     def _fail(self, workers: Sequence[Worker[Item, Result]], reason: str) -> None:
-        """Fails those whose batches these run."""
+        """Fails the requests in the batches that `workers` run."""
         for worker in workers:
             worker.stop_watching()
             for waiter in self._running.get(worker, ()):

@@ -44,19 +44,19 @@ class Answers(NamedTuple):
 
 
 class Observer(Protocol):
-    """What hears of the engine's work."""
+    """Is told of the engine's work, to count, log or trace it."""
 
     def tokenized(self, tag: object, tokens: int, seconds: float) -> None:
         """The texts of one request were tokenized."""
 
     def admitted(self, tag: object, texts: int) -> None:
-        """They wait for a batch."""
+        """The texts of one request were put into the queue."""
 
     def batch(self, ran: Ran) -> None:
         """A batch ended."""
 
     def dropped(self, reason: str, texts: int) -> None:
-        """Texts left the queue before a batch took them: "cancelled", "late", or another text of theirs "failed"."""
+        """Texts left the queue unrun. `reason`: "cancelled" or "late"; "failed" with another text, or at shutdown."""
 
 
 class Engine:

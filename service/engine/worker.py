@@ -71,7 +71,7 @@ class Worker(Generic[Item, Result]):
             self._thread.join()  # ends at once: the inbox holds nothing else
 
     def stop_watching(self) -> None:
-        """Whatever the batch in progress does is not looked at any more."""
+        """Cancels the timer of the batch in progress: it is no longer interrupted or given up."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -95,7 +95,7 @@ class Worker(Generic[Item, Result]):
         try:
             while (items := self._inbox.get()) is not None:
                 loop.call_soon_threadsafe(self._ended, self._results(items), perf_counter())
-        except BaseException as error:  # the thread ends: whoever waits for it must hear
+        except BaseException as error:  # the thread ends: the requests in its batch must fail
             reason = f"an inference thread died of {type(error).__name__}"
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
                 loop.call_soon_threadsafe(self._on_lost, self, reason)
@@ -123,5 +123,5 @@ class Worker(Generic[Item, Result]):
 
 
 def _carried(error: Exception) -> Exception:
-    """What a future can hold in place of `error`: anything but StopIteration."""
+    """`error`, or a RuntimeError in place of StopIteration, which no future can hold."""
     return RuntimeError(f"a batch raised {error!r}") if isinstance(error, StopIteration) else error
