@@ -361,6 +361,7 @@ async def test_openapi_tells_every_status_limit_and_example(client: httpx.AsyncC
                 assert list(response["content"]) == ["application/problem+json"]
                 assert response["content"]["application/problem+json"]["examples"]
                 assert response["content"]["application/problem+json"]["schema"]["properties"]["error_type"]
+    assert document["paths"]["/metrics"]["get"]["operationId"] == "metrics_metrics_get"  # which generated clients call
     components = document["components"]["schemas"]
     assert components["PredictRequest"]["properties"]["text"]["maxLength"] == 50_000
     assert components["PredictBatchRequest"]["properties"]["texts"]["maxItems"] == 3
