@@ -22,7 +22,7 @@ _HEADERS: dict[str, Any] = {
         {
             "name": "X-Request-ID",
             "in": "header",
-            "description": "names the request in its answer and in the log; where it is none of these, one is made",
+            "description": "names the request in its answer and in the log; one that does not match is replaced",
             "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=-]{1,128}$"},
         },
         {
@@ -70,7 +70,7 @@ async def _predict(engine: Engine, request: Request, texts: list[str], evidence:
 
 
 class _Answer(Response):
-    """What Response does, without what never changes; `Server-Timing` tells what the request took, in ms."""
+    """A 200 with JSON. Its headers are set here, not by Response's code for them; `Server-Timing` is in ms."""
 
     def __init__(self, content: dict[str, Any], answers: Answers) -> None:
         self.status_code, self.background, self.body = 200, None, to_json(content)

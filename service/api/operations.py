@@ -59,7 +59,12 @@ def router(engine: Engine, readiness: Readiness, metrics: Metrics, limits: schem
             raise Problem("not_ready", "an inference thread was lost; the process is about to end")
         return schemas.Health(status="live")
 
-    @routes.get("/metrics", response_class=Response, responses={200: {"content": {CONTENT_TYPE_LATEST: {}}}})
+    @routes.get(
+        "/metrics",
+        name="metrics",  # of which FastAPI makes the operationId
+        response_class=Response,
+        responses={200: {"content": {CONTENT_TYPE_LATEST: {}}}},
+    )
     async def scrape(request: Request) -> Response:
         """Prometheus' text format; where requests are traced, OpenMetrics with exemplars for whoever accepts it."""
         metrics.observe_waiting(engine.batcher.admission.texts)

@@ -66,7 +66,7 @@ class Edge:
         try:
             await self._answer(record, headers, scope, receive, send_with_id)
         except ClientDisconnect:
-            pass  # it left: nobody is there to answer
+            pass  # the caller left
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError):
                 if record.status or error.args == (CALLER_LEFT,) or not self._readiness.draining:
@@ -91,12 +91,12 @@ class Edge:
         else:
             self._log.begin(record, headers, scope["scheme"])
             record.deadline = record.began + self._seconds(headers.get(b"x-request-timeout-ms"))
-        # HEAD is GET, of which uvicorn, by its own scope, leaves out the content.
+        # HEAD is routed as GET; uvicorn still has the scope that says HEAD, and leaves out the content.
         routed = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         await (app or self._app)(routed, receive, send)
 
     def _seconds(self, timeout_ms: bytes | None) -> float:
-        """What the request may take. Raises Problem."""
+        """Seconds that the request may take. Raises Problem."""
         if timeout_ms is None:
             return self._timeout_seconds
         if not MILLISECONDS.fullmatch(timeout_ms):

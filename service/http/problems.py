@@ -98,11 +98,11 @@ async def answer(request: Request, error: Exception) -> Response:
 
 def _what_does_not_fit(error: RequestValidationError) -> str:
     """Names each field and what was expected of it, and nothing that was sent."""
-    found = []
+    details = []
     for line in error.errors()[:5]:
         if line["type"] == "extra_forbidden":  # the field's name would be the caller's own words
-            found.append("expected no other fields than those of the schema, found one")
+            details.append("expected no other fields than those of the schema, found one")
             continue
         place = ".".join(str(part) for part in line["loc"] if part != "body")
-        found.append(f"{place}: {line['msg']}" if place else line["msg"])
-    return "; ".join(dict.fromkeys(found))
+        details.append(f"{place}: {line['msg']}" if place else line["msg"])
+    return "; ".join(dict.fromkeys(details))

@@ -44,7 +44,7 @@ class RequestRecord:
 
 
 class RequestLog:
-    """Counts, logs and traces requests; hears of the engine's work as its observer."""
+    """Counts, logs and traces requests; is the engine's observer."""
 
     def __init__(self, metrics: Metrics, tracing: "Tracing | None" = None) -> None:
         self.metrics = metrics
@@ -57,7 +57,7 @@ class RequestLog:
             record.trace = self._tracing.begin(record.method, record.path, scheme, headers, record.began)
 
     def end(self, record: RequestRecord) -> None:
-        """Has a request counted and logged before long."""
+        """Schedules the counting and logging of a request: at most _FLUSH_SECONDS from now."""
         record.ended = perf_counter()
         record.status = record.status or CALLER_LEFT
         self._ended.append(record)
@@ -109,7 +109,7 @@ class RequestLog:
                 tag.trace.tokenize_seconds = seconds
 
     def admitted(self, tag: object, texts: int) -> None:
-        """They wait for a batch."""
+        """The texts of a request were put into the queue."""
         if isinstance(tag, RequestRecord) and tag.trace is not None:
             tag.trace.admitted, tag.trace.texts = perf_counter(), texts
 

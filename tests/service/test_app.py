@@ -258,6 +258,20 @@ async def test_a_batch_of_many_texts_lets_others_in_between(tiny_classifier: Cla
     assert encoded_at == sorted(set(encoded_at))
 
 
+@pytest.mark.parametrize("texts", [["The film was fine. " * 800] * 256, ["fine " * 50_000]])
+async def test_a_request_whose_time_is_over_is_not_tokenized_further(
+    tiny_classifier: Classifier, texts: list[str]
+) -> None:
+    held = Held(tiny_classifier)
+    held.gate.set()
+    async with client_of(make_app(held, max_characters=250_000)) as client:
+        late = await client.post("/predict/batch", json={"texts": texts}, headers={"X-Request-Timeout-Ms": "1"})
+        check_problem(late, 504, "timeout")
+        metrics = (await client.get("/metrics")).text
+    assert "ovation_tokenize_seconds_count 0.0" in metrics
+    assert held.judged == []
+
+
 @pytest.mark.parametrize(("sent", "kept"), [("abc-1.2_3", True), ("x" * 129, False), ("a b", False), ("", False)])
 async def test_request_ids(client: httpx.AsyncClient, sent: str, kept: bool) -> None:
     response = await client.get("/model", headers={"X-Request-ID": sent})
@@ -347,6 +361,7 @@ async def test_openapi_tells_every_status_limit_and_example(client: httpx.AsyncC
                 assert list(response["content"]) == ["application/problem+json"]
                 assert response["content"]["application/problem+json"]["examples"]
                 assert response["content"]["application/problem+json"]["schema"]["properties"]["error_type"]
+    assert document["paths"]["/metrics"]["get"]["operationId"] == "metrics_metrics_get"  # which generated clients call
     components = document["components"]["schemas"]
     assert components["PredictRequest"]["properties"]["text"]["maxLength"] == 50_000
     assert components["PredictBatchRequest"]["properties"]["texts"]["maxItems"] == 3
