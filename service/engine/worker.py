@@ -39,8 +39,10 @@ class Worker(Generic[Item, Result]):
         hang_seconds: float,
         on_end: "Callable[[Worker[Item, Result], Sequence[Result | Exception], float], None]",
         on_lost: "Callable[[Worker[Item, Result], str], None]",
+        ended: threading.Event,
     ) -> None:
         self._slot, self._hang_seconds, self._on_end, self._on_lost = slot, hang_seconds, on_end, on_lost
+        self._ended_event = ended
         self._inbox: SimpleQueue[Sequence[Item] | None] = SimpleQueue()  # None ends the thread
         self._thread: threading.Thread | None = None
         self._timer: asyncio.TimerHandle | None = None  # while a batch runs
@@ -95,6 +97,7 @@ class Worker(Generic[Item, Result]):
         try:
             while (items := self._inbox.get()) is not None:
                 loop.call_soon_threadsafe(self._ended, self._results(items), perf_counter())
+                self._ended_event.set()
         except BaseException as error:  # the thread ends: the requests in its batch must fail
             reason = f"an inference thread died of {type(error).__name__}"
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits

@@ -15,7 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from service.engine.admission import Admission, Overloaded
+from service.engine.admission import Overloaded
+from service.engine.batcher import Batcher
 from service.http.problems import Problem
 from service.telemetry.request_log import RequestLog, RequestRecord
 
@@ -31,7 +32,7 @@ class JsonRoute(APIRoute):
     """
 
     max_body_bytes: ClassVar[int]
-    admission: ClassVar[Admission]
+    batcher: ClassVar[Batcher[Any, Any]]
     log: ClassVar[RequestLog]
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -45,16 +46,19 @@ class JsonRoute(APIRoute):
         if scope["method"] not in methods:
             raise HTTPException(405, headers={"Allow": ", ".join(sorted(methods))})
         _check_head(scope["headers"], self.max_body_bytes)
-        seconds_left = RequestRecord.of(scope).deadline - perf_counter()
+        deadline = RequestRecord.of(scope).deadline
         try:
-            self.admission.check(1, 0, seconds_left)  # before the body is read; the engine admits, once it is
+            # Before the body is read; the engine admits, once it is.
+            self.batcher.admission.check(1, 0, deadline - perf_counter())
         except Overloaded:
             self.log.metrics.observe_shed()
+            self.batcher.pause_after_refusal()
             raise
         # What asyncio.timeout does, which takes 2 % of a request (`python -m benchmarks closed`).
         task = asyncio.current_task()
         assert task is not None
-        timer = asyncio.get_running_loop().call_later(max(0.0, seconds_left), task.cancel, _SLOW)
+        seconds_left = max(0.0, deadline - perf_counter())
+        timer = asyncio.get_running_loop().call_later(seconds_left, task.cancel, _SLOW)
         try:
             body = await _read(receive, self.max_body_bytes)
         except asyncio.CancelledError as error:
@@ -68,11 +72,11 @@ class JsonRoute(APIRoute):
         await response(scope, receive, send)
 
 
-def json_route(max_bytes: int, limits: Admission, request_log: RequestLog) -> type[JsonRoute]:
-    """A route class for bodies of at most `max_bytes`, which are not read where `limits` leave no room."""
+def json_route(max_bytes: int, queue: Batcher[Any, Any], request_log: RequestLog) -> type[JsonRoute]:
+    """A route class for bodies of at most `max_bytes`, which are not read where `queue` has no room."""
 
     class Bounded(JsonRoute):
-        max_body_bytes, admission, log = max_bytes, limits, request_log
+        max_body_bytes, batcher, log = max_bytes, queue, request_log
 
     return Bounded
 
