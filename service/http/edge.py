@@ -78,7 +78,9 @@ class Edge:
                 log.error("unhandled error", request_id=record.request_id, exc_info=error)
             if record.status:  # the answer is on its way already; cutting it off is all that is left
                 raise
-            await problem.response(record.path, record.request_id)(scope, receive, send_with_id)
+            response = problem.response(record.path, record.request_id)
+            del problem  # its traceback holds this frame and the request's body: the cycle would last until a collection
+            await response(scope, receive, send_with_id)
         finally:
             self._log.end(record)
 
