@@ -22,7 +22,7 @@ _HEADERS: dict[str, Any] = {
         {
             "name": "X-Request-ID",
             "in": "header",
-            "description": "names the request in its answer and in the log; where it is none of these, one is made",
+            "description": "names the request in the answer's header of that name and in the log; else one is made",
             "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=-]{1,128}$"},
         },
         {

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from service.http.problems import KINDS, MEDIA_TYPE, Problem
 
 TEXT_EXAMPLE = "An absolute joy from start to finish."
+# Some character is no white space, in the sense of Python's str.isspace; what `\S` leaves out differs by language.
+NOT_BLANK = r"[^\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 _EXAMPLE: dict[str, Any] = {
     "label": "positive",
     "score": 0.97,
@@ -68,6 +70,11 @@ class Predictions(_Wire):
     )
 
 
+def _absent_or(description: str) -> Any:
+    """A field that may be absent, but is never null."""
+    return Field("", description=description, json_schema_extra=lambda schema: schema.pop("default"))
+
+
 class ProblemDetails(_Wire):
     """What went wrong (RFC 9457)."""
 
@@ -75,10 +82,12 @@ class ProblemDetails(_Wire):
     title: str
     status: int
     detail: str
-    instance: str
+    instance: str = _absent_or("the route, where the path is one of them")
     error: str = Field(description="the same as `detail`")
     error_type: str
-    request_id: str
+    request_id: str = _absent_or(
+        "the request's id, where the caller named none; the header `X-Request-ID` always has it"
+    )
 
 
 class Health(_Wire):
@@ -120,7 +129,16 @@ class Model(_Wire):
 
 def requests(max_characters: int, max_texts: int) -> tuple[type[BaseModel], type[BaseModel]]:
     """The bodies of `/predict` and `/predict/batch` under these limits, so that OpenAPI tells what is checked."""
-    text = Annotated[str, Field(min_length=1, max_length=max_characters, description="not blank")]
+    # The pattern is for callers; the tokenizer, which takes `<br />` for white space too, refuses a blank text.
+    text = Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=max_characters,
+            description="not blank: white space and `<br />` alone are refused",
+            json_schema_extra={"pattern": NOT_BLANK},
+        ),
+    ]
     evidence = Annotated[bool, Field(strict=True, description="tell what each token contributed")]
     one = create_model(
         "PredictRequest",
