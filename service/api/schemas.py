@@ -18,6 +18,17 @@ _EXAMPLE: dict[str, Any] = {
     "truncated": False,
     "unknown_share": 0.0,
 }
+# What answers carry, as OpenAPI tells it.
+REQUEST_ID_HEADER: dict[str, Any] = {
+    "X-Request-ID": {
+        "description": "the caller's own id where it is a harmless one, else one that was made; the log has it, too",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=-]{1,128}$"},
+    }
+}
+_RETRY_AFTER_HEADER: dict[str, Any] = {
+    "Retry-After": {"description": "seconds", "required": True, "schema": {"type": "integer", "minimum": 1}}
+}
 _MODEL_EXAMPLE = "imdb-bilstm@1a2b3c4d"
 
 
@@ -70,9 +81,13 @@ class Predictions(_Wire):
     )
 
 
-def _absent_or(description: str) -> Any:
-    """A field that may be absent, but is never null."""
-    return Field("", description=description, json_schema_extra=lambda schema: schema.pop("default"))
+def _optional(description: str) -> Any:
+    """A string that may be absent; it has no default that OpenAPI could tell, and is never null."""
+
+    def without_default(schema: dict[str, Any]) -> None:
+        del schema["default"]
+
+    return Field("", description=description, json_schema_extra=without_default)
 
 
 class ProblemDetails(_Wire):
@@ -82,10 +97,10 @@ class ProblemDetails(_Wire):
     title: str
     status: int
     detail: str
-    instance: str = _absent_or("the route, where the path is one of them")
+    instance: str = _optional("the route, where the path is one of them")
     error: str = Field(description="the same as `detail`")
     error_type: str
-    request_id: str = _absent_or(
+    request_id: str = _optional(
         "the request's id, where the caller named none; the header `X-Request-ID` always has it"
     )
 
@@ -162,7 +177,8 @@ def problem_responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
         status, meaning = KINDS[kind]
         # FastAPI would put a `model` under application/json.
         content = {MEDIA_TYPE: {"schema": ProblemDetails.model_json_schema(), "examples": {}}}
-        entry = responses.setdefault(status, {"description": "", "content": content})
+        headers = REQUEST_ID_HEADER | (_RETRY_AFTER_HEADER if status in (429, 503) else {})
+        entry = responses.setdefault(status, {"description": "", "headers": headers, "content": content})
         entry["description"] = f"{entry['description']} {meaning}".strip()
         body = Problem(kind, meaning).body("/predict", "0f8fad5bd9cb469fa165708867285bb3")
         entry["content"][MEDIA_TYPE]["examples"][kind] = {"value": body}
