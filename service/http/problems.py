@@ -29,7 +29,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "method_not_allowed": (405, "The path does not take this method; `Allow` lists those it takes."),
     "slow_body": (408, "The body had not come when the request's time was over."),
     "body_too_large": (413, "The body is larger than the limit."),
-    "unsupported_media_type": (415, "The body must be sent as application/json."),
+    "unsupported_media_type": (415, "The body must be sent as application/json, without a Content-Encoding."),
     "invalid": (422, "The body does not fit the schema, or a text is blank."),
     "no_evidence": (422, "This bundle's network gives no evidence."),
     "overloaded": (429, "No room, or not enough time before the deadline; try again after `Retry-After` seconds."),
