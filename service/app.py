@@ -109,7 +109,8 @@ def create_app(
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
     )
-    predicting = native.router(engine, json_route(settings.max_body_bytes, batcher, request_log), limits)
+    route = json_route(settings.max_body_bytes, settings.max_texts, batcher, request_log)
+    predicting = native.router(engine, route, limits)
     operating = operations.router(engine, readiness, metrics, limits)
     app.include_router(predicting)
     app.include_router(operating)

@@ -46,12 +46,15 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        sent_id = _sent_id(headers.get(b"x-request-id"))
         record = RequestRecord(
             scope["method"],
             scope["path"],
-            _request_id(headers.get(b"x-request-id")),
+            sent_id or os.urandom(16).hex(),
             perf_counter(),
             self._readiness.engine.classifier.name,
+            self._log.metrics.route(scope["path"]),
+            own_id=sent_id is not None,
         )
         scope.setdefault("state", {})["record"] = record
 
@@ -78,7 +81,11 @@ class Edge:
                 log.error("unhandled error", request_id=record.request_id, exc_info=error)
             if record.status:  # the answer is on its way already; cutting it off is all that is left
                 raise
-            await problem.response(record.path, record.request_id)(scope, receive, send_with_id)
+            response = problem.response(record.instance, record.made_id)
+            del (
+                problem
+            )  # its traceback holds this frame and the request's body: the cycle would last until a collection
+            await response(scope, receive, send_with_id)
         finally:
             self._log.end(record)
 
@@ -104,7 +111,8 @@ class Edge:
         return min(self._timeout_seconds, int(timeout_ms) / 1e3)
 
 
-def _request_id(sent: bytes | None) -> str:
-    if sent is not None and REQUEST_ID.fullmatch(text := sent.decode("latin-1")):
+def _sent_id(header: bytes | None) -> str | None:
+    """The caller's own id; None where there is none that may stand in a header and in the log."""
+    if header is not None and REQUEST_ID.fullmatch(text := header.decode("latin-1")):
         return text
-    return os.urandom(16).hex()
+    return None

@@ -1,7 +1,8 @@
 """The one table from error to HTTP answer.
 
 Bodies are RFC 9457 problem details; `error`, `error_type` and `request_id` stand beside them for the clients of
-Hugging Face and Triton. No answer repeats what the caller sent.
+Hugging Face and Triton. No body repeats what the caller sent: `instance` is a route, and absent where the path is none;
+`request_id` is absent where the caller named the request (the header `X-Request-ID` has the name).
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from service.engine.admission import Closed, Overloaded
 from service.engine.engine import BlankAt, Late
 from service.engine.readiness import NotReady
 from service.model.classifier import EvidenceUnavailable
+from service.telemetry.request_log import RequestRecord
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -27,7 +29,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "method_not_allowed": (405, "The path does not take this method; `Allow` lists those it takes."),
     "slow_body": (408, "The body had not come when the request's time was over."),
     "body_too_large": (413, "The body is larger than the limit."),
-    "unsupported_media_type": (415, "The body must be sent as application/json."),
+    "unsupported_media_type": (415, "The body must be sent as application/json, without a Content-Encoding."),
     "invalid": (422, "The body does not fit the schema, or a text is blank."),
     "no_evidence": (422, "This bundle's network gives no evidence."),
     "overloaded": (429, "No room, or not enough time before the deadline; try again after `Retry-After` seconds."),
@@ -46,9 +48,9 @@ class Problem(Exception):
         self.kind, self.detail, self.headers = kind, detail, dict(headers or {})
         self.status = KINDS[kind][0]
 
-    def body(self, instance: str, request_id: str) -> dict[str, Any]:
-        """The answer as a JSON object."""
-        return {
+    def body(self, instance: str | None, request_id: str | None) -> dict[str, Any]:
+        """The answer as a JSON object, without the members that are None."""
+        members = {
             "type": f"urn:problem-type:ovation:{self.kind}",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
@@ -58,9 +60,10 @@ class Problem(Exception):
             "error_type": self.kind,
             "request_id": request_id,
         }
+        return {name: value for name, value in members.items() if value is not None}
 
-    def response(self, instance: str, request_id: str) -> Response:
-        """The answer to the request for the path `instance`."""
+    def response(self, instance: str | None, request_id: str | None) -> Response:
+        """The answer to a request for the route `instance`."""
         content = to_json(self.body(instance, request_id))
         return Response(content, self.status, self.headers, media_type=MEDIA_TYPE)
 
@@ -93,7 +96,8 @@ def problem_of(error: Exception) -> Problem:
 
 async def answer(request: Request, error: Exception) -> Response:
     """FastAPI's exception handler for everything in the table."""
-    return problem_of(error).response(request.url.path, request.state.record.request_id)
+    record = RequestRecord.of(request.scope)
+    return problem_of(error).response(record.instance, record.made_id)
 
 
 def _what_does_not_fit(error: RequestValidationError) -> str:

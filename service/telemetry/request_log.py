@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from service.engine.batcher import Ran
 from service.engine.engine import Answers
 from service.telemetry import logs
-from service.telemetry.metrics import Metrics
+from service.telemetry.metrics import OTHER, Metrics
 
 if TYPE_CHECKING:
     from service.telemetry.tracing import Trace, Tracing
@@ -29,12 +29,24 @@ class RequestRecord:
     request_id: str
     began: float
     model: str  # the one that answered, or that was served when the request came
+    route: str = OTHER  # what the path is counted under
+    own_id: bool = False  # the caller's X-Request-ID
     deadline: float = math.inf
     tokens: int | None = None  # of all its texts, as far as they were tokenized
     answers: Answers | None = None
     trace: "Trace | None" = None
     status: int = 0  # 0: no answer has begun
     ended: float = 0.0
+
+    @property
+    def instance(self) -> str | None:
+        """The request's route, for the body of a problem; None where the path is the caller's invention."""
+        return None if self.route == OTHER else self.route
+
+    @property
+    def made_id(self) -> str | None:
+        """The request's id, for the body of a problem; None where it is the caller's own."""
+        return None if self.own_id else self.request_id
 
     @classmethod
     def of(cls, scope: Mapping[str, Any]) -> "RequestRecord":
@@ -70,7 +82,7 @@ class RequestLog:
         alike: dict[tuple[str, int], list[float]] = {}
         lines: list[dict[str, object]] = []
         for record in ended:
-            route, seconds = self.metrics.route(record.path), record.ended - record.began
+            route, seconds = record.route, record.ended - record.began
             line = {
                 "request_id": record.request_id,
                 "method": record.method,

@@ -51,8 +51,8 @@ class Service:
 
 
 @contextlib.contextmanager
-def service(bundle: Path, **settings: object) -> Iterator[Service]:
-    """Runs the faulty service on a free port until the block ends."""
+def service(bundle: Path, module: str = "tests.support.faulty_service", **settings: object) -> Iterator[Service]:
+    """Runs the faulty service, or that of another `module`, on a free port until the block ends."""
     variables = {f"OVATION_{name.upper()}": str(value) for name, value in settings.items()}
     defaults = {"OVATION_MODEL": str(bundle), "OVATION_PORT": "0", "OVATION_THREADS": "1", "OVATION_LOG_FORMAT": "json"}
     workers = int(variables.get("OVATION_WORKERS", 1))
@@ -61,7 +61,7 @@ def service(bundle: Path, **settings: object) -> Iterator[Service]:
         gate = Path(folder) / "gate"
         with log.open("w") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.faulty_service", "serve"],
+                [sys.executable, "-m", module, "serve"],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **defaults, **variables, GATE: str(gate)},
