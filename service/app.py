@@ -33,11 +33,11 @@ from service.telemetry.request_log import CALLER_LEFT, RequestLog
 
 LOST = 70  # for an inference thread that hung or died: whoever supervises the process starts another
 
-# One event loop feeds no more: beyond that, more workers.
+# One event loop keeps no more inference threads busy; for more cores there are more workers.
 _MOST_THREADS = 4
-# New objects until the collector looks at them, in place of 700: in a full queue they live for longer than that.
+# New objects between two runs of the garbage collector: at Python's 700 a full queue's objects are still in use.
 _GC_OBJECTS = 50_000
-_LAST_WORDS_SECONDS = 0.5  # what a lost process gets to answer those it has to fail
+_FAIL_SECONDS = 0.5  # time to answer the requests that fail, before the process ends with LOST
 
 
 def create_app(
@@ -65,7 +65,7 @@ def create_app(
     def on_lost(reason: str) -> None:
         readiness.lost = True
         log.critical("inference thread lost, the process ends", reason=reason, code=LOST)
-        asyncio.get_running_loop().call_later(_LAST_WORDS_SECONDS, end, LOST)
+        asyncio.get_running_loop().call_later(_FAIL_SECONDS, end, LOST)
 
     admission = Admission(settings.max_waiting_texts, settings.max_waiting_tokens)
     batcher = Batcher(
@@ -115,7 +115,8 @@ def create_app(
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
     )
-    predicting = native.router(engine, json_route(settings.max_body_bytes, admission, held, request_log), limits)
+    route = json_route(settings.max_body_bytes, settings.max_texts, batcher, held, request_log)
+    predicting = native.router(engine, route, limits)
     operating = operations.router(engine, readiness, metrics, limits)
     app.include_router(predicting)
     app.include_router(operating)

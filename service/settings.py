@@ -96,10 +96,10 @@ class Settings(BaseSettings):
     def _installed(cls, tracing: str) -> str:
         if tracing == "otlp":
             try:
-                found = find_spec("opentelemetry.sdk") and find_spec("opentelemetry.exporter.otlp.proto.http")
+                spec = find_spec("opentelemetry.sdk") and find_spec("opentelemetry.exporter.otlp.proto.http")
             except ModuleNotFoundError:
-                found = None
-            if found is None:
+                spec = None
+            if spec is None:
                 raise ValueError(
                     "expected the extra `tracing`, found no OpenTelemetry: pip install -r requirements/tracing.txt"
                 )

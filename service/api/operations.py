@@ -1,5 +1,7 @@
 """What an operator asks: the model, its health and its metrics."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -22,9 +24,14 @@ _MANIFEST_FIELDS = (
 def router(engine: Engine, readiness: Readiness, metrics: Metrics, limits: schemas.Limits) -> APIRouter:
     """`/model`, `/health*` and `/metrics`."""
     routes = APIRouter(tags=["operate"])
-    not_ready = schemas.problem_responses("not_ready")
+    good: dict[int | str, dict[str, Any]] = {200: {"headers": schemas.REQUEST_ID_HEADER}}
+    always = good | schemas.problem_responses("internal")
+    probe = good | schemas.problem_responses("internal", "not_ready")
+    of_metrics: dict[int | str, dict[str, Any]] = {
+        200: good[200] | {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}
+    }
 
-    @routes.get("/model")
+    @routes.get("/model", responses=always)
     async def model() -> schemas.Model:
         """What is being served, by which provider, within which limits."""
         classifier = engine.classifier
@@ -38,28 +45,30 @@ def router(engine: Engine, readiness: Readiness, metrics: Metrics, limits: schem
             limits=limits,
         )
 
-    @routes.get("/health", responses=not_ready)
-    @routes.get("/health/ready", responses=not_ready)
+    @routes.get("/health", responses=probe)
+    @routes.get("/health/ready", responses=probe)
     async def ready() -> schemas.Health:
         """Whether this worker answers texts: one was answered lately, or one of its own was just now."""
         await readiness.check()
         return schemas.Health(status="ready")
 
-    @routes.get("/health/startup", responses=not_ready)
+    @routes.get("/health/startup", responses=probe)
     async def startup() -> schemas.Health:
         """Whether it has started: the bundle is verified before the port opens, so from the first moment."""
         if not readiness.started:
             raise NotReady("the service is starting")
         return schemas.Health(status="started")
 
-    @routes.get("/health/live", responses=not_ready)
+    @routes.get("/health/live", responses=probe)
     async def live() -> schemas.Health:
         """Whether the event loop and the inference threads run; a restart helps when they do not."""
         if readiness.lost:
-            raise Problem("not_ready", "an inference thread was lost; the process is about to end")
+            reason = "an inference thread was lost; the process is about to end"
+            raise Problem("not_ready", reason, {"Retry-After": "1"})
         return schemas.Health(status="live")
 
-    @routes.get("/metrics", response_class=Response, responses={200: {"content": {CONTENT_TYPE_LATEST: {}}}})
+    # FastAPI makes the operationId of the name.
+    @routes.get("/metrics", name="metrics", response_class=Response, responses=always | of_metrics)
     async def scrape(request: Request) -> Response:
         """Prometheus' text format; where requests are traced, OpenMetrics with exemplars for whoever accepts it."""
         metrics.observe_waiting(engine.batcher.admission.texts)

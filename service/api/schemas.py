@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from service.http.problems import KINDS, MEDIA_TYPE, Problem
 
 TEXT_EXAMPLE = "An absolute joy from start to finish."
+# Some character is no white space, in the sense of Python's str.isspace; what `\S` leaves out differs by language.
+NOT_BLANK = r"[^\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 _EXAMPLE: dict[str, Any] = {
     "label": "positive",
     "score": 0.97,
@@ -15,6 +17,17 @@ _EXAMPLE: dict[str, Any] = {
     "tokens": 8,
     "truncated": False,
     "unknown_share": 0.0,
+}
+# What answers carry, as OpenAPI tells it.
+REQUEST_ID_HEADER: dict[str, Any] = {
+    "X-Request-ID": {
+        "description": "the caller's own id where it is a harmless one, else one that was made; the log has it, too",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=-]{1,128}$"},
+    }
+}
+_RETRY_AFTER_HEADER: dict[str, Any] = {
+    "Retry-After": {"description": "seconds", "required": True, "schema": {"type": "integer", "minimum": 1}}
 }
 _MODEL_EXAMPLE = "imdb-bilstm@1a2b3c4d"
 
@@ -68,6 +81,15 @@ class Predictions(_Wire):
     )
 
 
+def _optional(description: str) -> Any:
+    """A string that may be absent; it has no default that OpenAPI could tell, and is never null."""
+
+    def without_default(schema: dict[str, Any]) -> None:
+        del schema["default"]
+
+    return Field("", description=description, json_schema_extra=without_default)
+
+
 class ProblemDetails(_Wire):
     """What went wrong (RFC 9457)."""
 
@@ -75,10 +97,12 @@ class ProblemDetails(_Wire):
     title: str
     status: int
     detail: str
-    instance: str
+    instance: str = _optional("the route, where the path is one of them")
     error: str = Field(description="the same as `detail`")
     error_type: str
-    request_id: str
+    request_id: str = _optional(
+        "the request's id, where the caller named none; the header `X-Request-ID` always has it"
+    )
 
 
 class Health(_Wire):
@@ -120,7 +144,16 @@ class Model(_Wire):
 
 def requests(max_characters: int, max_texts: int) -> tuple[type[BaseModel], type[BaseModel]]:
     """The bodies of `/predict` and `/predict/batch` under these limits, so that OpenAPI tells what is checked."""
-    text = Annotated[str, Field(min_length=1, max_length=max_characters, description="not blank")]
+    # The pattern is for callers; the tokenizer, which takes `<br />` for white space too, refuses a blank text.
+    text = Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=max_characters,
+            description="not blank: white space and `<br />` alone are refused",
+            json_schema_extra={"pattern": NOT_BLANK},
+        ),
+    ]
     evidence = Annotated[bool, Field(strict=True, description="tell what each token contributed")]
     one = create_model(
         "PredictRequest",
@@ -144,7 +177,8 @@ def problem_responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
         status, meaning = KINDS[kind]
         # FastAPI would put a `model` under application/json.
         content = {MEDIA_TYPE: {"schema": ProblemDetails.model_json_schema(), "examples": {}}}
-        entry = responses.setdefault(status, {"description": "", "content": content})
+        headers = REQUEST_ID_HEADER | (_RETRY_AFTER_HEADER if status in (429, 503) else {})
+        entry = responses.setdefault(status, {"description": "", "headers": headers, "content": content})
         entry["description"] = f"{entry['description']} {meaning}".strip()
         body = Problem(kind, meaning).body("/predict", "0f8fad5bd9cb469fa165708867285bb3")
         entry["content"][MEDIA_TYPE]["examples"][kind] = {"value": body}

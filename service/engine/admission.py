@@ -2,7 +2,7 @@
 
 import math
 
-_FORGET = 0.98  # of the measured rate at each batch, so that the rate follows the last fifty or so
+_KEEP = 0.98  # factor on the earlier batches at each new one: the measured rate is that of the last fifty or so
 
 
 class Overloaded(Exception):
@@ -17,11 +17,11 @@ class Closed(Exception):
     """The service is stopping: nothing more is admitted, and what still waited was given up."""
 
     def __init__(self) -> None:
-        super().__init__("the service is stopping and did not come to this")
+        super().__init__("the service is stopping and did not answer this request")
 
 
 class Admission:
-    """Counts what waits, measures how fast it is done, and refuses what would exceed a limit.
+    """Counts waiting texts, measures how fast they are predicted, and refuses what would exceed a limit.
 
     The queue holds at most `max_texts` and `max_tokens`, but an empty one takes a request of any size.
     """
@@ -29,12 +29,12 @@ class Admission:
     def __init__(self, max_texts: int, max_tokens: int) -> None:
         self._max_texts, self._max_tokens = max_texts, max_tokens
         self._rate_tokens = self._rate_seconds = 0.0
-        self.texts = self.tokens = 0  # that wait: no batch has taken them yet
+        self.texts = self.tokens = 0  # in the queue: no batch has taken them yet
         self.closed = False
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Tokens done in a second of work, of late; None before the first batch."""
+        """Tokens predicted per second of work, over the last batches; None before the first batch."""
         return self._rate_tokens / self._rate_seconds if self._rate_seconds else None
 
     def check(self, texts: int, tokens: int, seconds_left: float) -> None:
@@ -69,6 +69,6 @@ class Admission:
         self.tokens -= tokens
 
     def measure(self, tokens: int, seconds: float) -> None:
-        """A batch of `tokens` took `seconds` of the time in which there was work."""
-        self._rate_tokens = self._rate_tokens * _FORGET + tokens
-        self._rate_seconds = self._rate_seconds * _FORGET + seconds
+        """Adds a batch of `tokens` to the rate. `seconds` is the time since the last one ended, without pauses."""
+        self._rate_tokens = self._rate_tokens * _KEEP + tokens
+        self._rate_seconds = self._rate_seconds * _KEEP + seconds

@@ -6,11 +6,13 @@ group is chosen from.
 """
 
 import asyncio
+import contextlib
 import math
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter
 from time import perf_counter
 from typing import Generic, NamedTuple
@@ -19,7 +21,9 @@ from service.engine.admission import Admission, Closed
 from service.engine.worker import Item, Result, Slot, Worker
 from service.model.grouping import Grouping
 
+PAUSE_SECONDS = 0.002
 _LAST_SECONDS = 0.25  # what the batches of the other workers get to end when one is lost
+CLOSE_SECONDS = 1.0  # what the batches that nobody waits for get to end in `close`
 _TOKENS = attrgetter("tokens")
 
 
@@ -53,9 +57,10 @@ class Ticket(Generic[Item, Result]):
     answers: asyncio.Future[list[Answer[Result]]]
     since: float  # perf_counter seconds
     collected: list[Answer[Result] | None]
-    missing: int
+    missing: int  # items without a result
+    not_run: int  # items that no batch has run
     tag: object
-    waiters: "list[_Waiter[Item, Result]]"  # emptied at the end: a cycle would wait for the garbage collector
+    waiters: "list[_Waiter[Item, Result]]"  # emptied at the end, to break the reference cycle
 
     def fail(self, error: Exception) -> None:
         """Ends the wait with `error`, unless it has ended."""
@@ -75,8 +80,8 @@ class Batcher(Generic[Item, Result]):
     """Runs items in `slots`, a thread each, grouped by `grouping`, where `length` gives an item's tokens.
 
     `admission` bounds what waits. A batch that takes longer than `hang_seconds` is interrupted; where that does not end
-    it, its worker is lost: those it ran fail with Hung, those who wait with Closed, and `on_lost` hears the reason,
-    once: the process should be replaced. `on_batch` hears of each batch that ended.
+    it, its worker is lost: the requests in that batch fail with Hung, the waiting ones with Closed, and `on_lost` is
+    called once with the reason, since the process should be replaced. `on_batch` is called with each batch that ended.
     """
 
     def __init__(
@@ -91,12 +96,13 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         self._length, self._grouping, self.admission = length, grouping, admission
         self._on_batch, self._on_lost = on_batch, on_lost
-        self._workers = [Worker(slot, hang_seconds, self._end, self._lose) for slot in slots]
+        self._batch_ended = threading.Event()  # set by a worker's thread, until the event loop knows
+        self._workers = [Worker(slot, hang_seconds, self._end, self._lose, self._batch_ended) for slot in slots]
         self._idle = list(self._workers)
         self._running: dict[Worker[Item, Result], list[_Waiter[Item, Result]]] = {}
         self._waiting: OrderedDict[_Waiter[Item, Result], None] = OrderedDict()  # in order of arrival
-        self._fill_is_due = self._lost = False
-        self._work_since: float | None = None  # perf_counter seconds; the last end, or the first begin after a pause
+        self._fill_is_due = self._pause_is_due = self._lost = False
+        self._work_since: float | None = None  # perf_counter seconds: end of the last batch, or begin after a pause
         self._over = asyncio.Event()  # set while no item waits or runs, and once a worker is lost
         self._over.set()
         self.last_success = -math.inf  # perf_counter seconds
@@ -108,10 +114,10 @@ class Batcher(Generic[Item, Result]):
         self.admission.check(count, total, seconds_left)
         loop = asyncio.get_running_loop()
         ticket: Ticket[Item, Result] = Ticket(
-            loop.create_future(), perf_counter(), [None] * count, count, tag, waiters=[]
+            loop.create_future(), perf_counter(), [None] * count, count, count, tag, waiters=[]
         )
         ticket.waiters = [_Waiter(ticket, index, item, lengths[index]) for index, item in enumerate(items)]
-        ticket.waiters.sort(key=_TOKENS)  # their order is free, so neighbours are to be of like length
+        ticket.waiters.sort(key=_TOKENS)  # they may run in any order, and like lengths side by side need less padding
         for waiter in ticket.waiters:
             self._waiting[waiter] = None
         self.admission.enter(count, total)
@@ -122,16 +128,17 @@ class Batcher(Generic[Item, Result]):
         return ticket
 
     def leave(self, ticket: Ticket[Item, Result]) -> int:
-        """Drops the items of a ticket that no batch has taken, and says how many; 0 where all were answered."""
+        """Drops the items of a ticket that no batch has run, and says how many; 0 where all were answered."""
         if not ticket.missing:
             return 0
         ticket.answers.cancel()
-        dropped = [waiter for waiter in ticket.waiters if waiter in self._waiting]
-        for waiter in dropped:
-            self._remove(waiter)
+        for waiter in ticket.waiters:
+            if waiter in self._waiting:
+                self._remove(waiter)
         ticket.waiters.clear()
-        self._rest()
-        return len(dropped)
+        self._check_idle()
+        dropped, ticket.not_run = ticket.not_run, 0  # `_choose` may have removed some of them before
+        return dropped
 
     async def submit(self, items: Sequence[Item], seconds_left: float = math.inf) -> list[Answer[Result]]:
         """Waits for the results of `items`, in order. A caller that is cancelled leaves the queue.
@@ -144,6 +151,21 @@ class Batcher(Generic[Item, Result]):
         finally:
             self.leave(ticket)
 
+    def pause_after_refusal(self) -> None:
+        """Has the event loop wait, after this turn, until a batch ends, for at most PAUSE_SECONDS.
+
+        Each of thousands of refusals a second would else interrupt the batch that runs; so they are handled some at a
+        time, which leaves an overloaded core 8 % more for answers (`python -m benchmarks open`).
+        """
+        if not self._pause_is_due:
+            self._pause_is_due = True
+            asyncio.get_running_loop().call_soon(self._pause)
+
+    def _pause(self) -> None:
+        self._pause_is_due = False
+        if not self._idle:
+            self._batch_ended.wait(PAUSE_SECONDS)
+
     def abandon(self) -> None:
         """Refuses new items and fails those that wait with Closed; batches in progress end as they do."""
         self.admission.closed = True
@@ -151,9 +173,16 @@ class Batcher(Generic[Item, Result]):
             ticket.fail(Closed())
 
     async def close(self) -> None:
-        """Refuses new items, runs those that wait, and ends the threads; one that hangs is left behind."""
+        """Refuses new items, runs those that wait, and ends the threads.
+
+        A thread is left behind if nobody waits for its batch and the batch runs CLOSE_SECONDS longer.
+        """
         self.admission.closed = True
-        await self._over.wait()
+        waiters = [*self._waiting, *chain.from_iterable(self._running.values())]
+        if answers := {waiter.ticket.answers for waiter in waiters}:
+            await asyncio.wait(answers)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), CLOSE_SECONDS)
         for worker in self._workers:
             worker.close()
 
@@ -161,14 +190,14 @@ class Batcher(Generic[Item, Result]):
         del self._waiting[waiter]
         self.admission.leave(1, waiter.tokens)
 
-    def _rest(self) -> None:
-        """Notes that there is nothing to do, if so."""
+    def _check_idle(self) -> None:
+        """If no item waits or runs, lets `close` go on and leaves the pause that begins out of the measured rate."""
         if not self._waiting and not self._running:
             self._work_since = None
             self._over.set()
 
     def _fill(self) -> None:
-        """Gives each idle worker a group of those who wait."""
+        """Gives each idle worker a group of the waiting items."""
         self._fill_is_due = False
         while self._idle and (group := self._choose()):
             worker = self._idle.pop()
@@ -176,10 +205,10 @@ class Batcher(Generic[Item, Result]):
             worker.run([waiter.item for waiter in group])
             if self._work_since is None:
                 self._work_since = worker.began
-        self._rest()
+        self._check_idle()
 
     def _choose(self) -> list[_Waiter[Item, Result]]:
-        """Takes the group that `grouping` chooses, without those whose callers have left; empty when nobody waits."""
+        """Takes the group that `grouping` chooses, without items whose callers have left; empty if no item waits."""
         while self._waiting:
             window = list(islice(self._waiting, self._grouping.window))
             head = window[0]
@@ -188,14 +217,17 @@ class Batcher(Generic[Item, Result]):
             for waiter in group:
                 self._remove(waiter)
             if group := [waiter for waiter in group if not waiter.ticket.answers.done()]:
+                for waiter in group:
+                    waiter.ticket.not_run -= 1
                 return group
         return []
 
     def _end(self, worker: Worker[Item, Result], results: Sequence[Result | Exception], ended: float) -> None:
-        """A worker has run its batch: it gets the next one at once, then the callers get their results."""
+        """Gives `worker`, whose batch has ended, the next one, and only then the callers their results."""
+        self._batch_ended.clear()
         batch, began = self._running.pop(worker), worker.began
         assert self._work_since is not None
-        # From the last end on: what the event loop and the other workers did meanwhile counts, too.
+        # Since the end of any worker's last batch: the rate is that of all workers, the event loop's own time included.
         self.admission.measure(sum([waiter.tokens for waiter in batch]), max(0.0, ended - self._work_since))
         self._work_since = ended
         self._idle.append(worker)
@@ -219,7 +251,7 @@ class Batcher(Generic[Item, Result]):
         self._on_batch(Ran([waiter.tokens for waiter in batch], began, ended, failed, len(self._waiting), tags))
 
     def _lose(self, lost: Worker[Item, Result], reason: str) -> None:
-        """A worker is lost: those it ran fail, those who wait get Closed, nobody is admitted any more."""
+        """Fails the requests that `lost` runs with Hung and the waiting ones with Closed, and admits no more."""
         if self._lost:
             return
         self._lost = True
@@ -230,7 +262,7 @@ class Batcher(Generic[Item, Result]):
         self._on_lost(reason)
 
     def _fail(self, workers: Sequence[Worker[Item, Result]], reason: str) -> None:
-        """Fails those whose batches these run."""
+        """Fails the requests in the batches that `workers` run."""
         for worker in workers:
             worker.stop_watching()
             for waiter in self._running.get(worker, ()):

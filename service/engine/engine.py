@@ -44,19 +44,19 @@ class Answers(NamedTuple):
 
 
 class Observer(Protocol):
-    """What hears of the engine's work."""
+    """Is told of the engine's work, to count, log or trace it."""
 
     def tokenized(self, tag: object, tokens: int, seconds: float) -> None:
         """The texts of one request were tokenized."""
 
     def admitted(self, tag: object, texts: int) -> None:
-        """They wait for a batch."""
+        """The texts of one request were put into the queue."""
 
     def batch(self, ran: Ran) -> None:
         """A batch ended."""
 
     def dropped(self, reason: str, texts: int) -> None:
-        """Texts left the queue before a batch took them: "cancelled", "late", or another text of theirs "failed"."""
+        """Texts left the queue unrun. `reason`: "cancelled" or "late"; "failed" with another text, or at shutdown."""
 
 
 class Engine:
@@ -69,7 +69,7 @@ class Engine:
     async def predict(
         self, texts: Sequence[str], deadline: float, evidence: bool = False, tag: object = None
     ) -> Answers:
-        """Tokenizes on the event loop, then waits for the batcher until `deadline` (perf_counter seconds).
+        """Tokenizes on the event loop, then waits for the batcher, both until `deadline` (perf_counter seconds).
 
         `tag` is handed to the observer with each batch that runs one of the texts. A caller that is cancelled leaves
         the queue. Raises BlankAt, EvidenceUnavailable, Overloaded, Closed, Hung, Late, or what a batch raised.
@@ -78,12 +78,14 @@ class Engine:
         if evidence and not classifier.manifest.evidence:
             raise EvidenceUnavailable(classifier.name)
         began = perf_counter()
-        encoded = await self._encode_all(texts, evidence)
+        encoded = await self._encode_all(texts, evidence, deadline)
         admitted = perf_counter()
         self._observer.tokenized(tag, sum([text.tokens for text in encoded]), admitted - began)
+        if admitted >= deadline:
+            raise Late
         ticket = self.batcher.admit(encoded, deadline - admitted, tag)
         self._observer.admitted(tag, len(texts))
-        timer = asyncio.get_running_loop().call_later(max(0.0, deadline - admitted), ticket.fail, Late())
+        timer = asyncio.get_running_loop().call_later(deadline - admitted, ticket.fail, Late())
         reason = "failed"
         try:
             answers = await ticket.answers
@@ -101,29 +103,36 @@ class Engine:
         timings = Timings(admitted - began, queue, compute)
         return Answers([one.result for one in answers], timings, classifier.name)
 
-    async def _encode_all(self, texts: Sequence[str], evidence: bool) -> list[Encoded]:
+    async def _encode_all(self, texts: Sequence[str], evidence: bool, deadline: float) -> list[Encoded]:
         pauses = sum(map(len, texts)) > _SLICE_CHARACTERS
         encoded, since_pause = list[Encoded](), 0
         for index, text in enumerate(texts):
             since_pause += len(text)
             if pauses and since_pause > _SLICE_CHARACTERS:  # many short texts are as long as a long one
-                await asyncio.sleep(0)
+                await _pause(deadline)
                 since_pause = len(text)
             try:
                 encoded.append(
                     self.classifier.tokenizer.encode(text, evidence)
                     if len(text) <= _SLICE_CHARACTERS
-                    else await self._encode_long(text, evidence)
+                    else await self._encode_long(text, evidence, deadline)
                 )
             except BlankText as error:
                 raise BlankAt(index, str(error)) from None
         return encoded
 
-    async def _encode_long(self, text: str, evidence: bool) -> Encoded:
+    async def _encode_long(self, text: str, evidence: bool, deadline: float) -> Encoded:
         """Encodes one long text, with a pause for other requests after every slice."""
         tokenizer = self.classifier.tokenizer
         collected, stream = list[tuple[str, int, int]](), tokens(text, tokenizer.rules)
         while part := list(islice(stream, _SLICE_TOKENS)):
             collected += part
-            await asyncio.sleep(0)
+            await _pause(deadline)
         return tokenizer.encode_tokens(text, collected, spans=evidence)
+
+
+async def _pause(deadline: float) -> None:
+    """Lets other requests run. Raises Late if the deadline has passed, since nobody waits for the remaining tokens."""
+    await asyncio.sleep(0)
+    if perf_counter() >= deadline:
+        raise Late

@@ -15,7 +15,7 @@ class NotReady(Exception):
 
 
 class Readiness:
-    """Where the worker stands: `started`, then `draining` from SIGTERM on; `lost` once an inference thread is."""
+    """Where the worker stands: `started`, then `draining` from SIGTERM on; `lost` once an inference thread is lost."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -23,12 +23,12 @@ class Readiness:
         self._probe: asyncio.Task[None] | None = None
 
     async def check(self) -> None:
-        """Raises NotReady unless texts are answered: one was lately, or one of ours is now, through the real queue."""
+        """Raises NotReady unless a text was answered in the last 10 s, or a golden text, sent to the queue now, is."""
         if not self.started or self.draining or self.lost:
             raise NotReady("the service is starting or stopping")
         if perf_counter() - self.engine.batcher.last_success < _FRESH_SECONDS:
             return
-        if self._probe is None or self._probe.done():  # one for all who ask meanwhile
+        if self._probe is None or self._probe.done():  # shared by all checks that come meanwhile
             self._probe = asyncio.create_task(self._send())
         await asyncio.shield(self._probe)
 

@@ -39,8 +39,10 @@ class Worker(Generic[Item, Result]):
         hang_seconds: float,
         on_end: "Callable[[Worker[Item, Result], Sequence[Result | Exception], float], None]",
         on_lost: "Callable[[Worker[Item, Result], str], None]",
+        ended: threading.Event,
     ) -> None:
         self._slot, self._hang_seconds, self._on_end, self._on_lost = slot, hang_seconds, on_end, on_lost
+        self._ended_event = ended
         self._inbox: SimpleQueue[Sequence[Item] | None] = SimpleQueue()  # None ends the thread
         self._thread: threading.Thread | None = None
         self._timer: asyncio.TimerHandle | None = None  # while a batch runs
@@ -48,24 +50,30 @@ class Worker(Generic[Item, Result]):
         self.began = 0.0  # perf_counter seconds, of the last batch
 
     def run(self, items: Sequence[Item]) -> None:
-        """Begins a batch; the one before has ended."""
+        """Begins a batch; the one before has ended. Where the thread does not start, each item gets the error."""
         loop = asyncio.get_running_loop()
+        self.began, self._interrupted = perf_counter(), False
         if self._thread is None:
             # A daemon: a thread that hangs in native code must not keep the process from ending.
-            self._thread = threading.Thread(target=self._work, args=(loop,), name="slot", daemon=True)
-            self._thread.start()
-        self.began, self._interrupted = perf_counter(), False
+            thread = threading.Thread(target=self._work, args=(loop,), name="slot", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system allows no more threads; the next batch tries again
+                loop.call_soon(self._ended, [error] * len(items), perf_counter())
+                return
+            self._thread = thread
         self._timer = loop.call_later(self._hang_seconds, self._interrupt)
         self._inbox.put(items)
 
     def close(self) -> None:
-        """Ends the thread; one that still runs a batch is left behind."""
+        """Ends the thread; one that still runs a batch is left behind, and no longer watched."""
         self._inbox.put(None)
+        self.stop_watching()
         if self._thread is not None and self._timer is None:
             self._thread.join()  # ends at once: the inbox holds nothing else
 
     def stop_watching(self) -> None:
-        """Whatever the batch in progress does is not looked at any more."""
+        """Cancels the timer of the batch in progress: it is no longer interrupted or given up."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -89,7 +97,8 @@ class Worker(Generic[Item, Result]):
         try:
             while (items := self._inbox.get()) is not None:
                 loop.call_soon_threadsafe(self._ended, self._results(items), perf_counter())
-        except BaseException as error:  # the thread ends: whoever waits for it must hear
+                self._ended_event.set()
+        except BaseException as error:  # the thread ends: the requests in its batch must fail
             reason = f"an inference thread died of {type(error).__name__}"
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
                 loop.call_soon_threadsafe(self._on_lost, self, reason)
@@ -117,5 +126,5 @@ class Worker(Generic[Item, Result]):
 
 
 def _carried(error: Exception) -> Exception:
-    """What a future can hold in place of `error`: anything but StopIteration."""
+    """`error`, or a RuntimeError in place of StopIteration, which no future can hold."""
     return RuntimeError(f"a batch raised {error!r}") if isinstance(error, StopIteration) else error

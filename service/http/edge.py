@@ -46,12 +46,15 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        sent_id = _sent_id(headers.get(b"x-request-id"))
         record = RequestRecord(
             scope["method"],
             scope["path"],
-            _request_id(headers.get(b"x-request-id")),
+            sent_id or os.urandom(16).hex(),
             perf_counter(),
             self._readiness.engine.classifier.name,
+            self._log.metrics.route(scope["path"]),
+            own_id=sent_id is not None,
         )
         scope.setdefault("state", {})["record"] = record
 
@@ -66,7 +69,7 @@ class Edge:
         try:
             await self._answer(record, headers, scope, receive, send_with_id)
         except ClientDisconnect:
-            pass  # it left: nobody is there to answer
+            pass  # the caller left
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError):
                 if record.status or error.args == (CALLER_LEFT,) or not self._readiness.draining:
@@ -78,7 +81,11 @@ class Edge:
                 log.error("unhandled error", request_id=record.request_id, exc_info=error)
             if record.status:  # the answer is on its way already; cutting it off is all that is left
                 raise
-            await problem.response(record.path, record.request_id)(scope, receive, send_with_id)
+            response = problem.response(record.instance, record.made_id)
+            del (
+                problem
+            )  # its traceback holds this frame and the request's body: the cycle would last until a collection
+            await response(scope, receive, send_with_id)
         finally:
             self._log.end(record)
 
@@ -91,12 +98,12 @@ class Edge:
         else:
             self._log.begin(record, headers, scope["scheme"])
             record.deadline = record.began + self._seconds(headers.get(b"x-request-timeout-ms"))
-        # HEAD is GET, of which uvicorn, by its own scope, leaves out the content.
+        # HEAD is routed as GET; uvicorn still has the scope that says HEAD, and leaves out the content.
         routed = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         await (app or self._app)(routed, receive, send)
 
     def _seconds(self, timeout_ms: bytes | None) -> float:
-        """What the request may take. Raises Problem."""
+        """Seconds that the request may take. Raises Problem."""
         if timeout_ms is None:
             return self._timeout_seconds
         if not MILLISECONDS.fullmatch(timeout_ms := timeout_ms.strip(b" \t")):
@@ -104,7 +111,8 @@ class Edge:
         return min(self._timeout_seconds, int(timeout_ms) / 1e3)
 
 
-def _request_id(sent: bytes | None) -> str:
-    if sent is not None and REQUEST_ID.fullmatch(text := sent.decode("latin-1")):
+def _sent_id(header: bytes | None) -> str | None:
+    """The caller's own id; None where there is none that may stand in a header and in the log."""
+    if header is not None and REQUEST_ID.fullmatch(text := header.decode("latin-1")):
         return text
-    return os.urandom(16).hex()
+    return None

@@ -1,7 +1,8 @@
 """The one table from error to HTTP answer.
 
 Bodies are RFC 9457 problem details; `error`, `error_type` and `request_id` stand beside them for the clients of
-Hugging Face and Triton. No answer repeats what the caller sent.
+Hugging Face and Triton. No body repeats what the caller sent: `instance` is a route, and absent where the path is none;
+`request_id` is absent where the caller named the request (the header `X-Request-ID` has the name).
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from service.engine.admission import Closed, Overloaded
 from service.engine.engine import BlankAt, Late
 from service.engine.readiness import NotReady
 from service.model.classifier import EvidenceUnavailable
+from service.telemetry.request_log import RequestRecord
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -28,7 +30,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "slow_head": (408, "The head of the request did not come in time; the connection is closed."),
     "slow_body": (408, "The body had not come when the request's time was over."),
     "body_too_large": (413, "The body is larger than the limit."),
-    "unsupported_media_type": (415, "The body must be sent as application/json."),
+    "unsupported_media_type": (415, "The body must be sent as application/json, without a Content-Encoding."),
     "invalid": (422, "The body does not fit the schema, or a text is blank."),
     "no_evidence": (422, "This bundle's network gives no evidence."),
     "overloaded": (429, "No room, or not enough time before the deadline; try again after `Retry-After` seconds."),
@@ -50,9 +52,9 @@ class Problem(Exception):
         self.kind, self.detail, self.headers = kind, detail, dict(headers or {})
         self.status = KINDS[kind][0]
 
-    def body(self, instance: str | None, request_id: str) -> dict[str, Any]:
-        """The answer as a JSON object; `instance` is None where there was no request."""
-        return {
+    def body(self, instance: str | None, request_id: str | None) -> dict[str, Any]:
+        """The answer as a JSON object, without the members that are None."""
+        members = {
             "type": f"urn:problem-type:ovation:{self.kind}",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
@@ -62,9 +64,10 @@ class Problem(Exception):
             "error_type": self.kind,
             "request_id": request_id,
         }
+        return {name: value for name, value in members.items() if value is not None}
 
-    def response(self, instance: str | None, request_id: str) -> Response:
-        """The answer to the request for the path `instance`, or to what never became a request."""
+    def response(self, instance: str | None, request_id: str | None) -> Response:
+        """The answer to a request for the route `instance`, or (None) to what never became a request."""
         content = to_json(self.body(instance, request_id))
         return Response(content, self.status, self.headers, media_type=MEDIA_TYPE)
 
@@ -97,16 +100,17 @@ def problem_of(error: Exception) -> Problem:
 
 async def answer(request: Request, error: Exception) -> Response:
     """FastAPI's exception handler for everything in the table."""
-    return problem_of(error).response(request.url.path, request.state.record.request_id)
+    record = RequestRecord.of(request.scope)
+    return problem_of(error).response(record.instance, record.made_id)
 
 
 def _what_does_not_fit(error: RequestValidationError) -> str:
     """Names each field and what was expected of it, and nothing that was sent."""
-    found = []
+    details = []
     for line in error.errors()[:5]:
         if line["type"] == "extra_forbidden":  # the field's name would be the caller's own words
-            found.append("expected no other fields than those of the schema, found one")
+            details.append("expected no other fields than those of the schema, found one")
             continue
         place = ".".join(str(part) for part in line["loc"] if part != "body")
-        found.append(f"{place}: {line['msg']}" if place else line["msg"])
-    return "; ".join(dict.fromkeys(found))
+        details.append(f"{place}: {line['msg']}" if place else line["msg"])
+    return "; ".join(dict.fromkeys(details))

@@ -219,9 +219,13 @@ def _parse_manifest(path: Path, raw: bytes) -> Manifest:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise BundleError(path, f"a valid `{place}`", first["msg"]) from error
-    columns = [len(golden.logits) for golden in manifest.golden] + [len(manifest.bias or manifest.labels)]
-    if set(columns) != {len(manifest.labels)} or manifest.evidence != (manifest.bias is not None):
-        raise BundleError(path, f"{len(manifest.labels)} logits per golden text and a bias iff `evidence`", "others")
+    labels, bias = len(manifest.labels), manifest.bias
+    sizes = sorted({len(golden.logits) for golden in manifest.golden})
+    if sizes != [labels]:
+        raise BundleError(path, f"{labels} logits for each golden text, one for each label", f"{sizes}")
+    if (None if bias is None else len(bias)) != (labels if manifest.evidence else None):
+        expected = f"a `bias` of {labels} numbers" if manifest.evidence else "no `bias` without `evidence`"
+        raise BundleError(path, expected, "none" if bias is None else f"{len(bias)} numbers")
     return manifest
 
 

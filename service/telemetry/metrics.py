@@ -38,7 +38,7 @@ from service.engine.engine import Answers
 from service.model import bundle
 from service.model.classifier import Classifier
 
-# Twice the last from 50 us to 13 s: a review takes about a millisecond, and the usual first bucket is 5 ms.
+# Each twice the one before, from 50 us to 13 s: a review takes about a millisecond, and the usual first bucket is 5 ms.
 _SECONDS = tuple(50e-6 * 2**power for power in range(19))
 _TOKENS = tuple(2**power for power in range(1, 17))
 _ROWS = tuple(2**power for power in range(8))
@@ -74,7 +74,7 @@ class Metrics:
         self._exemplars = exemplars
         self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         self.registry = registry = CollectorRegistry()
-        if not self._folder:  # of one process among several they would say nothing
+        if not self._folder:  # with several workers they would describe only the one that is asked
             ProcessCollector(registry=registry)
             PlatformCollector(registry=registry)
             GCCollector(registry=registry)
@@ -105,7 +105,7 @@ class Metrics:
 
         self._requests = counter("requests", "Requests answered.", ("route", "status"))
         self._request_seconds = seconds("request", "From a request's first byte to its answer's last.", ("route",))
-        self._shed = counter("requests_shed", "Requests refused by their length, before their body was read.")
+        self._shed = counter("requests_shed", "Requests refused for lack of room or time before their body was read.")
         self._tokenize_seconds = seconds("tokenize", "Tokenizing of all the texts of a request.")
         self._queue_seconds = seconds("queue", "A text's wait for its batch.")
         self._compute_seconds = seconds("compute", "A batch in onnxruntime.")
@@ -137,7 +137,7 @@ class Metrics:
         self._dropped = {reason: dropped.labels(reason) for reason in ("cancelled", "late", "failed")}
         self._batches: list[Ran] = []
         if self._folder:
-            _bury_the_dead(Path(self._folder))
+            _remove_ended_workers(Path(self._folder))
 
     def add_routes(self, statuses: Mapping[str, Iterable[int]]) -> None:
         """Makes the series of these routes, with the statuses that each may answer."""
@@ -161,7 +161,7 @@ class Metrics:
         self._routes[route].observe(seconds, trace)
 
     def observe_shed(self) -> None:
-        """One request that was refused by its length."""
+        """One request that was refused for lack of room or time before its body was read."""
         self._shed.inc()
 
     def observe_connections(self, count: int) -> None:
@@ -177,7 +177,7 @@ class Metrics:
         self._waiting.set(texts)
 
     def observe_dropped(self, reason: str, texts: int) -> None:
-        """Texts that were not run: their caller left ("cancelled"), was "late", or another text of theirs "failed"."""
+        """Texts that were not run; the engine's Observer says what each `reason` means."""
         self._dropped[reason].inc(texts)
 
     def observe_batch(self, ran: Ran) -> None:
@@ -222,7 +222,7 @@ class Metrics:
         self.count_batches()
         registry = self.registry
         if self._folder:
-            _bury_the_dead(Path(self._folder))
+            _remove_ended_workers(Path(self._folder))
             registry = CollectorRegistry()
             registry.register(self._reference)
             registry.register(_Workers(Path(self._folder)))
@@ -252,7 +252,7 @@ class _Reference(Collector):
 
 
 def _ends(of: str, histogram: bundle.Histogram) -> list[float]:
-    """Where the bins end, without the last: those of the reference end before an edge, those of Prometheus at it."""
+    """Upper bounds of all bins but the last: Prometheus counts x <= bound, the reference x < edge."""
     inner = histogram.edges[1:-1]
     return [edge - 1 for edge in inner] if of == "tokens" else [math.nextafter(edge, -math.inf) for edge in inner]
 
@@ -265,19 +265,19 @@ class _Workers(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """For prometheus_client."""
-        found = dict[str, list[Metric]]()
+        by_name = dict[str, list[Metric]]()
         for path in self._folder.glob("counter_*.db"):
             pid = path.stem.rpartition("_")[2]
             for family in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():  # type: ignore[misc]
-                found.setdefault(family.name, []).append(family)
+                by_name.setdefault(family.name, []).append(family)
         for name, together in (("process_resident_memory_bytes", sum), ("process_start_time_seconds", max)):
-            if families := found.get(name):
+            if families := by_name.get(name):
                 help_text = families[0].documentation
                 yield GaugeMetricFamily(name, help_text, together(family.samples[0].value for family in families))
 
 
-def _bury_the_dead(folder: Path) -> None:
-    """Takes away the gauges of workers that have ended; what they counted stays."""
+def _remove_ended_workers(folder: Path) -> None:
+    """Removes the gauges of workers that have ended; their counters stay."""
     for path in folder.glob("gauge_live*.db"):
         pid = int(path.stem.rpartition("_")[2])
         try:

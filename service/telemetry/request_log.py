@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from service.engine.batcher import Ran
 from service.engine.engine import Answers
 from service.telemetry import logs
-from service.telemetry.metrics import Metrics
+from service.telemetry.metrics import OTHER, Metrics
 
 if TYPE_CHECKING:
     from service.telemetry.tracing import Trace, Tracing
@@ -29,12 +29,24 @@ class RequestRecord:
     request_id: str
     began: float
     model: str | None = None  # the one that answered, or that was served when the request came
+    route: str = OTHER  # what the path is counted under
+    own_id: bool = False  # the caller's X-Request-ID
     deadline: float = math.inf
     tokens: int | None = None  # of all its texts, as far as they were tokenized
     answers: Answers | None = None
     trace: "Trace | None" = None
     status: int = 0  # 0: no answer has begun
     ended: float = 0.0
+
+    @property
+    def instance(self) -> str | None:
+        """The request's route, for the body of a problem; None where the path is the caller's invention."""
+        return None if self.route == OTHER else self.route
+
+    @property
+    def made_id(self) -> str | None:
+        """The request's id, for the body of a problem; None where it is the caller's own."""
+        return None if self.own_id else self.request_id
 
     @classmethod
     def of(cls, scope: Mapping[str, Any]) -> "RequestRecord":
@@ -44,7 +56,7 @@ class RequestRecord:
 
 
 class RequestLog:
-    """Counts, logs and traces requests; hears of the engine's work as its observer."""
+    """Counts, logs and traces requests; is the engine's observer."""
 
     def __init__(self, metrics: Metrics, tracing: "Tracing | None" = None) -> None:
         self.metrics = metrics
@@ -57,7 +69,7 @@ class RequestLog:
             record.trace = self._tracing.begin(record.method, record.path, scheme, headers, record.began)
 
     def end(self, record: RequestRecord) -> None:
-        """Has a request counted and logged before long."""
+        """Schedules the counting and logging of a request: at most _FLUSH_SECONDS from now."""
         record.ended = perf_counter()
         record.status = record.status or CALLER_LEFT
         self._ended.append(record)
@@ -70,7 +82,7 @@ class RequestLog:
         alike: dict[tuple[str, int], list[float]] = {}
         lines: list[dict[str, object]] = []
         for record in ended:
-            route, seconds = self.metrics.route(record.path), record.ended - record.began
+            route, seconds = record.route, record.ended - record.began
             line = {
                 "request_id": record.request_id,
                 "method": record.method,
@@ -109,7 +121,7 @@ class RequestLog:
                 tag.trace.tokenize_seconds = seconds
 
     def admitted(self, tag: object, texts: int) -> None:
-        """They wait for a batch."""
+        """The texts of a request were put into the queue."""
         if isinstance(tag, RequestRecord) and tag.trace is not None:
             tag.trace.admitted, tag.trace.texts = perf_counter(), texts
 

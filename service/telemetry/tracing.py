@@ -1,4 +1,4 @@
-"""OpenTelemetry: a span for each sampled request, with its parts inside, and one for each batch that ran such.
+"""OpenTelemetry: a span for each sampled request, with its parts inside, and one for each batch that ran one.
 
 The one module that imports it, and imported only where tracing is asked for. Spans carry times and counts, and nothing
 of what a caller wrote: neither texts nor query nor headers. Batches are sent by a thread of the SDK's, from a bounded

@@ -1,6 +1,7 @@
 """The HTTP side, entered as a client enters it."""
 
 import asyncio
+import gzip
 import json
 import re
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from service.http.connection import CALLER_LEFT
 from service.http.edge import MILLISECONDS, REQUEST_ID
 from service.http.problems import KINDS
 from service.model.classifier import Classifier
-from service.model.tokenizer import Tokenizer
+from service.model.tokenizer import Tokenizer, is_blank
 from tests.support.server import Held, client_of, make_app
 
 pytestmark = pytest.mark.anyio
@@ -38,11 +39,12 @@ def check_problem(response: httpx.Response, status: int, kind: str) -> dict[str,
     """Every error has the same body, and none of them repeats what was sent."""
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
-    body: dict[str, Any] = schemas.ProblemDetails.model_validate(response.json()).model_dump()
+    body: dict[str, Any] = schemas.ProblemDetails.model_validate(response.json()).model_dump(exclude_unset=True)
     assert (body["status"], body["error_type"]) == (status, kind)
     assert body["error"] == body["detail"]
-    assert body["instance"] == response.request.url.path
-    assert body["request_id"] == response.headers["x-request-id"]
+    assert body.get("instance") == (None if status == 404 else response.request.url.path)
+    sent_id = response.request.headers.get("x-request-id")
+    assert body.get("request_id") == (None if sent_id else response.headers["x-request-id"])
     assert KINDS[kind][0] == status
     assert "sekret" not in response.text
     return body
@@ -110,7 +112,8 @@ async def test_only_unknown_words_are_answered_and_flagged(client: httpx.AsyncCl
         ("/predict", b'{"text": "sekret \\ud800"}', 400, "malformed"),
         ("/predict", b'{"text": NaN}', 400, "malformed"),
         ("/predict", b'{"text": "sekret", "evidence": Infinity}', 400, "malformed"),
-        ("/predict", b"[" * 20_000, 400, "malformed"),
+        ("/predict", b"[" * 10_000, 400, "malformed"),
+        ("/predict", b"[" * 20_000, 422, "invalid"),
         ("/predict", b"[]", 422, "invalid"),
         ("/predict", b"{}", 422, "invalid"),
         ("/predict", b'{"text": 5}', 422, "invalid"),
@@ -146,13 +149,42 @@ async def test_the_detail_names_field_and_expectation(client: httpx.AsyncClient)
     assert check_problem(blank, 422, "invalid")["detail"] == f"text: {expected}"
     one_of_many = await client.post("/predict/batch", json={"texts": ["a", "b", "<br />"]})
     assert check_problem(one_of_many, 422, "invalid")["detail"] == f"texts.2: {expected}"
+    many = await client.post("/predict/batch", json={"texts": ["sekret"] * 5_000})
+    expected = "expected at most 3 texts and the schema's fields, found many more values"
+    assert check_problem(many, 422, "invalid")["detail"] == expected
 
 
-@pytest.mark.parametrize("media_type", [None, "text/plain", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize("media_type", [None, "text/plain", "application/sekret", "application/x-www-form-urlencoded"])
 async def test_a_body_must_be_declared_as_json(client: httpx.AsyncClient, media_type: str | None) -> None:
     headers = {"Content-Type": media_type} if media_type else {}
     response = await client.post("/predict", content=b'{"text": "sekret"}', headers=headers)
     check_problem(response, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br, gzip", "sekret"])
+async def test_a_content_coding_is_refused_by_its_name(client: httpx.AsyncClient, coding: str) -> None:
+    content, headers = gzip.compress(b'{"text": "good"}'), {"Content-Type": "application/json"}
+    response = await client.post("/predict", content=content, headers={**headers, "Content-Encoding": coding})
+    assert "Content-Encoding" in check_problem(response, 415, "unsupported_media_type")["detail"]
+    assert response.headers["accept-encoding"] == "identity"
+    plain = await client.post("/predict", json={"text": "good"}, headers={"Content-Encoding": "Identity"})
+    assert plain.status_code == 200
+
+
+async def test_of_a_repeated_name_the_last_counts(client: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "application/json"}
+    twice = await client.post("/predict", content=b'{"text": "awful", "text": "good"}', headers=headers)
+    once = await client.post("/predict", json={"text": "good"})
+    assert twice.json() == once.json()
+
+
+async def test_no_body_repeats_the_path_or_the_request_id(client: httpx.AsyncClient) -> None:
+    headers = {"X-Request-ID": "sekret"}
+    assert "instance" not in check_problem(await client.get("/sekret", headers=headers), 404, "not_found")
+    check_problem(await client.post("/predict?sekret", json={"text": ""}, headers=headers), 422, "invalid")
+    response = await client.post("/model", headers=headers)
+    assert check_problem(response, 405, "method_not_allowed")["instance"] == "/model"
+    assert response.headers["x-request-id"] == "sekret"
 
 
 async def test_a_charset_does_no_harm(client: httpx.AsyncClient) -> None:
@@ -258,6 +290,20 @@ async def test_a_batch_of_many_texts_lets_others_in_between(tiny_classifier: Cla
     assert encoded_at == sorted(set(encoded_at))
 
 
+@pytest.mark.parametrize("texts", [["The film was fine. " * 800] * 256, ["fine " * 50_000]])
+async def test_a_request_whose_time_is_over_is_not_tokenized_further(
+    tiny_classifier: Classifier, texts: list[str]
+) -> None:
+    held = Held(tiny_classifier)
+    held.gate.set()
+    async with client_of(make_app(held, max_characters=250_000)) as client:
+        late = await client.post("/predict/batch", json={"texts": texts}, headers={"X-Request-Timeout-Ms": "1"})
+        check_problem(late, 504, "timeout")
+        metrics = (await client.get("/metrics")).text
+    assert "ovation_tokenize_seconds_count 0.0" in metrics
+    assert held.judged == []
+
+
 @pytest.mark.parametrize(("sent", "kept"), [("abc-1.2_3", True), ("x" * 129, False), ("a b", False), ("", False)])
 async def test_request_ids(client: httpx.AsyncClient, sent: str, kept: bool) -> None:
     response = await client.get("/model", headers={"X-Request-ID": sent})
@@ -338,17 +384,24 @@ async def test_openapi_tells_every_status_limit_and_example(client: httpx.AsyncC
     document = (await client.get("/openapi.json")).json()
     for path in ("/predict", "/predict/batch"):
         headers = {one["name"]: one["schema"] for one in document["paths"][path]["post"]["parameters"]}
-        assert headers["X-Request-ID"]["pattern"] == f"^{REQUEST_ID.pattern}$"
+        assert headers["X-Request-ID"] == {"type": "string"}  # one that does not match is replaced, not refused
         assert re.fullmatch(MILLISECONDS.pattern.decode(), str(headers["X-Request-Timeout-Ms"]["maximum"]))
         responses = document["paths"][path]["post"]["responses"]
         assert set(responses) == {"200", "400", "408", "413", "415", "422", "429", "500", "503", "504"}
         for status, response in responses.items():
+            assert response["headers"]["X-Request-ID"]["schema"]["pattern"] == f"^{REQUEST_ID.pattern}$"
+            assert ("Retry-After" in response["headers"]) == (status in ("429", "503"))
             if status != "200":
                 assert list(response["content"]) == ["application/problem+json"]
                 assert response["content"]["application/problem+json"]["examples"]
                 assert response["content"]["application/problem+json"]["schema"]["properties"]["error_type"]
+    assert document["paths"]["/metrics"]["get"]["operationId"] == "metrics_metrics_get"  # which generated clients call
     components = document["components"]["schemas"]
     assert components["PredictRequest"]["properties"]["text"]["maxLength"] == 50_000
+    not_blank = re.compile(components["PredictRequest"]["properties"]["text"]["pattern"])
+    assert [chr(code) for code in range(0x110000) if not not_blank.search(chr(code))] == [
+        chr(code) for code in range(0x110000) if is_blank(chr(code))
+    ]
     assert components["PredictBatchRequest"]["properties"]["texts"]["maxItems"] == 3
     for name in ("PredictRequest", "PredictBatchRequest", "Prediction", "Predictions"):
         assert components[name]["example"]

@@ -287,6 +287,23 @@ async def test_who_left_frees_its_places_and_is_counted() -> None:
     await batcher.close()
 
 
+async def test_items_that_the_batcher_passed_over_are_counted_as_dropped() -> None:
+    gate = Gate()
+    batcher = make(gate, rows=1)
+    running = ask(batcher, 1)
+    await entered(gate)
+    ticket = batcher.admit([2, 3])
+    ticket.fail(TimeoutError())  # and before its caller leaves, the thread becomes idle
+    gate.open.set()
+    assert await running == [2]
+    await until(lambda: batcher.admission.texts == 0)
+    assert batcher.leave(ticket) == 2
+    assert gate.batches == [[1]]
+    with pytest.raises(TimeoutError):
+        await ticket.answers
+    await batcher.close()
+
+
 async def test_abandon_answers_those_who_wait_and_lets_the_running_end() -> None:
     gate = Gate()
     batcher = make(gate, rows=1)
@@ -317,7 +334,21 @@ async def test_close_runs_what_waits_and_refuses_the_rest() -> None:
     gate.open.set()
     await closing
     assert await asyncio.gather(*tasks) == [[2], [4], [6]]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("slot-")]
+    assert not [thread for thread in threading.enumerate() if thread.name == "slot"]
+
+
+async def test_close_does_not_wait_for_a_batch_that_nobody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.engine.batcher.CLOSE_SECONDS", 0.05)
+    gate, reasons = Gate(), list[str]()
+    batcher = make(gate, on_lost=reasons.append)
+    running = ask(batcher, 1)
+    await entered(gate)
+    running.cancel()
+    await asyncio.wait([running])
+    async with asyncio.timeout(10):  # a batch may run for 30 s
+        await batcher.close()
+    gate.open.set()
+    assert reasons == []
 
 
 async def test_a_hung_batch_that_heeds_is_interrupted_and_the_slot_lives_on() -> None:
@@ -362,6 +393,20 @@ async def test_a_dead_thread_ends_everybody() -> None:
     found = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(one) for one in found] == [Hung, Closed]
     assert deaths == ["an inference thread died of SystemExit"]
+    await batcher.close()
+
+
+async def test_a_thread_that_does_not_start_fails_its_batch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    batcher = make(Gate(open_=True))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        async with asyncio.timeout(10):
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                await batcher.submit([1, 2])
+    assert await results(batcher, 3) == [6]
     await batcher.close()
 
 

@@ -69,7 +69,7 @@ def test_a_full_service_refuses_before_the_body_comes(full: Full) -> None:
     headers, body = dict(answer.headers), json.loads(answer.body)
     assert int(headers["retry-after"]) >= 1
     assert headers["content-type"] == "application/problem+json"
-    assert headers["x-request-id"] == body["request_id"] == "mine-1"
+    assert headers["x-request-id"] == "mine-1"
     assert (body["status"], body["error_type"], body["instance"]) == (429, "overloaded", "/predict")
 
 

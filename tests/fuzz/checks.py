@@ -1,0 +1,34 @@
+"""What schemathesis checks of every answer besides its own checks; it loads this file (schemathesis.toml)."""
+
+from typing import Any
+
+import schemathesis
+from schemathesis import Case, CheckContext, Response
+
+
+@schemathesis.check
+def only_a_deadline_of_the_callers_own_passes(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
+    """A request with the service's own time limit is never late: it is the only one that runs."""
+    if response.status_code in (408, 504):
+        assert "X-Request-Timeout-Ms" in sent(case), "late without X-Request-Timeout-Ms"
+
+
+@schemathesis.check
+def every_refusal_is_a_problem_that_repeats_nothing(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
+    """`instance` is the path of a route; `request_id` is one that the service made."""
+    [request_id] = response.headers["x-request-id"]
+    sent_id = sent(case).get("X-Request-ID")
+    assert sent_id is None or request_id == sent_id or len(request_id) == 32, "neither the caller's id nor a made one"
+    if response.status_code < 400 or not response.content:  # HEAD has no content
+        return
+    problem = response.json()
+    assert problem["instance"] == case.path
+    assert problem["status"] == response.status_code
+    assert problem["error"] == problem["detail"]
+    assert problem.get("request_id") == (None if request_id == sent_id else request_id)
+
+
+def sent(case: Case[Any]) -> dict[str, str]:
+    """The headers of a case, under their documented names."""
+    names = {"x-request-id": "X-Request-ID", "x-request-timeout-ms": "X-Request-Timeout-Ms"}
+    return {names.get(name.lower(), name): value for name, value in (case.headers or {}).items()}
