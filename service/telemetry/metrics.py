@@ -118,6 +118,7 @@ class Metrics:
         self._uncertain = counter("predictions_uncertain", "Texts flagged uncertain.")
         self._truncated = counter("texts_truncated", "Texts cut to the model's length.")
         dropped = counter("texts_dropped", "Texts that left the queue before they were run.", ("reason",))
+        self._log_lines_lost = counter("log_lines_lost", "Log lines that could not be written.")
         self._waiting = gauge("waiting_texts", "Texts that no batch has taken yet.", mode="livesum")
         gauge("model_info", "The bundle being served.", ("name", "provider"), "livemax").labels(
             classifier.name, classifier.provider
@@ -157,6 +158,10 @@ class Metrics:
     def observe_shed(self) -> None:
         """One request that was refused by its length."""
         self._shed.inc()
+
+    def observe_log_lines_lost(self, lines: int) -> None:
+        """Lines that the log has lost; any thread may call this."""
+        self._log_lines_lost.inc(lines)
 
     def observe_waiting(self, texts: int) -> None:
         """How many texts wait now."""
