@@ -57,7 +57,7 @@ def service(bundle: Path, **settings: object) -> Iterator[Service]:
     defaults = {"OVATION_MODEL": str(bundle), "OVATION_PORT": "0", "OVATION_THREADS": "1", "OVATION_LOG_FORMAT": "json"}
     workers = int(variables.get("OVATION_WORKERS", 1))
     with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"  # a pipe that nobody reads would fill, and stop the service
+        log = Path(folder) / "log"  # a pipe that nobody reads would fill, and lines be lost
         gate = Path(folder) / "gate"
         with log.open("w") as output:
             process = subprocess.Popen(
@@ -278,8 +278,9 @@ def test_sigterm_under_load_loses_nothing_behind_a_balancer(tiny_bundle_path: Pa
 
     with service(tiny_bundle_path, workers=workers, pre_stop_seconds=3) as found:
         tally = asyncio.run(run(found))
-        code, _ = found.end()
+        code, log = found.end()
     assert code == 0
+    assert log.count("Finished server process") == workers  # the last line of each, so none is missing before
     assert tally.answered >= 150
     assert (tally.lost_since, tally.refused) == ([], {})
 
