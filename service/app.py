@@ -28,6 +28,7 @@ from service.http.shutdown import Drain
 from service.model import bundle, grouping
 from service.model.classifier import Classifier, Slot
 from service.settings import Settings
+from service.telemetry import logs
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_log import CALLER_LEFT, RequestLog
 
@@ -40,8 +41,14 @@ _GC_OBJECTS = 50_000
 _FAIL_SECONDS = 0.5  # time to answer the requests that fail, before the process ends with LOST
 
 
+def _end(code: int) -> None:
+    """Ends the process without waiting for its threads, but for its log."""
+    logs.close()
+    os._exit(code)
+
+
 def create_app(
-    settings: Settings | None = None, classifier: Classifier | None = None, end: Callable[[int], object] = os._exit
+    settings: Settings | None = None, classifier: Classifier | None = None, end: Callable[[int], object] = _end
 ) -> FastAPI:
     """The service around `classifier`, or around the bundle that `settings` name.
 
@@ -60,6 +67,7 @@ def create_app(
 
         tracing = Tracing(settings.trace_ratio)
     metrics = Metrics(classifier, exemplars=tracing is not None)
+    logs.report_lost(metrics.observe_log_lines_lost)
     request_log = RequestLog(metrics, tracing)
 
     def on_lost(reason: str) -> None:
@@ -105,6 +113,7 @@ def create_app(
         request_log.flush()
         if tracing is not None:
             await tracing.close()
+        logs.close()  # uvicorn ends a worker by the signal that stopped it, past `atexit`
 
     app = FastAPI(
         title="Ovation",

@@ -1,30 +1,34 @@
 """Logging by structlog, in one format for our lines and uvicorn's: JSON, or columns for a person."""
 
+import atexit
 import logging
 import logging.config
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 from pydantic_core import to_json
+
+from service.telemetry.log_writer import LogWriter
 
 
 def _to_json(line: Any, **options: Any) -> str:
     return to_json(line, fallback=repr).decode()
 
 
-# Six lines are shorter than PIPE_BUF (4,096 bytes): workers share a pipe, and only up to that size is a write atomic.
-_LINES_A_WRITE = 6
-
 _JSON = structlog.processors.JSONRenderer(serializer=_to_json)
+
+_writer: LogWriter | None = None  # of this process, from `configure` on
 
 
 def configure(log_format: str, log_level: str) -> None:
-    """Sets up the process's logging. `log_format`: "json", "console" or "auto", which is "console" on a terminal."""
-    console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
+    """Sets up logging to stdout. `log_format`: "json", "console" or "auto", which is "console" on a terminal."""
+    global _writer
+    terminal = sys.stdout is not None and sys.stdout.isatty()  # None: the process was started without one
+    console = log_format == "console" or (log_format == "auto" and terminal)
     shared: list[Any] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -34,13 +38,24 @@ def configure(log_format: str, log_level: str) -> None:
         _JSON,
     ]
     if console:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=_print_frames)]
+        last = [structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=_print_frames)]
+    wrapper = structlog.make_filtering_bound_logger(log_level)
+    render = structlog.wrap_logger(structlog.ReturnLogger(), [*shared, *last], wrapper)
+
+    def tell(count: int, reason: str) -> str | None:
+        line: str | None = render.warning("log lines lost", count=count, reason=reason)
+        return line
+
+    # Not through `sys.stdout`: the interpreter's exit flushes its buffer, which can block or raise. A process that was
+    # started without stdout may have another file under its number.
+    _writer = LogWriter(-1 if sys.stdout is None else 1, tell)
+    atexit.register(_writer.close)
     # Our own lines bypass the standard library's logging, which uvicorn uses and which takes several times as long per
     # line: there is a line for every request.
     structlog.configure(
         processors=[*shared, *last],
-        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
-        wrapper_class=structlog.make_filtering_bound_logger(log_level),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _writer)),
+        wrapper_class=wrapper,
         cache_logger_on_first_use=True,
     )
     formatter = {
@@ -53,27 +68,34 @@ def configure(log_format: str, log_level: str) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"structured": formatter},
-            "handlers": {
-                "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "structured"}
-            },
-            "root": {"handlers": ["stdout"], "level": log_level.upper()},
+            "handlers": {"writer": {"class": "logging.StreamHandler", "stream": _writer, "formatter": "structured"}},
+            "root": {"handlers": ["writer"], "level": log_level.upper()},
         }
     )
 
 
 def info_all(event: str, lines: Iterable[dict[str, Any]]) -> None:
-    """Logs each of `lines` at level info; in JSON with one timestamp, _LINES_A_WRITE lines a write."""
+    """Logs each of `lines` at level info; in JSON with one timestamp, and put into the writer's buffer at once."""
     log = structlog.get_logger("ovation")
-    if structlog.get_config()["processors"][-1] is not _JSON or not log.is_enabled_for(logging.INFO):
+    if _writer is None or structlog.get_config()["processors"][-1] is not _JSON or not log.is_enabled_for(logging.INFO):
         for line in lines:
             log.info(event, **line)
         return
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    common = {"event": event, "level": "info", "timestamp": now}
-    texts = [f"{_to_json(line | common)}\n" for line in lines]
-    for at in range(0, len(texts), _LINES_A_WRITE):
-        sys.stdout.write("".join(texts[at : at + _LINES_A_WRITE]))
-        sys.stdout.flush()
+    same = {"event": event, "level": "info", "timestamp": now}
+    _writer.put([to_json(line | same, fallback=repr) + b"\n" for line in lines])
+
+
+def report_lost(on_lost: Callable[[int], None]) -> None:
+    """Calls `on_lost` with the numbers of lines lost, as `LogWriter.report_lost`; without `configure` none is lost."""
+    if _writer is not None:
+        _writer.report_lost(on_lost)
+
+
+def close() -> None:
+    """Waits for at most a second until stdout has the lines so far; for a process that is about to end."""
+    if _writer is not None:
+        _writer.close()
 
 
 # A logged traceback has neither local variables nor messages of exceptions, since both may hold users' texts. Messages

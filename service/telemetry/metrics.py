@@ -121,6 +121,7 @@ class Metrics:
         self._uncertain = counter("predictions_uncertain", "Texts flagged uncertain.")
         self._truncated = counter("texts_truncated", "Texts cut to the model's length.")
         dropped = counter("texts_dropped", "Texts that left the queue before they were run.", ("reason",))
+        self._log_lines_lost = counter("log_lines_lost", "Log lines that could not be written.")
         self._waiting = gauge("waiting_texts", "Texts that no batch has taken yet.", mode="livesum")
         self._connections = gauge("connections", "Connections open.", mode="livesum")
         ended = counter("connections_ended", "Connections that the service ended by itself.", ("reason",))
@@ -171,6 +172,10 @@ class Metrics:
     def observe_connection_ended(self, reason: str) -> None:
         """The service ended a connection, for one of CONNECTION_ENDS."""
         self._connections_ended[reason].inc()
+
+    def observe_log_lines_lost(self, lines: int) -> None:
+        """Lines that the log has lost; any thread may call this."""
+        self._log_lines_lost.inc(lines)
 
     def observe_waiting(self, texts: int) -> None:
         """How many texts wait now."""

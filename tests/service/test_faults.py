@@ -218,8 +218,9 @@ def test_sigterm_under_load_loses_nothing_behind_a_balancer(tiny_bundle_path: Pa
 
     with service(tiny_bundle_path, workers=workers, pre_stop_seconds=3) as found:
         tally = asyncio.run(run(found))
-        code, _ = found.end()
+        code, log = found.end()
     assert code == 0
+    assert log.count("Finished server process") == workers  # the last line of each, so none is missing before
     assert tally.answered >= 150
     assert (tally.lost_since, tally.refused) == ([], {})
 
