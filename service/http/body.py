@@ -71,18 +71,20 @@ class JsonRoute(APIRoute):
         assert task is not None
         seconds_left = max(0.0, deadline - perf_counter())
         timer = asyncio.get_running_loop().call_later(seconds_left, task.cancel, _SLOW)
-        with self.held.body() as held:
-            try:
-                body = await _read(receive, self.max_body_bytes, held)
-            except asyncio.CancelledError as error:
-                if error.args != (_SLOW,):
-                    raise
-                task.uncancel()
-                raise Problem("slow_body", "expected the whole body before the request's deadline") from None
-            finally:
-                timer.cancel()
+        held = HeldBody(self.held)
+        try:
+            body = await _read(receive, self.max_body_bytes, held)
+            timer.cancel()
             _check_shape(body, self.max_texts)
             response = await self.endpoint(Request(scope, receive, send), _parse(body, self._model))
+        except asyncio.CancelledError as error:
+            if error.args != (_SLOW,):
+                raise
+            task.uncancel()
+            raise Problem("slow_body", "expected the whole body before the request's deadline") from None
+        finally:
+            timer.cancel()
+            held.release()
         await response(scope, receive, send)
 
 

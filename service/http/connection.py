@@ -57,7 +57,7 @@ class Connection(HttpToolsProtocol):
         self._refused = self._half_closed = False
         self._read_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
-        self._unsent = 0  # bytes, when last looked at
+        self._unsent = self._held = 0  # bytes, when last counted: written and not sent; these and what is pending
 
     # The transport's calls.
 
@@ -73,6 +73,21 @@ class Connection(HttpToolsProtocol):
         """Bytes of heads and bodies, cut anywhere."""
         if self._refused:
             return
+        is_between = self.cycle is None or self.cycle.response_complete
+        if is_between and not self._pending and not self._body_left and self._chunks is None:
+            # Nearly always the head comes whole, and often the body with it: no need to gather them.
+            end = data.find(b"\r\n\r\n") + 4
+            if end > 4:
+                self._unset_keepalive_if_required()
+                if not self._begin(data[:end]):
+                    return
+                data = data[end:]
+                if data and len(data) <= self._body_left:
+                    self._body_left -= len(data)
+                    self.on_body(data)
+                    if not self._body_left:
+                        self._end_body()
+                    return
         self._pending += data
         self._advance()
 
@@ -142,17 +157,22 @@ class Connection(HttpToolsProtocol):
     def _take_head(self) -> bool:
         """Whether a whole head was there; its request has begun, or was refused."""
         self._unset_keepalive_if_required()
-        del self._pending[: len(self._pending) - len(self._pending.lstrip(b"\r\n"))]
+        if self._pending[0] in b"\r\n":  # empty lines before a request
+            del self._pending[: len(self._pending) - len(self._pending.lstrip(b"\r\n"))]
         end = self._pending.find(b"\r\n\r\n") + 4
         if end == 3 and len(self._pending) <= HEAD_BYTES:
             self._await_head()
             self._wait()
             return False
-        head = bytes(self._pending[:end])
-        if end == 3 or end > HEAD_BYTES or head.count(b"\n") > HEAD_FIELDS + 2:
+        head = bytes(self._pending[:end] if end > 3 else self._pending)
+        del self._pending[: len(head)]
+        return self._begin(head)
+
+    def _begin(self, head: bytes) -> bool:
+        """Whether the request of a head has begun, which is otherwise refused."""
+        if len(head) > HEAD_BYTES or head.count(b"\n") > HEAD_FIELDS + 2:
             self._refuse("head_too_large", f"expected at most {HEAD_BYTES} bytes and {HEAD_FIELDS} fields, found more")
             return False
-        del self._pending[:end]
         self._stop_read_timer()
         self._connections.busy(self)
         if not _REQUEST_LINE.match(head):
@@ -174,19 +194,23 @@ class Connection(HttpToolsProtocol):
         """What is pending waits for more of itself, or for an answer to go out first."""
         if len(self._pending) > HEAD_BYTES:
             self.flow.pause_reading()  # not sooner: a paused connection does not hear that its caller has left
-        self._connections.held.waits(self, len(self._pending) + self.transport.get_write_buffer_size())
+        self._count_held(self.transport.get_write_buffer_size())
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
-        encodings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
-        if encodings not in ([], [b"chunked"]):
+        length, encodings = 0, list[bytes]()
+        for name, value in self.headers:
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"transfer-encoding":
+                encodings.append(value.strip().lower())
+        if encodings and encodings != [b"chunked"]:
             self._refuse("not_implemented", "Transfer-Encoding: expected chunked or none, found another")
             return
         if not self._connections.may_ask(self, self.url):
             self._refuse("overloaded", "expected fewer connections, found as many as the service takes")
             return
-        lengths = [int(value) for name, value in self.headers if name == b"content-length"]
-        self._body_left, self._chunks = (lengths or [0])[0], ChunkedReader() if encodings else None
+        self._body_left, self._chunks = length, ChunkedReader() if encodings else None
         super().on_headers_complete()
         if not self._body_left and self._chunks is None:
             self._end_body()
@@ -299,13 +323,19 @@ class Connection(HttpToolsProtocol):
     def _watch_writing(self) -> None:
         """Gives the caller WRITE_SECONDS to take some of what is written, and so on until it has taken all."""
         unsent = self.transport.get_write_buffer_size()
-        self._connections.held.waits(self, unsent + len(self._pending))
+        self._count_held(unsent)
         if unsent < self._unsent and self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
         self._unsent = unsent
         if unsent and self._write_timer is None:
             self._write_timer = self.loop.call_later(WRITE_SECONDS, self._check_writing)
+
+    def _count_held(self, unsent: int) -> None:
+        held = unsent + len(self._pending)
+        if held != self._held:
+            self._held = held
+            self._connections.held.waits(self, held)
 
     def _check_writing(self) -> None:
         if self.transport.get_write_buffer_size() >= self._unsent:

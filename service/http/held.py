@@ -1,8 +1,6 @@
 """Bytes held for callers, which together have a limit: bodies that have come, and what waits on connections."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 from service.engine.admission import Overloaded
@@ -32,15 +30,6 @@ class Held:
         else:
             self._waiting.pop(connection, None)
 
-    @contextmanager
-    def body(self) -> Iterator["HeldBody"]:
-        """A body, whose bytes are held until the block ends."""
-        body = HeldBody(self)
-        try:
-            yield body
-        finally:
-            self.bytes -= body.bytes
-
     def add(self, size: int) -> None:
         """Counts bytes of a body. Raises Overloaded where there is no room for them."""
         self.bytes += size
@@ -60,7 +49,7 @@ class Held:
 
 
 class HeldBody:
-    """What has come of one body."""
+    """What has come of one body; whoever makes it must `release` it."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
@@ -70,3 +59,8 @@ class HeldBody:
         """Counts bytes that have come. Raises Overloaded where all together hold too much."""
         self.bytes += size
         self._held.add(size)
+
+    def release(self) -> None:
+        """The body is not held any more."""
+        self._held.bytes -= self.bytes
+        self.bytes = 0
