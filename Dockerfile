@@ -22,16 +22,17 @@ ARG REQUIREMENTS=cuda
 COPY requirements /requirements
 RUN /requirements/venv.sh ${REQUIREMENTS}
 
-# Another bundle is built in with --build-arg BUNDLE=models/mine, or mounted over this one.
+# Another bundle is built in with --build-arg BUNDLE=models/mine, or mounted over /app/models/default.
 FROM python AS source
 ARG BUNDLE=models/imdb-bilstm
 WORKDIR /out
-COPY ${BUNDLE} app/models/imdb-bilstm
+COPY ${BUNDLE} app/models/default
 COPY service app/service
-# Readable for all, whatever the umask of the checkout was.
-RUN python -m compileall -q --invalidation-mode unchecked-hash app \
+# The link is the path that the bundle had before, kept for one release. All is readable, whatever the checkout's umask.
+RUN ln -s default app/models/imdb-bilstm \
+    && python -m compileall -q --invalidation-mode unchecked-hash app \
     && chmod -R u=rwX,go=rX app \
-    && find app -exec touch --date=@0 {} +
+    && find app -exec touch --no-dereference --date=@0 {} +
 
 FROM python AS training
 # torch's default wheels bring CUDA, which takes gigabytes; TORCH_INDEX is the address of its wheels for the CPU.
@@ -55,7 +56,8 @@ CMD ["--help"]
 FROM python-cuda AS cuda
 COPY --from=packages-cuda /out /
 COPY --from=source /out /
-ENV PATH=/venv/bin:$PATH OVATION_HOST=0.0.0.0 OVATION_PROVIDER=cuda ORT_DISABLE_TELEMETRY=1
+ENV PATH=/venv/bin:$PATH ORT_DISABLE_TELEMETRY=1
+ENV OVATION_HOST=0.0.0.0 OVATION_MODEL=models/default OVATION_PROVIDER=cuda
 WORKDIR /app
 # Its Python may be another than that of the other stages.
 RUN python -m compileall -q --invalidation-mode unchecked-hash .
@@ -76,7 +78,8 @@ LABEL org.opencontainers.image.title="Ovation" \
 FROM python AS service
 COPY --from=packages /out /
 COPY --from=source /out /
-ENV PATH=/venv/bin:$PATH OVATION_HOST=0.0.0.0 ORT_DISABLE_TELEMETRY=1
+ENV PATH=/venv/bin:$PATH ORT_DISABLE_TELEMETRY=1
+ENV OVATION_HOST=0.0.0.0 OVATION_MODEL=models/default
 WORKDIR /app
 USER 10001:10001
 EXPOSE 8000

@@ -4,11 +4,12 @@ RUNTIME ?= cpu
 # One runtime per environment: onnxruntime and onnxruntime-gpu overwrite each other.
 VENV := .venv$(if $(filter cuda,$(RUNTIME)),-cuda)
 BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: serve setup test test-image lint format train bench lock clean
 .DELETE_ON_ERROR:
 
-serve: $(VENV)/.service ## serve the bundled model on 127.0.0.1:8000 (OVATION_HOST, OVATION_PORT)
+serve: $(VENV)/.service ## serve the bundled model on 127.0.0.1:8000 (OVATION_HOST, OVATION_PORT); leaves .venv/bin/ovation
 	@exec $(BIN)/python -m service serve
 
 setup: $(VENV)/.dev ## what training, benchmarks and tests need
@@ -38,7 +39,7 @@ lock:
 	requirements/lock.sh
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) ovation_sentiment.egg-info
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "Ovation needs Python 3.11 or newer; '$(PYTHON)' was not found (make PYTHON=/path/to/python3)." >&2; exit 1; }
@@ -46,11 +47,13 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) lacks the venv module: install it (Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.service: requirements/$(RUNTIME).txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/$(RUNTIME).txt
+# pip downloads what the two files lock, and nothing else: `ovation` is built here, by the setuptools that is locked.
+$(VENV)/.service: requirements/$(RUNTIME).txt requirements/build.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP_INSTALL) --require-hashes -r requirements/$(RUNTIME).txt -r requirements/build.txt
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.service
-	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --disable-pip-version-check --index-url $(TORCH_INDEX) "$$(grep ^torch== requirements/dev.txt)")
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	$(if $(TORCH_INDEX),$(PIP_INSTALL) --index-url $(TORCH_INDEX) "$$(grep ^torch== requirements/dev.txt)")
+	$(PIP_INSTALL) -r requirements/dev.txt
 	@touch $@

@@ -1,1 +1,1 @@
-"""Measurements; each module is a command that prints what the README and the model card quote."""
+"""Measurements: each module is a command that prints the figures quoted in the README and the model card."""

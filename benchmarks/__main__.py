@@ -1,4 +1,4 @@
-"""`python -m benchmarks [SECTION ...]`: measures, and writes the figures, a page of tables and plots."""
+"""`python -m benchmarks [SECTION ...]`: measures the sections, and writes their results, a page of tables and plots."""
 
 import json
 import os
@@ -22,18 +22,18 @@ _QUICK_SECONDS = 1.0
 @click.option(
     "--data", type=click.Path(exists=True, path_type=Path), help="aclImdb_v1.tar.gz; without it: made-up texts"
 )
-@click.option("--seconds", type=click.FloatRange(1), default=10.0, show_default=True, help="that a load lasts")
-@click.option("--quick", is_flag=True, help="As short as can be: to see whether all works.")
-@click.option("--out", type=click.Path(path_type=Path), default=results.FOLDER, help="folder for what is written")
+@click.option("--seconds", type=click.FloatRange(1), default=10.0, show_default=True, help="duration of a load")
+@click.option("--quick", is_flag=True, help="Measure as briefly as possible, to check that every section works.")
+@click.option("--out", type=click.Path(path_type=Path), default=results.FOLDER, help="folder for the results")
 def main(sections: tuple[str, ...], data: Path | None, seconds: float, quick: bool, out: Path) -> None:
     """Measures SECTIONS, or all of them, and writes OUT/SECTION.json, OUT/results.md and OUT/*.png."""
     chosen = sections or results.SECTIONS
     if shutil.which("wrk") is None and not set(chosen) <= _NEED_NO_WRK:
-        raise click.ClickException("expected wrk, which makes the load, found none: apt-get install wrk")
+        raise click.ClickException("expected wrk, the load generator, found none: apt-get install wrk")
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise click.ClickException("expected two cores, one for the server and one for the load, found one")
-    # Each connection is a file, for us and for the server.
+    # The largest limit on open files: each connection is one, in the load generator and in the server.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     plan = Plan(data, _QUICK_SECONDS if quick else seconds, quick, cores[0], cores[-1], rounds=1 if quick else 3)
     out.mkdir(parents=True, exist_ok=True)
@@ -45,10 +45,10 @@ def main(sections: tuple[str, ...], data: Path | None, seconds: float, quick: bo
     for section in chosen:
         click.echo(f"{section} ...")
         described = machine.describe()
-        with pinned(plan.load_core):  # nor does what waits here disturb the server
-            found = import_module(f"benchmarks.sections.{section}").measure(plan)
+        with pinned(plan.load_core):  # keeps this process off the server's core
+            result = import_module(f"benchmarks.sections.{section}").measure(plan)
         path = out / f"{section}.json"
-        path.write_text(json.dumps({"machine": described, **about, "found": found}, indent=1) + "\n")
+        path.write_text(json.dumps({"machine": described, **about, "found": result}, indent=1) + "\n")
         results.write(out)
         click.echo(f"{section}: {path}")
 

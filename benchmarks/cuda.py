@@ -1,7 +1,7 @@
-"""CUDA beside the CPU: do both answer alike on ragged lengths, and what does each take? Needs a GPU.
+"""CUDA beside the CPU: the difference of their logits on texts of unequal lengths, and the speed of each. Needs a GPU.
 
 `python -m benchmarks.cuda [--data aclImdb_v1.tar.gz]`, in the environment of `make serve RUNTIME=cuda`, writes
-results/cuda.json. The figures stand in results.md when it has run.
+results/cuda.json and results/results.md.
 """
 
 import json
@@ -23,14 +23,14 @@ from service.model.tokenizer import Batch, TokenIds
 REVIEWS = 2048
 BATCHES = (1, 8, 64, 256)
 _SEED = 1
-_SECONDS = 2.0  # that each batch size is measured
-_SHORT = ([2], [2, 3], [5] * 400)  # one token beside the longest that the network reads
+_SECONDS = 2.0  # of measurement for each batch size
+_RAGGED = ([2], [2, 3], [5] * 400)  # token ids of added texts: a single token next to the longest text
 
 
 def measure(classifiers: dict[str, Classifier], texts: Sequence[str]) -> dict[str, Any]:
-    """Differences in logits by batch size, and reviews a second by provider, way to run and batch size."""
+    """Differences of the logits by batch size; reviews a second by provider, with or without IO binding, and size."""
     cpu, cuda = classifiers["cpu"], classifiers["cuda"]
-    ids = [cpu.tokenizer.encode(text).token_ids for text in texts] + [np.array(short, np.int32) for short in _SHORT]
+    ids = [cpu.tokenizer.encode(text).token_ids for text in texts] + [np.array(added, np.int32) for added in _RAGGED]
     alone = np.concatenate([cpu.run(Batch.pad([one]))[0] for one in ids])
     differences = {}
     for rows in BATCHES:
@@ -43,25 +43,25 @@ def measure(classifiers: dict[str, Classifier], texts: Sequence[str]) -> dict[st
     rates = {
         name: {str(rows): _rate(run, list(_batches(ids, rows)), rows) for rows in BATCHES} for name, run in runs.items()
     }
-    chosen = grouping.for_provider("cuda", cuda.seconds)
+    costs = grouping.for_provider("cuda", cuda.seconds)
     return {
         "texts": len(ids),
         "differences": differences,
         "rates": rates,
-        "steps": dict(chosen.steps),
-        "call": chosen.call,
+        "steps": dict(costs.steps),
+        "call": costs.call,
     }
 
 
 def table(found: dict[str, Any]) -> str:
-    """Agreement, then speed."""
+    """Markdown: the differences from the CPU, then the rates."""
     differences = [[rows, f"{of['logit']:.1e}", str(of["labels"])] for rows, of in found["differences"].items()]
     rates = [[name, *(f"{rate:,.0f}" for rate in of.values())] for name, of in found["rates"].items()]
     return "\n\n".join(
         [
-            f"{found['texts']:,} texts, the CPU's alone beside CUDA's in batches as they come:",
+            f"{found['texts']:,} texts, one a batch on the CPU beside batches of neighbours on CUDA:",
             markdown(["texts a batch", "largest difference of a logit", "other labels"], differences),
-            "Reviews a second, tokens ready:",
+            "Reviews a second, without tokenizing:",
             markdown(["provider", *map(str, BATCHES)], rates),
         ]
     )
@@ -72,7 +72,7 @@ def _batches(ids: Sequence[TokenIds], rows: int) -> list[Batch]:
 
 
 def _bound(classifier: Classifier) -> Callable[[Batch], object]:
-    """Inputs and outputs bound by hand, where `run` leaves the copies to onnxruntime."""
+    """Runs a batch with its inputs and outputs bound explicitly; `Classifier.run` leaves the copies to onnxruntime."""
     session = classifier.session
 
     def run(batch: Batch) -> object:
@@ -87,7 +87,7 @@ def _bound(classifier: Classifier) -> Callable[[Batch], object]:
 
 
 def _rate(run: Callable[[Batch], object], batches: Sequence[Batch], rows: int) -> float:
-    """Reviews a second, after a warm-up."""
+    """Reviews a second, after three batches that do not count."""
     for batch in batches[:3]:
         run(batch)
     done, began = 0, perf_counter()
@@ -102,12 +102,12 @@ def _rate(run: Callable[[Batch], object], batches: Sequence[Batch], rows: int) -
 @click.option(
     "--data", type=click.Path(exists=True, path_type=Path), help="aclImdb_v1.tar.gz; without it: made-up texts"
 )
-@click.option("--out", type=click.Path(path_type=Path), default=results.FOLDER, help="folder for what is written")
+@click.option("--out", type=click.Path(path_type=Path), default=results.FOLDER, help="folder for the results")
 def main(data: Path | None, out: Path) -> None:
     """Measures, and writes OUT/cuda.json and OUT/results.md."""
-    found = bundle.read(stream.MODEL)
+    shipped = bundle.read(stream.MODEL)
     try:
-        classifiers = {"cpu": Classifier(found, "cpu"), "cuda": Classifier(found, "cuda")}
+        classifiers = {"cpu": Classifier(shipped, "cpu"), "cuda": Classifier(shipped, "cuda")}
     except ProviderError as error:
         raise click.ClickException(str(error)) from None
     about = {

@@ -1,4 +1,4 @@
-"""Virtual environments for what must not be installed into the project's own: one for each file of requirements."""
+"""Virtual environments for libraries that must not be installed into the project's own: one per requirements file."""
 
 import hashlib
 import os
@@ -13,10 +13,10 @@ RUNS = ROOT / "runs"
 
 
 def environment(requirements: Path) -> Path:
-    """The python of the environment that holds these `requirements`, made first if need be. Raises Unavailable."""
+    """The python of the environment with `requirements` installed, created if needed. Raises Unavailable."""
     folder = RUNS / f"bench-{requirements.stem}"
     python, marker = folder / "bin" / "python", folder / ".complete"
-    # The marker comes last and names what was installed, so that a half-made or an outdated one is made anew.
+    # The marker is written last and names what was installed: an incomplete or outdated environment is made again.
     wanted = f"{sys.version}\n{hashlib.sha256(requirements.read_bytes()).hexdigest()}\n"
     if marker.exists() and marker.read_text() == wanted:
         return python

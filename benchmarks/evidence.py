@@ -1,4 +1,4 @@
-"""`python -m benchmarks.evidence --data aclImdb_v1.tar.gz`: does evidence add up, and point at the words?
+"""`python -m benchmarks.evidence --data aclImdb_v1.tar.gz`: checks the sum of the evidence and the tokens' offsets.
 
 Reads the texts of the first reviews of the test split, not their labels.
 """
@@ -20,7 +20,7 @@ from training.data.sources import Source
 @click.option("--data", type=click.Path(path_type=Path), required=True)
 @click.option("--reviews", type=click.IntRange(1), default=1000)
 def main(model: Path, data: Path, reviews: int) -> None:
-    """Prints the largest difference between the sum of the evidence and the logits' margin."""
+    """Prints the largest difference between the sum of the evidence and the margin; fails if an offset is wrong."""
     classifier = Classifier(bundle.read(model), "cpu")
     tokenizer = classifier.tokenizer
     worst = 0.0
@@ -32,15 +32,15 @@ def main(model: Path, data: Path, reviews: int) -> None:
         assert prediction.evidence is not None
         total = prediction.evidence.bias + sum(weight for _, _, weight in prediction.evidence.tokens)
         worst = max(worst, abs(total - margin))
-        pointed_at = [
+        at_offsets = [
             review.text[start:end].replace("\u2019", "'").lower() for start, end, _ in prediction.evidence.tokens
         ]
-        found = words(review.text, tokenizer.rules)
-        if pointed_at != [word for part in tokenizer.keep(len(found)) for word in found[part]]:
-            raise click.ClickException(f"{review.place}: the offsets do not give back the words")
+        tokens = words(review.text, tokenizer.rules)
+        if at_offsets != [word for part in tokenizer.keep(len(tokens)) for word in tokens[part]]:
+            raise click.ClickException(f"{review.place}: expected the words at their offsets, found others")
     click.echo(
-        f"{classifier.name}, {reviews:,} test reviews: evidence and bias add up to the margin within {worst:.1e}; "
-        "every offset gives back its word"
+        f"{classifier.name}, {reviews:,} test reviews: evidence and bias sum to the margin within {worst:.1e}; "
+        "every word is found at its offsets"
     )
 
 

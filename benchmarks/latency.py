@@ -1,4 +1,4 @@
-"""`python -m benchmarks.latency`: what one review costs on one core, alone, and what its parts cost.
+"""`python -m benchmarks.latency`: the time of one review on one core, alone, and of its parts.
 
 The text has 256 tokens of the bundle's own vocabulary; every figure is the median of many calls in one run.
 """
@@ -19,7 +19,7 @@ REPEATS = 2000
 
 
 def median_ms(call: Callable[[], object]) -> float:
-    """Median milliseconds of a call, after a warm-up."""
+    """Median milliseconds of REPEATS calls, after a tenth as many that do not count."""
     seconds = []
     for _ in range(REPEATS // 10 + REPEATS):
         began = perf_counter()
@@ -35,12 +35,12 @@ def main(model: Path) -> None:
     classifier = Classifier(bundle.read(model), "cpu")
     words = [word for word in classifier.tokenizer.vocabulary[2:] if word.isalpha()]
     text = " ".join(words[index * 37 % 5000] for index in range(TOKENS))
-    encoded, placed = (classifier.tokenizer.encode(text, spans=spans) for spans in (False, True))
+    encoded, with_spans = (classifier.tokenizer.encode(text, spans=spans) for spans in (False, True))
     assert encoded.tokens == TOKENS
     rows = {
         "tokenizer": median_ms(lambda: classifier.tokenizer.encode(text)),
         "network": median_ms(lambda: classifier.predict([encoded])),
-        "network with evidence": median_ms(lambda: classifier.predict([placed])),
+        "network with evidence": median_ms(lambda: classifier.predict([with_spans])),
         "tokenizer and network": median_ms(lambda: classifier([text])),
     }
     click.echo(f"{classifier.name}, fp32, {TOKENS} tokens, one thread, {platform.machine()} {_processor()}")

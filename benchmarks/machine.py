@@ -1,4 +1,4 @@
-"""What a figure was measured on and with: it travels with every result."""
+"""The hardware and the versions that a result was measured with, kept in every results file."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ _REPOSITORY = Path(__file__).parent.parent
 
 
 def describe() -> dict[str, Any]:
-    """Hardware, versions, revision and time, as JSON knows them; None for what cannot be told."""
+    """Hardware, versions, revision and time, as JSON values; None for what is unknown here."""
     cores = sorted(os.sched_getaffinity(0))
     revision, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {
@@ -52,7 +52,7 @@ def _version(package: str) -> str | None:
 
 def _git(*arguments: str) -> str | None:
     try:
-        # Optional locks off: a benchmark must not write into the repository, not even git's index.
+        # Without optional locks: `git status` would otherwise write the index, and a benchmark must not.
         command = ["git", "--no-optional-locks", *arguments]
         done = subprocess.run(command, cwd=_REPOSITORY, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -1,4 +1,4 @@
-"""How long to measure, on which cores and with which texts: what the sections share."""
+"""The plan that all sections share: how long to measure, on which cores and with which texts."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from benchmarks.load import stream
 from benchmarks.load.closed import closed
 from benchmarks.load.servers import Server
 
-TEXTS_A_BATCH = 64  # in a request to /predict/batch
+TEXTS_A_BATCH = 64  # in each request to /predict/batch
 _REVIEWS, _QUICK_REVIEWS = 2048, 128
 _SEED = 1
 _SHORT_SECONDS = 2.0
@@ -21,26 +21,26 @@ _SHORT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Plan:
-    """One run; `seconds` is what a load lasts. All texts are test reviews of the archive `data`, or made up."""
+    """One run of the benchmarks; the texts are test reviews of the archive `data`, or made up without it."""
 
     data: Path | None
-    seconds: float
-    quick: bool
+    seconds: float  # of a load
+    quick: bool  # only checks that everything works
     server_core: int
     load_core: int
     model: Path = stream.MODEL
 
-    rounds: int = 3  # how often what is compared is measured in turn
+    rounds: int = 3  # in each, everything that is compared is measured once
 
     @property
     def short(self) -> "Plan":
-        """Twice as many rounds, of short loads: the speed of a virtual machine drifts within seconds, and only what
-        stands close together compares."""
+        """The plan with twice as many rounds of shorter loads, for comparisons within a round: the speed of a virtual
+        machine drifts within seconds, so that only measurements close in time are comparable."""
         return self if self.quick else replace(self, seconds=min(self.seconds, _SHORT_SECONDS), rounds=2 * self.rounds)
 
     @cached_property
     def texts(self) -> list[str]:
-        """The same for every section: a figure of one can be set beside that of another."""
+        """The texts to send: the same for every section, so that results of different sections are comparable."""
         return stream.reviews(_QUICK_REVIEWS if self.quick else _REVIEWS, self.data, _SEED)
 
     @cached_property
@@ -62,24 +62,24 @@ class Plan:
         bodies: Sequence[bytes] = (),
         cores: Collection[int] = (),
     ) -> dict[str, Any]:
-        """A closed loop after a short one to warm up: the fields of `Closed`, and what the server used meanwhile.
+        """Runs a closed loop after a short one to warm up: the fields of `Closed`, and the server's cores and memory.
 
-        `bodies` are those of single reviews and `cores` is that of the load unless given.
+        Without `bodies` it sends single reviews; without `cores` it runs on the load's core.
         """
         url, bodies, cores = server.url + path, bodies or self.bodies, cores or {self.load_core}
         closed(url, bodies, connections, self.seconds / 5, cores)
         before = server.cpu_seconds()
-        found = closed(url, bodies, connections, self.seconds, cores)
+        result = closed(url, bodies, connections, self.seconds, cores)
         used = {
-            "server_cores": (server.cpu_seconds() - before) / found.seconds,  # in the mean
+            "server_cores": (server.cpu_seconds() - before) / result.seconds,  # in the mean
             "server_bytes": server.resident_bytes(),
         }
-        return {**asdict(found), **used}
+        return {**asdict(result), **used}
 
 
 @contextmanager
 def pinned(*cores: int) -> Iterator[None]:
-    """The calling thread, and what it starts, runs on `cores` only until the block ends."""
+    """Binds the calling thread, and what it starts, to `cores` until the block ends."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:

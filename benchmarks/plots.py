@@ -1,4 +1,4 @@
-"""The plots of the results, made from the JSON files alone."""
+"""The plots of the results, drawn from the JSON files alone."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from benchmarks.frontier import plot
 
 
 def write(folder: Path) -> None:
-    """Writes a PNG for each section that has one and was run."""
+    """Writes a PNG for each section in SECTIONS whose JSON file is in `folder`."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -29,10 +29,10 @@ def _peers(found: dict[str, Any], path: Path) -> None:
     for axis, key, title in zip(axes, ("requests_per_second", "p99_ms"), ("reviews/s", "p99, ms (log)"), strict=True):
         for offset, count in ((-0.2, "8"), (0.2, "64")):
             values = [median(part[name][count][key] for part in found["rounds"]) for name in names]
-            places = [place + offset for place in range(len(names))]
-            axis.barh(places, values, height=0.38, label=f"{count} connections")
+            heights = [index + offset for index in range(len(names))]
+            axis.barh(heights, values, height=0.38, label=f"{count} connections")
         axis.set(title=title, yticks=range(len(names)), yticklabels=names)
-    axes[0].invert_yaxis()  # of both: they share it
+    axes[0].invert_yaxis()  # of both plots, which share it
     axes[1].set(xscale="log", xlim=(1, None))
     axes[0].legend(frameon=False)
     figure.savefig(path, dpi=120)
@@ -40,7 +40,7 @@ def _peers(found: dict[str, Any], path: Path) -> None:
 
 
 def _open(found: dict[str, Any], path: Path) -> None:
-    """Goodput, and the latency of what was answered, by what was offered."""
+    """Goodput, and the latency of the answers of 200, by the offered rate."""
     from matplotlib import pyplot
 
     points = [point for point in found["points"] if point["kind"] == "poisson"]

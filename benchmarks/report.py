@@ -1,4 +1,4 @@
-"""Figures as Markdown."""
+"""Formats numbers and tables as Markdown."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -11,12 +11,12 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def spread(values: Sequence[float], form: str = ",.0f") -> str:
-    """The median, and the least and the greatest where there are several."""
+    """The median of `values`; if there are several, also the least and the greatest."""
     if len(values) == 1:
         return f"{values[0]:{form}}"
     return f"{median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 def mebibytes(count: float) -> str:
-    """Bytes in MiB."""
+    """`count` bytes in MiB."""
     return f"{count / 2**20:.1f}"

@@ -1,4 +1,4 @@
-"""The page of tables and the plots, made from the JSON files alone, so that a section can be measured anew alone."""
+"""The page of tables and the plots, made from the JSON files alone: a section can be measured again by itself."""
 
 import json
 from importlib import import_module
@@ -9,15 +9,15 @@ from benchmarks import plots
 
 FOLDER = Path(__file__).parent / "results"
 SECTIONS = ("grid", "floor", "closed", "peers", "open", "workers", "soak", "start", "tuning", "tracing")
-_ALONE = ("cuda", "frontier", "keras")  # each measured by its own command, `python -m benchmarks.NAME`
+_COMMANDS = ("cuda", "frontier", "keras")  # each measured by its own command, `python -m benchmarks.NAME`
 
 
 def write(folder: Path) -> None:
-    """Writes results.md and the plots of what `folder` holds."""
-    parts = ["# Results", "Made by `python -m benchmarks`; the same figures in full are in the JSON files beside this."]
-    for section in (*SECTIONS, *_ALONE):
+    """Writes results.md and the plots from the JSON files in `folder`."""
+    parts = ["# Results", "Written by `python -m benchmarks`; the JSON files beside this page hold all figures."]
+    for section in (*SECTIONS, *_COMMANDS):
         path = folder / f"{section}.json"
-        module = import_module(f"benchmarks.{section}" if section in _ALONE else f"benchmarks.sections.{section}")
+        module = import_module(f"benchmarks.{section}" if section in _COMMANDS else f"benchmarks.sections.{section}")
         if not path.exists():
             parts += [f"## {section}", "Not run."]
             continue

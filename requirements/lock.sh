@@ -6,6 +6,9 @@ lock="uv pip compile --quiet --universal --fork-strategy fewest --python-version
 $lock pyproject.toml --extra cpu --generate-hashes --output-file requirements/cpu.txt
 $lock pyproject.toml --extra cuda --generate-hashes --output-file requirements/cuda.txt
 $lock pyproject.toml --extra cpu --extra training -c requirements/cpu.txt --output-file requirements/training.txt
+# What installs this repository itself; `make serve` puts it into the environment, so that pip downloads nothing unpinned.
+sed -n 's/^requires = \["\(.*\)"\]$/\1/p' pyproject.toml | $lock - -c requirements/training.txt --generate-hashes \
+    --output-file requirements/build.txt
 # On top of either runtime.
 $lock pyproject.toml --extra tracing -c requirements/training.txt --generate-hashes \
     --output-file requirements/tracing.txt

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
@@ -25,8 +24,7 @@ from service.http.body import JsonRoute, json_route
 from service.http.edge import Edge
 from service.http.shutdown import Drain
 from service.model import bundle, grouping
-from service.model.bundle import DAMAGED, BundleError
-from service.model.classifier import Classifier, ProviderError, Slot
+from service.model.classifier import Classifier, Slot
 from service.settings import Settings
 from service.telemetry import logs
 from service.telemetry.metrics import Metrics
@@ -146,14 +144,3 @@ def _statuses(routes: Iterable[BaseRoute]) -> dict[str, set[int]]:
             left = {CALLER_LEFT} if isinstance(route, JsonRoute) else set()
             statuses[route.path] = {200, 405} | documented | left
     return statuses
-
-
-def worker() -> FastAPI:
-    """The app of one of several processes; ends the process with code 3 where the bundle cannot be served."""
-    settings = Settings()
-    logs.configure(settings.log_format, settings.log_level)
-    try:
-        return create_app(settings)
-    except (BundleError, ProviderError) as problem:
-        sys.stderr.write(f"error: {problem}\n")
-        sys.exit(DAMAGED)

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -377,13 +377,37 @@ def stopped_with_workers() -> str:
     return stopped_under_load()
 
 
-def damaged() -> str:
-    """A bundle that is mounted in place of the one inside is what it reads: a damaged one ends it with code 3."""
+@contextlib.contextmanager
+def changed_bundle(file: str, change: Callable[[str], str]) -> Iterator[Path]:
+    """A copy of the bundle that ships, one of whose files is changed."""
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(shutil.copytree(ROOT / "models" / "imdb-bilstm", Path(folder) / "bundle"))
-        (bundle / "vocabulary.json").write_text("[]")
+        (bundle / file).write_text(change((bundle / file).read_text()))
         Path(folder).chmod(0o755)
-        mount = f"{bundle}:/app/models/imdb-bilstm:ro"
+        yield bundle
+
+
+def mounted() -> str:
+    """A bundle that is mounted over models/default or over models/imdb-bilstm, its path before, is what it serves."""
+    names = []
+    with changed_bundle(
+        "manifest.json", lambda text: text.replace('"name": "imdb-bilstm"', '"name": "mine"')
+    ) as bundle:
+        for path in ("default", "imdb-bilstm"):
+            mount = f"{bundle}:/app/models/{path}:ro"
+            answer = json.loads(docker("run", "--rm", "--read-only", "--volume", mount, IMAGE, "predict", JOY))
+            names.append(answer["model"].split("@")[0])
+    for path in ("default", "imdb-bilstm"):
+        answer = json.loads(docker("run", "--rm", "--read-only", IMAGE, "predict", JOY, "--model", f"models/{path}"))
+        names.append(answer["model"].split("@")[0])
+    assert names == ["mine", "mine", "imdb-bilstm", "imdb-bilstm"], names
+    return "both serve the mounted bundle; without a mount both are the one inside"
+
+
+def damaged() -> str:
+    """A damaged bundle ends it with code 3."""
+    with changed_bundle("vocabulary.json", lambda text: "[]") as bundle:
+        mount = f"{bundle}:/app/models/default:ro"
         done = run("docker", "run", "--rm", "--read-only", "--volume", mount, IMAGE, check=False)
     assert done.returncode == 3, done
     assert re.search(r"vocabulary\.json: expected \d+ bytes, .*, found 2 bytes", done.stderr), done.stderr
@@ -392,7 +416,7 @@ def damaged() -> str:
 
 CHECKS = (
     *(build, labels, layers, contents, up, answers, hardened, memory, scraped, restarted),
-    *(stopped_under_load, several_workers, stopped_with_workers, damaged),
+    *(stopped_under_load, several_workers, stopped_with_workers, mounted, damaged),
 )
 
 

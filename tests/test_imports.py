@@ -21,7 +21,8 @@ SERVICE = {
     "cgroup": set[str](),
     "healthcheck": set[str](),
     "app": {"api", "http", "telemetry", "engine", "model", "settings", "cgroup"},
-    "__main__": {"app", "model", "settings", "telemetry"},
+    "server": {"app", "http", "telemetry", "model", "settings"},
+    "__main__": {"server", "model"},
 }
 TRAINING = {
     "data": set[str](),

@@ -1,7 +1,7 @@
 """Accuracy on validation against reviews a second on one core: bundles, and cheaper models fitted to the same reviews.
 
-`python -m benchmarks.frontier --data aclImdb_v1.tar.gz [BUNDLE ...]` measures. Raw text in, label out, one review at a
-time, tokenizing included; all in one run, in interleaved rounds.
+`python -m benchmarks.frontier --data aclImdb_v1.tar.gz [BUNDLE ...]` measures. A prediction is timed from the raw text
+to the label, tokenizing included, one review at a time; all models are measured in one run, in interleaved rounds.
 """
 
 from statistics import median
@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.report import markdown, spread
 
 SHIPPED, BASELINE = "imdb-bilstm fp32", "NB-weighted linear fp32"
-# Accuracies on the 25,000 test reviews as their authors publish them; nothing of these was run here.
+# Accuracies on the 25,000 test reviews as published by the authors; these models were not run here.
 PUBLISHED = (
     {"name": "DistilBERT", "accuracies": [0.9282], "source": "Sanh et al. 2019"},
     {"name": "BERT-base", "accuracies": [0.9346, 0.9458], "source": "Sanh et al. 2019; Sun et al. 2019"},
@@ -18,7 +18,7 @@ PUBLISHED = (
 
 
 def table(found: dict[str, Any]) -> str:
-    """Every contestant, the most accurate first; how each is made; and the ratio that counts."""
+    """Markdown: every contestant, the most accurate first; how each is implemented; and `headline`."""
     points = sorted(found["points"], key=lambda point: -point["accuracy"])
     rows = [
         [
@@ -26,25 +26,25 @@ def table(found: dict[str, Any]) -> str:
             _percent(point["accuracy"], found["reviews"]),
             spread([part[point["key"]] for part in found["rounds"]]),
             spread(ratios(found, point["key"], BASELINE), ".2f"),
-            _together(found, point["key"]),
+            _rate_together(found, point["key"]),
         ]
         for point in points
     ]
     rows += [
         [
-            f"{one['name']}, published ({one['source']})",
-            " to ".join(f"{accuracy:.2%}" for accuracy in one["accuracies"]) + " on test",
+            f"{model['name']}, published ({model['source']})",
+            " to ".join(f"{accuracy:.2%}" for accuracy in model["accuracies"]) + " on test",
             "not measured",
             "",
             "",
         ]
-        for one in found["published"]
+        for model in found["published"]
     ]
-    made = {point["name"]: point["implementation"] for point in points if "implementation" in point}
-    notes = [f"- {name}: {how}." for name, how in made.items()]
-    notes += [f"- {name}: unavailable: {why.splitlines()[0]}" for name, why in found["unavailable"].items()]
+    implementations = {point["name"]: point["implementation"] for point in points if "implementation" in point}
+    notes = [f"- {name}: {implementation}." for name, implementation in implementations.items()]
+    notes += [f"- {name}: unavailable: {reason.splitlines()[0]}" for name, reason in found["unavailable"].items()]
     header = [
-        "judge",
+        "model",
         "accuracy on validation (95 % interval)",
         "reviews/s",
         "× NB-weighted linear",
@@ -59,7 +59,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 def headline(found: dict[str, Any]) -> str | None:
-    """Whether what ships is faster than the linear model of nearly its accuracy; None where it was not measured."""
+    """The speed of the bundle that ships relative to the linear model of similar accuracy; None if not both ran."""
     by_key = {point["key"]: point for point in found["points"]}
     if not {SHIPPED, BASELINE} <= by_key.keys():
         return None
@@ -71,22 +71,22 @@ def headline(found: dict[str, Any]) -> str | None:
 
 
 def ratios(found: dict[str, Any], key: str, other: str, how: str = "rounds") -> list[float]:
-    """Of reviews a second, each of the same round; `how` is "rounds" for one at a time, or "together"."""
+    """Rate of `key` over rate of `other` [round]; `how` is "rounds" (one review at a time) or "together" (64)."""
     return [part[key] / part[other] for part in found[how]]
 
 
-def _together(found: dict[str, Any], key: str) -> str:
+def _rate_together(found: dict[str, Any], key: str) -> str:
     return spread([part[key] for part in found["together"]]) if key in found["together"][0] else ""
 
 
 def rate(found: dict[str, Any], key: str) -> float:
-    """Reviews a second, the median of the rounds."""
+    """Reviews a second, one at a time: the median of the rounds."""
     return float(median(part[key] for part in found["rounds"]))
 
 
 def _percent(accuracy: float, reviews: int) -> str:
     from training.evaluation.intervals import (
-        wilson_interval,  # not at the top: other environments import this package too
+        wilson_interval,  # not at the top: `compiled` runs in an environment without the dependencies of training
     )
 
     low, high = wilson_interval(round(accuracy * reviews), reviews)

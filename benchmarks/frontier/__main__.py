@@ -23,13 +23,13 @@ from training.data.sources import DataError, Source
 from training.data.split import TRAIN, VALIDATION
 from training.recipe.recipes import PRESETS
 
-_FOLDERS = ("models", "runs/frontier")  # where bundles are looked for
+_FOLDERS = ("models", "runs/frontier")  # whose bundles are measured by default
 _SEED = 1
-_TEST_SHARE = 0.1  # of no matter: the archive has its own test split, and it is not read
+_TEST_SHARE = 0.1  # has no effect: the archive has its own test split, and the test reviews are not read
 
 
 def read(data: Path, sample: float, timed: int) -> tuple[Split, Corpus]:
-    """The reviews as `training run` splits them for the preset `base`. Raises DataError."""
+    """The reviews, split as `training run` splits them for the preset `base`. Raises DataError."""
     source, base = Source(data), PRESETS["base"]
     if not source.is_imdb:
         raise DataError(f"{data}: expected the archive or the folder of the Large Movie Review Dataset, found neither")
@@ -37,22 +37,22 @@ def read(data: Path, sample: float, timed: int) -> tuple[Split, Corpus]:
     corpus = build(sources, base.rules, base.validation_share, _TEST_SHARE, sample)
     held = [(text, label) for text, label, _ in held_out(sources, corpus, VALIDATION, sample)]
     order = np.random.default_rng(_SEED).permutation(len(held))[:timed]
-    texts = [held[place][0] for place in order]
+    texts = [held[index][0] for index in order]
     names = corpus.label_names
     return Split(data, source.digest(), sample, base.validation_share, names, held, texts), corpus
 
 
 def measure(folders: Sequence[Path], split: Split, corpus: Corpus, rounds: int) -> dict[str, Any]:
-    """What `benchmarks.frontier.table` tells of. Raises BundleError, ClickException."""
+    """The results for `benchmarks.frontier.table`. Raises BundleError, ClickException."""
     rules, unavailable = PRESETS["base"].rules, dict[str, str]()
     with ExitStack() as stack:
         contestants: list[Contestant] = []
         for folder in folders:
             click.echo(f"{folder} ...")
-            found, problem = bundles.contestants(folder, split)
-            contestants += found
+            precisions, problem = bundles.contestants(folder, split)
+            contestants += precisions
             if problem:
-                unavailable[f"{found[0].name}, int8"] = problem
+                unavailable[f"{precisions[0].name}, int8"] = problem
         click.echo("fitting the linear models ...")
         contestants += linear.contestants(corpus, rules, split)
         rows = corpus.rows(TRAIN)
@@ -74,19 +74,19 @@ def measure(folders: Sequence[Path], split: Split, corpus: Corpus, rounds: int) 
 
 
 def _rounds(contestants: Sequence[Contestant], texts: int, rounds: int) -> dict[str, list[dict[str, float]]]:
-    """Reviews a second of each contestant, by key, one at a time and many together; every other round goes backwards,
-    against drift."""
+    """Reviews a second by contestant's key: "rounds" with one text a call, "together" with many; every other round in
+    reverse order, so that a drift of the machine's speed cancels out."""
     gc.collect()
     gc.freeze()  # as the service does
-    found: dict[str, list[dict[str, float]]] = {"rounds": [], "together": []}
+    rates: dict[str, list[dict[str, float]]] = {"rounds": [], "together": []}
     for number in range(rounds):
         click.echo(f"round {number + 1} of {rounds} ...")
         order = contestants[:: -1 if number % 2 else 1]
-        found["rounds"].append({one.key: texts / one.seconds() for one in order})
-        asked = {one.key: one.seconds_together for one in order}
-        found["together"].append({key: texts / seconds() for key, seconds in asked.items() if seconds})
+        rates["rounds"].append({one.key: texts / one.seconds() for one in order})
+        timers = {one.key: one.seconds_together for one in order}
+        rates["together"].append({key: texts / seconds() for key, seconds in timers.items() if seconds})
     gc.unfreeze()
-    return found
+    return rates
 
 
 def _bundles() -> list[Path]:
@@ -101,8 +101,8 @@ def _bundles() -> list[Path]:
 @click.option(
     "--sample", type=click.FloatRange(0.001, 1), default=1.0, help="share of the reviews, for bundles trained on it"
 )
-@click.option("--core", type=int, default=min(os.sched_getaffinity(0)), help="the one that all runs on")
-@click.option("--out", type=click.Path(path_type=Path), default=results.FOLDER, help="folder for what is written")
+@click.option("--core", type=int, default=min(os.sched_getaffinity(0)), help="CPU core that everything runs on")
+@click.option("--out", type=click.Path(path_type=Path), default=results.FOLDER, help="folder for the results")
 def main(folders: tuple[Path, ...], data: Path, timed: int, rounds: int, sample: float, core: int, out: Path) -> None:
     """Measures the bundles (those in models and runs/frontier by default) beside cheaper models, and writes
     OUT/frontier.json, OUT/frontier.png and OUT/results.md."""

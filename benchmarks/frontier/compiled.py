@@ -1,7 +1,7 @@
 """Linear models whose n-grams are counted, hashed and weighed in compiled code: Vowpal Wabbit and fastText.
 
-They run in an environment of their own (compiled.txt), as `python -m benchmarks.frontier.compiled FILE`, which fits
-both to the lines of FILE: the index of a label, a tab, tokens. All read the tokens of our own tokenizer.
+Both run in an environment of their own (compiled.txt), as `python -m benchmarks.frontier.compiled FILE RULES`. A line
+of FILE is a training review: the index of its label, a tab, and its tokens by `service.model.tokenizer`.
 """
 
 import random
@@ -14,12 +14,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.environments import environment
-from benchmarks.frontier.contestant import Contestant, Judge, Split, seconds
+from benchmarks.frontier.contestant import Contestant, Predict, Split, seconds
 from benchmarks.worker import Worker, serve, working
 from service.model.tokenizer import Rules, words
 
 HASHING, FASTTEXT = "hashed 3-grams", "fastText bigrams"
-# The best of a few on validation.
+# The most accurate on validation of the few settings that were tried.
 _WABBIT = "--bit_precision 24 --ngram 3 --loss_function logistic --learning_rate 2 --quiet"
 _WABBIT_PASSES = 3
 _FASTTEXT = {"wordNgrams": 2, "dim": 20, "epoch": 10, "lr": 0.2, "bucket": 2_000_000, "thread": 1}
@@ -29,14 +29,14 @@ ABOUT = {
 }
 _REQUIREMENTS = Path(__file__).with_suffix(".txt")
 _SEED = 1
-_SEPARATORS = str.maketrans(":|", "\u0001\u0002")  # which Vowpal Wabbit would read as its own
+_SEPARATORS = str.maketrans(":|", "\u0001\u0002")  # both are syntax of Vowpal Wabbit's input format
 
 
 @contextmanager
 def contestants(
     documents: Iterator[tuple[int, Sequence[str]]], rules: Rules, split: Split
 ) -> Iterator[list[Contestant]]:
-    """Both, fitted to the `documents` (label, tokens), until the block ends. Raises Unavailable."""
+    """Both models, fitted to `documents` (label, tokens), in a process that ends with the block. Raises Unavailable."""
     python = environment(_REQUIREMENTS)
     with TemporaryDirectory(prefix="frontier-") as folder:
         path = Path(folder) / "train.txt"
@@ -46,12 +46,12 @@ def contestants(
 
 
 def _contestant(worker: Worker, name: str, split: Split) -> Contestant:
-    judged = worker.ask("judge", name=name, texts=[text for text, _ in split.reviews])
+    predicted = worker.ask("predict", name=name, texts=[text for text, _ in split.reviews])
     timed = partial(worker.ask, "seconds", name=name, texts=split.timed)
-    return Contestant(name, "fp32", split.accuracy(judged), timed, {"implementation": ABOUT[name]})
+    return Contestant(name, "fp32", split.accuracy(predicted), timed, {"implementation": ABOUT[name]})
 
 
-def _wabbit(rows: Sequence[tuple[int, str]], rules: Rules) -> Judge:
+def _wabbit(rows: Sequence[tuple[int, str]], rules: Rules) -> Predict:
     from vowpalwabbit import Workspace  # type: ignore[import-not-found]
 
     workspace, order = Workspace(_WABBIT), random.Random(_SEED)
@@ -63,7 +63,7 @@ def _wabbit(rows: Sequence[tuple[int, str]], rules: Rules) -> Judge:
     return lambda text: int(workspace.predict(f"|t {' '.join(words(text, rules)).translate(_SEPARATORS)}") > 0)
 
 
-def _fasttext(rows: Sequence[tuple[int, str]], rules: Rules) -> Judge:
+def _fasttext(rows: Sequence[tuple[int, str]], rules: Rules) -> Predict:
     import floret  # type: ignore[import-not-found]
 
     with TemporaryDirectory(prefix="frontier-") as folder:
@@ -75,13 +75,13 @@ def _fasttext(rows: Sequence[tuple[int, str]], rules: Rules) -> Judge:
 
 
 def prepare(path: Path, rules: Rules) -> dict[str, Callable[..., Any]]:
-    """Fits both; answers "judge" with labels and "seconds" with what the texts take."""
+    """Fits both models. Returns the functions for `worker.serve`: "predict", and "seconds" to predict all texts."""
     lines = (line.rstrip("\n").split("\t", 1) for line in path.open(encoding="utf-8"))
     rows = [(int(label), tokens) for label, tokens in lines]
-    judges = {HASHING: _wabbit(rows, rules), FASTTEXT: _fasttext(rows, rules)}
+    models = {HASHING: _wabbit(rows, rules), FASTTEXT: _fasttext(rows, rules)}
     return {
-        "judge": lambda name, texts: [judges[name](text) for text in texts],
-        "seconds": lambda name, texts: seconds(judges[name], texts),
+        "predict": lambda name, texts: [models[name](text) for text in texts],
+        "seconds": lambda name, texts: seconds(models[name], texts),
     }
 
 

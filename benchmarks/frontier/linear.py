@@ -1,15 +1,15 @@
-"""The teacher's NB-weighted linear model of n-grams: as scikit-learn runs it, and folded into one table."""
+"""The NB-weighted linear model of n-grams that is also a teacher: in scikit-learn, and as one dict of weights."""
 
 from collections.abc import Sequence
 from itertools import repeat
 
-from benchmarks.frontier.contestant import Contestant, Judge, JudgeMany, Split
+from benchmarks.frontier.contestant import Contestant, Predict, PredictMany, Split
 from service.model.tokenizer import Rules, words
 from training.data.corpus import Corpus
 from training.data.split import TRAIN
 from training.recipe import linear_teacher
 
-# The table is what somebody would write who had to serve this model, and gives the same answers.
+# TABLE gives the same labels as PIPELINE, in the form in which one would serve this model.
 PIPELINE, TABLE = "NB-weighted linear", "NB-weighted linear, as a dict"
 ABOUT = {
     PIPELINE: "scikit-learn: CountVectorizer with a Python analyzer of 1- to 3-grams, then predict_proba",
@@ -18,14 +18,14 @@ ABOUT = {
 
 
 def contestants(corpus: Corpus, rules: Rules, split: Split) -> list[Contestant]:
-    """Both, fitted to the training reviews of `corpus`."""
-    found, together = judges(corpus, rules)
-    many = {PIPELINE: together, TABLE: None}  # a dict gains nothing by it
-    return [split.contestant(name, "fp32", found[name], {"implementation": ABOUT[name]}, many[name]) for name in ABOUT]
+    """PIPELINE and TABLE, fitted to the training reviews of `corpus`."""
+    alone, together = predictors(corpus, rules)
+    many = {PIPELINE: together, TABLE: None}  # the dict is no faster with many texts a call
+    return [split.contestant(name, "fp32", alone[name], {"implementation": ABOUT[name]}, many[name]) for name in ABOUT]
 
 
-def judges(corpus: Corpus, rules: Rules) -> tuple[dict[str, Judge], JudgeMany]:
-    """Both by name, and the pipeline for many texts at once."""
+def predictors(corpus: Corpus, rules: Rules) -> tuple[dict[str, Predict], PredictMany]:
+    """PIPELINE and TABLE by name, fitted to the training reviews of `corpus`; and PIPELINE for many texts a call."""
     rows = corpus.rows(TRAIN)
     folds = linear_teacher.fit(corpus.documents, rows, corpus.labels[rows])
     vectorizer, model = folds.vectorizer, folds.models[-1]

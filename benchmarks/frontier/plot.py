@@ -9,12 +9,12 @@ from training.evaluation.intervals import wilson_interval
 
 _SHIPPED = frontier.SHIPPED.split()[0]
 _ARTICLE, _LINEAR, _PUBLISHED, _FRONTIER = "#b8860b", "#c0392b", "0.4", "0.85"
-_GAP = 0.03  # of accuracy: what lies further below all others gets a strip of its own
+_GAP = 0.03  # between neighbouring accuracies: at a larger gap the vertical axis is broken in two
 _MARGIN = 0.005
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
-    """Writes the PNG."""
+    """Writes the PNG of the results `found` to `path`."""
     from matplotlib import pyplot
 
     points = [{**point, "rate": frontier.rate(found, point["key"])} for point in found["points"]]
@@ -38,7 +38,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
 
 def spans(accuracies: list[float], published: list[dict[str, Any]]) -> list[tuple[float, float]]:
-    """What the axes show, from above: all, or the many and the few that lie far below them."""
+    """The accuracies (low, high) that each part of the vertical axis shows, from above: one part, or two at a gap."""
     ordered = sorted(accuracies, reverse=True)
     top = max(ordered[0], *(one["accuracies"][-1] for one in published)) + _MARGIN
     for higher, lower in pairwise(ordered):
@@ -48,28 +48,28 @@ def spans(accuracies: list[float], published: list[dict[str, Any]]) -> list[tupl
 
 
 def _colours(points: list[dict[str, Any]]) -> dict[int, Any]:
-    """Of our networks, by hidden size: the more units, the darker."""
+    """The colour of our networks by hidden size: the larger, the darker."""
     from matplotlib import colormaps
 
     sizes = sorted({point["hidden"] for point in points if _is_ours(point)})
-    return {size: colormaps["YlGnBu"](0.4 + 0.6 * place / max(1, len(sizes) - 1)) for place, size in enumerate(sizes)}
+    return {size: colormaps["YlGnBu"](0.4 + 0.6 * index / max(1, len(sizes) - 1)) for index, size in enumerate(sizes)}
 
 
 def _is_ours(point: dict[str, Any]) -> bool:
     return "bundle" in point and point["preset"] != "article"
 
 
-def _point(axes: Any, point: dict[str, Any], colours: dict[int, Any], both: list[dict[str, Any]]) -> None:
-    """A marker, filled for fp32 and joined to its int8; what it is called stands at the filled one."""
-    ours, ships, whole = _is_ours(point), point["name"] == _SHIPPED, point["precision"] == "fp32"
+def _point(axes: Any, point: dict[str, Any], colours: dict[int, Any], precisions: list[dict[str, Any]]) -> None:
+    """Draws a marker: filled and labelled for fp32, hollow for int8; a line joins both `precisions` of a model."""
+    ours, ships, fp32 = _is_ours(point), point["name"] == _SHIPPED, point["precision"] == "fp32"
     colour = colours[point["hidden"]] if ours else _ARTICLE if "bundle" in point else _LINEAR
     shape = ("*" if ships else "o") if "bundle" in point else "s"
-    look = {"markersize": 17 if ships else 7.5, "markerfacecolor": colour if whole else "white"}
+    look = {"markersize": 17 if ships else 7.5, "markerfacecolor": colour if fp32 else "white"}
     edge = "black" if ships else colour
     axes.plot(point["rate"], point["accuracy"], shape, markeredgecolor=edge, zorder=5 if ships else 3, **look)
-    if not whole:
+    if not fp32:
         return
-    axes.plot([one["rate"] for one in both], [one["accuracy"] for one in both], color=colour, alpha=0.5, zorder=2)
+    axes.plot([p["rate"] for p in precisions], [p["accuracy"] for p in precisions], color=colour, alpha=0.5, zorder=2)
     systematic = ours and point["name"] == f"h{point['hidden']}-d{point['embedding']}"
     label = axes.annotate(
         point["embedding"] if systematic else point["name"],
@@ -82,11 +82,11 @@ def _point(axes: Any, point: dict[str, Any], colours: dict[int, Any], both: list
         color="black" if ours else colour,
         zorder=6,
     )
-    label.set_in_layout(False)  # it may belong to the other part of a broken axis
+    label.set_in_layout(False)  # its point may lie in the other part of a broken axis
 
 
 def _edge(axes: Any, points: list[dict[str, Any]]) -> None:
-    """The frontier: what nothing beats in both."""
+    """Draws the Pareto frontier: the points that no other point beats in both rate and accuracy."""
     best, edge = 0.0, []
     for point in sorted(points, key=lambda point: -point["rate"]):
         if point["accuracy"] > best:
@@ -97,14 +97,14 @@ def _edge(axes: Any, points: list[dict[str, Any]]) -> None:
 
 
 def _published(axes: Any, one: dict[str, Any]) -> None:
-    """A line, or a band, over the whole width: how fast it is was not measured."""
+    """Draws a published model's accuracies as a band over all rates, since its rate was not measured here."""
     low, high = one["accuracies"][0], one["accuracies"][-1]
     axes.axhspan(low, high, color=_PUBLISHED, alpha=0.1, linewidth=0, zorder=0)
     for accuracy in one["accuracies"]:
         axes.axhline(accuracy, color=_PUBLISHED, linewidth=0.9, linestyle=(0, (5, 4)), zorder=0)
-    told = " to ".join(f"{accuracy:.1%}" for accuracy in one["accuracies"])
+    accuracies = " to ".join(f"{accuracy:.1%}" for accuracy in one["accuracies"])
     axes.annotate(
-        f"{one['name']}: {told} on test as published, speed not measured here",
+        f"{one['name']}: {accuracies} on test as published, speed not measured here",
         (0.99, high),
         xycoords=("axes fraction", "data"),
         xytext=(0, 3),
@@ -151,7 +151,7 @@ def _legend(colours: dict[int, Any]) -> list[Any]:
         Line2D([], [], marker=marker, linestyle="", color=colour, markerfacecolor=face, label=label)
         for label, marker, colour, face in kinds
     ]
-    told = "a number: the embedding's size"
-    handles.insert(len(colours), Line2D([], [], marker="$64$", markersize=9, linestyle="", color="black", label=told))
-    frontier_of_all = "frontier: nothing measured is better in both"
-    return [*handles, Line2D([], [], color=_FRONTIER, linewidth=6, label=frontier_of_all)]
+    text = "a number: the embedding's size"
+    handles.insert(len(colours), Line2D([], [], marker="$64$", markersize=9, linestyle="", color="black", label=text))
+    frontier_text = "frontier: nothing measured is better in both"
+    return [*handles, Line2D([], [], color=_FRONTIER, linewidth=6, label=frontier_text)]

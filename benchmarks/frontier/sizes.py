@@ -1,7 +1,7 @@
 """`python -m benchmarks.frontier.sizes --data aclImdb_v1.tar.gz --teachers RUN 32x64 96x64`: networks of other sizes.
 
-Each is the last stage of the preset `release` with another hidden and embedding size, under the teachers of one run:
-RUN is the folder that an unfinished `python -m training release` keeps beside its bundle. Only validation is read.
+Each is trained by the last stage of the preset `release` with the teachers of RUN, the folder that an unfinished
+`python -m training release` keeps beside its bundle. The test reviews are not read.
 """
 
 import json
@@ -27,7 +27,7 @@ TEACHERS = (checkpoint.SOFT_LABELS, *(f"{stage}.checkpoint" for stage in STAGES)
 
 
 def size(text: str) -> tuple[int, int]:
-    """Hidden and embedding size. Raises BadParameter."""
+    """Hidden and embedding size of `text`, "HIDDENxEMBEDDING". Raises BadParameter."""
     parts = text.split("x")
     if len(parts) != 2 or not all(part.isdigit() and int(part) for part in parts):
         raise click.BadParameter(f"expected HIDDENxEMBEDDING, such as 64x128; found {text!r}")
@@ -35,7 +35,7 @@ def size(text: str) -> tuple[int, int]:
 
 
 def train(data: Path, teachers: Path, hidden: int, embedding: int, epochs: int, folder: Path) -> None:
-    """Leaves the bundle in `folder`. Raises DataError, RunError, ParityError, BundleError; ClickException."""
+    """Writes the bundle to `folder`. Raises DataError, RunError, ParityError, BundleError, ClickException."""
     if missing := [name for name in TEACHERS if not (teachers / name).exists()]:
         raise click.ClickException(f"{teachers}: expected the teachers of a run, found no {', '.join(missing)}")
     sizes = {"hidden_size": hidden, "embedding_size": embedding}
@@ -54,11 +54,11 @@ def train(data: Path, teachers: Path, hidden: int, embedding: int, epochs: int, 
 @click.option("--teachers", type=click.Path(exists=True, path_type=Path), required=True, help="OUT.run of a release")
 @click.option("--epochs", type=click.IntRange(1), default=2, show_default=True)
 def main(sizes: tuple[str, ...], data: Path, teachers: Path, epochs: int) -> None:
-    """Trains a network of each size into runs/frontier, where `benchmarks.frontier` finds it; what is there stays."""
+    """Trains a network of each size into runs/frontier, for `benchmarks.frontier`; keeps those that exist."""
     for hidden, embedding in map(size, sizes):
         folder = ROOT / "runs" / "frontier" / f"h{hidden}-d{embedding}"
         if folder.exists():
-            click.echo(f"{folder}: done before")
+            click.echo(f"{folder}: exists, not trained again")
             continue
         try:
             train(data, teachers, hidden, embedding, epochs, folder)

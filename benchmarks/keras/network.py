@@ -1,6 +1,6 @@
-"""The article's network as its readers write it in Keras; runs in Keras' environment, asked by `benchmarks.keras`.
+"""The article's network in Keras, as in the article; a worker in Keras' environment, started by `benchmarks.keras`.
 
-`python -m benchmarks.keras.network DATA.npz --seed N ...` trains an epoch each time it is asked for one.
+`python -m benchmarks.keras.network DATA.npz --seed N ...` trains one epoch per question "epoch".
 """
 
 import argparse
@@ -18,60 +18,60 @@ from benchmarks.worker import serve
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # read by TensorFlow when it is imported
 
 
-def prepare(asked: argparse.Namespace) -> dict[str, Callable[..., Any]]:
-    """What answers "epoch" with tokens, steps and seconds, and "accuracy" with that on the judged reviews."""
+def prepare(options: argparse.Namespace) -> dict[str, Callable[..., Any]]:
+    """The functions for `worker.serve`: "epoch" returns tokens, steps and seconds; "accuracy" the final accuracy."""
     import keras
     import tensorflow
 
     tensorflow.config.threading.set_intra_op_parallelism_threads(len(os.sched_getaffinity(0)))
-    keras.mixed_precision.set_global_policy(asked.precision)
-    keras.utils.set_random_seed(asked.seed)
-    with np.load(asked.data) as file:
+    keras.mixed_precision.set_global_policy(options.precision)
+    keras.utils.set_random_seed(options.seed)
+    with np.load(options.data) as file:
         arrays = dict(file)
-    # Keras' defaults: padding before the text, and of longer texts the end kept.
-    inputs, judged = (
+    # Keras' defaults: padding before the text; of longer texts the end is kept.
+    inputs, evaluation = (
         keras.utils.pad_sequences(
-            [arrays["token_ids"][start:end] for start, end in zip(*arrays[f"{part}_places"], strict=True)],
-            maxlen=asked.max_tokens,
+            [arrays["token_ids"][start:end] for start, end in zip(*arrays[f"{part}_offsets"], strict=True)],
+            maxlen=options.max_tokens,
         )
-        for part in ("train", "judged")
+        for part in ("train", "evaluation")
     )
-    labels, true = (arrays[f"{part}_labels"].astype(np.float32) for part in ("train", "judged"))
+    labels, true = (arrays[f"{part}_labels"].astype(np.float32) for part in ("train", "evaluation"))
     model = keras.Sequential(
         [
-            keras.Input((asked.max_tokens,), dtype="int32"),
-            keras.layers.Embedding(asked.vocabulary_size, asked.embedding_size, mask_zero=asked.mask),
-            keras.layers.Bidirectional(keras.layers.LSTM(asked.hidden_size)),
-            keras.layers.Dense(asked.dense_size, activation="relu"),
+            keras.Input((options.max_tokens,), dtype="int32"),
+            keras.layers.Embedding(options.vocabulary_size, options.embedding_size, mask_zero=options.mask),
+            keras.layers.Bidirectional(keras.layers.LSTM(options.hidden_size)),
+            keras.layers.Dense(options.dense_size, activation="relu"),
             keras.layers.Dense(1, activation="sigmoid", dtype="float32"),
         ]
     )
     model.compile(
-        optimizer=keras.optimizers.Adam(asked.learning_rate),
+        optimizer=keras.optimizers.Adam(options.learning_rate),
         loss="binary_crossentropy",
         metrics=["accuracy"],
-        jit_compile=asked.jit or "auto",
-        steps_per_execution=asked.steps_per_execution,
+        jit_compile=options.jit or "auto",
+        steps_per_execution=options.steps_per_execution,
     )
     clock = _clock(keras)
 
     def epoch(number: int) -> dict[str, float]:
-        order = np.random.default_rng((asked.seed, number)).permutation(len(inputs))
+        order = np.random.default_rng((options.seed, number)).permutation(len(inputs))
         model.fit(
-            inputs[order], labels[order], batch_size=asked.batch_size, shuffle=False, verbose=0, callbacks=[clock]
+            inputs[order], labels[order], batch_size=options.batch_size, shuffle=False, verbose=0, callbacks=[clock]
         )
-        lengths = arrays["train_places"][1] - arrays["train_places"][0]
+        lengths = arrays["train_offsets"][1] - arrays["train_offsets"][0]
         return {"tokens": int(lengths.sum()), "steps": inputs.size, "seconds": clock.seconds}
 
     def accuracy() -> float:
-        found = model.predict(judged, batch_size=128, verbose=0)[:, 0]
-        return float(((found > 0.5) == (true > 0.5)).mean())
+        probabilities = model.predict(evaluation, batch_size=128, verbose=0)[:, 0]
+        return float(((probabilities > 0.5) == (true > 0.5)).mean())
 
     return {"epoch": epoch, "accuracy": accuracy}
 
 
 def _clock(keras: Any) -> Any:
-    """Times an epoch's steps, without what `fit` does before and after."""
+    """A callback that times the steps of an epoch, without the work of `fit` before and after them."""
 
     class Clock(keras.callbacks.Callback):  # type: ignore[misc]
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -90,7 +90,7 @@ def _arguments() -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--learning-rate", type=float, required=True)
     parser.add_argument("--mask", action="store_true", help="mask_zero: padding is skipped")
-    # How fast it is made to run.
+    # Options for speed.
     parser.add_argument("--jit", action="store_true", help="jit_compile=True, not auto")
     parser.add_argument("--steps-per-execution", type=int, default=1)
     parser.add_argument("--precision", default="float32", help="a policy of keras.mixed_precision")

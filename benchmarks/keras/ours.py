@@ -1,4 +1,4 @@
-"""The preset `article` under our own training code, an epoch at a time."""
+"""Trains the preset `article` with `training.fitting`, an epoch at a time."""
 
 import os
 from dataclasses import replace
@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 
 class Ours:
-    """One run; `train` and `validation` are what it sees, `precision` what it computes in."""
+    """One training run on the reviews `train`, with `validation` after each epoch; it computes in `precision`."""
 
     def __init__(self, preset: Preset, vocabulary_size: int, train: Examples, validation: Examples, seed: int) -> None:
         torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -33,7 +33,7 @@ class Ours:
         self._computed += inputs[0].numel()
 
     def epoch(self) -> dict[str, float]:
-        """Tokens, time steps and seconds of the next epoch's steps but the last, in which validation is judged too."""
+        """Tokens, time steps (with padding) and seconds of the next epoch, without its last step, which validates."""
         tokens = computed = self._computed = 0
         began, ended = perf_counter(), 0.0
         for step in self._progress:
@@ -43,13 +43,13 @@ class Ours:
             tokens += step.tokens
         return {"tokens": tokens, "steps": computed, "seconds": ended - began}
 
-    def accuracy(self, judged: Examples) -> float:
-        """On `judged`, after the last epoch."""
+    def accuracy(self, evaluation: Examples) -> float:
+        """The accuracy on `evaluation`, in fp32. Raises RuntimeError before the last epoch has ended."""
         if next(self._progress, None) is not None:
             raise RuntimeError("expected a run at its end, found another step")
-        return evaluate(self._model, judged, "fp32")[1]
+        return evaluate(self._model, evaluation, "fp32")[1]
 
 
 def planned(preset: Preset, epochs: int | None) -> Preset:
-    """The preset, with other `epochs` where they are given."""
+    """The preset, with `epochs` in place of its own unless None."""
     return replace(preset, plan=replace(preset.plan, epochs=epochs)) if epochs else preset

@@ -1,8 +1,7 @@
-"""Open loop: requests set out when a schedule says so, however long the answers take.
+"""Open loop: sends each request at its scheduled time, however long earlier answers take.
 
-A closed loop sends less when the server is slow, and so never sees what its callers would have waited. Here latency
-counts from the intended start. Plain asyncio protocols that write ready-made bytes: thousands of requests a second on
-one core.
+A closed loop sends less when the server is slow, and so underestimates latency (coordinated omission). Here latency
+counts from the scheduled time. asyncio protocols that write prepared bytes send thousands of requests a second.
 """
 
 import asyncio
@@ -22,9 +21,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 MOST_CONNECTIONS = 2000
-LOST, UNANSWERED = 0, -1  # in place of a status: the connection ended; nothing came
-_PATIENCE_SECONDS = 30  # after the last request
-# The event loop's timers are good to a millisecond; nearer than this to the next start it is looked at all the time.
+LOST, UNANSWERED = 0, -1  # in place of a status: the connection ended; no answer came
+_PATIENCE_SECONDS = 30  # to wait for answers after the last request is sent
+# The event loop's timers are accurate to a millisecond: closer than this to a scheduled time, `run` polls the clock.
 _TIMER_SECONDS = 0.002
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
@@ -32,40 +31,41 @@ _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Sent:
-    """What became of each request, in order: arrays [request]; seconds count from the first intended start."""
+    """The outcome of each request, in the order of sending: arrays [request], in seconds."""
 
-    due: Floats  # intended start
-    lateness: Floats  # from there until the generator came to it
-    latency: Floats  # from the intended start until the whole answer was there; NaN where none was
+    due: Floats  # scheduled time, from the first one on
+    lateness: Floats  # from the scheduled time until the generator handled the request
+    latency: Floats  # from the scheduled time until the whole answer was received; NaN without an answer
     status: NDArray[np.int64]  # of HTTP, or LOST, or UNANSWERED
-    connections: int  # at most, at a time
+    connections: int  # the largest number open at a time
 
 
 def evenly(rate: float, seconds: float) -> Floats:
-    """Intended starts, `rate` a second, at even intervals."""
+    """Scheduled times [request] at even intervals, `rate` a second."""
     due: Floats = np.arange(max(1, round(rate * seconds))) / rate
     return due
 
 
 def poisson(rate: float, seconds: float, seed: int) -> Floats:
-    """Intended starts, `rate` a second in the mean, each independent of the others."""
+    """Scheduled times [request] of a Poisson process, `rate` a second in the mean."""
     gaps: Floats = np.random.default_rng(seed).exponential(1 / rate, max(1, round(rate * seconds)))
     due: Floats = np.cumsum(gaps) - gaps[0]
     return due
 
 
 def request(url: str, body: bytes, headers: dict[str, str]) -> bytes:
-    """The bytes of a POST of JSON to `url`."""
+    """The bytes of a POST of the JSON `body` to `url`."""
     parts = urlsplit(url)
-    length = {"Host": parts.netloc, "Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
-    lines = [f"POST {parts.path} HTTP/1.1", *(f"{name}: {value}" for name, value in length.items()), "", ""]
+    fields = {"Host": parts.netloc, "Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+    lines = [f"POST {parts.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
     return "\r\n".join(lines).encode() + body
 
 
 def send(url: str, requests: Sequence[bytes], due: Floats) -> Sent:
-    """Sends `requests` in turn to the host of `url`, one at each time in `due` (seconds, ascending), and waits.
+    """Sends a request to the host of `url` at each time in `due` (seconds, ascending), and waits for the answers.
 
-    Each takes a connection that is free, or opens one; with MOST_CONNECTIONS open it waits for one.
+    `requests` are sent in turn and repeated. A request takes a free connection, or opens one unless MOST_CONNECTIONS
+    are open, or waits for one.
     """
     parts = urlsplit(url)
     return uvloop.run(_Load(parts.hostname or "", parts.port or 80, requests, due).run())
@@ -74,31 +74,31 @@ def send(url: str, requests: Sequence[bytes], due: Floats) -> Sent:
 class _Load:
     def __init__(self, host: str, port: int, requests: Sequence[bytes], due: Floats) -> None:
         self._host, self._port, self._requests, self._due = host, port, requests, due.tolist()
-        self._came, self._ended = [np.nan] * len(due), [np.nan] * len(due)  # perf_counter seconds
+        self._handled, self._ended = [np.nan] * len(due), [np.nan] * len(due)  # perf_counter seconds
         self._status = [UNANSWERED] * len(due)
-        self._missing = len(due)
-        self._answered = asyncio.Event()
-        self._waiting = deque[int]()  # requests that found no connection
-        self._free = dict[_Connection, None]()  # the last used is the first taken
-        self._open = self._most = 0
-        self._connecting = set[asyncio.Task[None]]()
+        self._missing = len(due)  # requests without an outcome
+        self._complete = asyncio.Event()
+        self._waiting = deque[int]()  # indices of requests that wait for a connection
+        self._free = dict[_Connection, None]()  # as a stack: the last used is taken first
+        self._open = self._most_open = 0  # connections
+        self._connecting = set[asyncio.Task[None]]()  # keeps a reference to each task until it ends
 
     async def run(self) -> Sent:
         began = perf_counter() + _TIMER_SECONDS
         for index, due in enumerate(self._due):
             while (left := began + due - perf_counter()) > 0:
                 await asyncio.sleep(max(0.0, left - _TIMER_SECONDS))
-            self._came[index] = perf_counter()
+            self._handled[index] = perf_counter()
             if self._free:
                 self._send(self._free.popitem()[0], index)
             else:
                 self._waiting.append(index)
                 self._connect()
-        with contextlib.suppress(TimeoutError):  # they stay UNANSWERED
-            await asyncio.wait_for(self._answered.wait(), _PATIENCE_SECONDS)
-        starts = np.array(self._due) + began
-        lateness, latency = np.array(self._came) - starts, np.array(self._ended) - starts
-        return Sent(np.array(self._due), lateness, latency, np.array(self._status), self._most)
+        with contextlib.suppress(TimeoutError):  # the remaining requests stay UNANSWERED
+            await asyncio.wait_for(self._complete.wait(), _PATIENCE_SECONDS)
+        scheduled = np.array(self._due) + began
+        lateness, latency = np.array(self._handled) - scheduled, np.array(self._ended) - scheduled
+        return Sent(np.array(self._due), lateness, latency, np.array(self._status), self._most_open)
 
     def ready(self, connection: "_Connection") -> None:
         if self._waiting:
@@ -112,7 +112,7 @@ class _Load:
             self._ended[index] = perf_counter()
         self._missing -= 1
         if not self._missing:
-            self._answered.set()
+            self._complete.set()
 
     def lost(self, connection: "_Connection") -> None:
         self._free.pop(connection, None)
@@ -127,12 +127,12 @@ class _Load:
         if self._open == MOST_CONNECTIONS:
             return
         self._open += 1
-        self._most = max(self._most, self._open)
-        task = asyncio.create_task(self._connected())
+        self._most_open = max(self._most_open, self._open)
+        task = asyncio.create_task(self._open_connection())
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
-    async def _connected(self) -> None:
+    async def _open_connection(self) -> None:
         try:
             loop = asyncio.get_running_loop()
             await loop.create_connection(lambda: _Connection(self), self._host, self._port)
@@ -143,7 +143,7 @@ class _Load:
 
 
 class _Connection(asyncio.Protocol):
-    """One request at a time."""
+    """A connection that carries one request at a time."""
 
     def __init__(self, load: _Load) -> None:
         self._load = load
@@ -151,7 +151,7 @@ class _Connection(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport does not inherit from it
         self._load.ready(self)
 
     def send(self, index: int, request: bytes) -> None:

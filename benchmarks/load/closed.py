@@ -1,4 +1,4 @@
-"""Closed loop with wrk: so many connections, each of which sends its next request when the last was answered."""
+"""Closed loop with wrk: each of a number of connections sends its next request when the last one is answered."""
 
 import json
 import math
@@ -12,12 +12,12 @@ from pathlib import Path
 
 _SCRIPT = Path(__file__).parent / "wrk.lua"
 _MARKER = "\nFIGURES "
-_ANSWER_SECONDS = 30  # wrk counts a slower answer as a timeout
+_ANSWER_SECONDS = 30  # wrk counts slower answers as timeouts
 
 
 @dataclass(frozen=True)
 class Closed:
-    """What wrk saw; latencies are those of all answers, refusals too."""
+    """What wrk measured; latencies are those of all answers, errors included."""
 
     requests_per_second: float  # answers of any status
     p50_ms: float
@@ -26,9 +26,9 @@ class Closed:
     p99_ms: float
     max_ms: float
     requests: int  # answered
-    errors: dict[str, int]  # sockets: connect, read, write, timeout; answers of 400 and more: non_2xx
+    errors: dict[str, int]  # socket errors by kind: connect, read, write, timeout; non_2xx: answers of 400 and above
     connections: int
-    seconds: float  # as measured
+    seconds: float  # measured, not requested
 
 
 def closed(
@@ -38,10 +38,10 @@ def closed(
     seconds: float,
     cores: Collection[int],
 ) -> Closed:
-    """POSTs the JSON `bodies` to `url` in turn for `seconds` (rounded up to whole ones), by one thread on `cores`.
+    """POSTs the JSON `bodies` to `url` in turn for `seconds` (rounded up to whole ones), from one thread on `cores`.
 
-    Nothing is warmed up and nothing left out: send a shorter load first. wrk opens a connection that the server closed
-    anew without counting it. Raises RuntimeError where wrk fails, ValueError where a body holds a line break.
+    There is no warm-up: send a shorter load first. wrk reopens connections that the server closes, without counting
+    them. Raises RuntimeError if wrk fails, and ValueError if a body holds a line break.
     """
     if any(b"\n" in body for body in bodies) or not bodies:
         raise ValueError("expected JSON bodies without line breaks, found some with, or none")
@@ -56,23 +56,23 @@ def closed(
     _, _, figures = done.stdout.partition(_MARKER)
     if done.returncode or not figures:
         raise RuntimeError(f"expected figures from wrk, found code {done.returncode}: {done.stdout}{done.stderr}")
-    found = json.loads(figures)
-    requests, duration_us = found["requests"], found["duration_us"]
-    latencies_us = _as_measured(Counter(dict(found["latencies_us"])), requests, duration_us, connections)
-    if latencies_us.total() + found["errors"]["timeout"] != requests:
+    result = json.loads(figures)
+    requests, duration_us = result["requests"], result["duration_us"]
+    latencies_us = _uncorrected(Counter(dict(result["latencies_us"])), requests, duration_us, connections)
+    if latencies_us.total() + result["errors"]["timeout"] != requests:
         raise RuntimeError(f"expected {requests} latencies from wrk (4.1), found {latencies_us.total()}")
     p50, p90, p95, p99, most = (_percentile(latencies_us, percent) / 1e3 for percent in (50, 90, 95, 99, 100))
     rate, measured = requests / (duration_us / 1e6), duration_us / 1e6
-    return Closed(rate, p50, p90, p95, p99, most, requests, found["errors"], connections, measured)
+    return Closed(rate, p50, p90, p95, p99, most, requests, result["errors"], connections, measured)
 
 
-def _as_measured(corrected: Counter[int], requests: int, duration_us: int, connections: int) -> Counter[int]:
-    """The latencies without those that wrk made up.
+def _uncorrected(corrected: Counter[int], requests: int, duration_us: int, connections: int) -> Counter[int]:
+    """The counts of latencies (µs) without wrk's correction for coordinated omission.
 
-    wrk assumes that each connection wants to send at even intervals; for an answer of t > 2 intervals it adds
-    t - 1 interval, t - 2 intervals and so on, down to 1 (stats_correct in its stats.c). Our texts are of unequal
-    lengths, and nobody wanted to send at intervals. Above 1 interval each count is that of the answers plus the count
-    one interval further up, so one subtraction gives the answers' own back.
+    wrk assumes that each connection should send at even intervals: for a latency t of more than two intervals it also
+    counts t minus 1 interval, t minus 2 intervals and so on, down to 1 (stats_correct in its stats.c). In a closed loop
+    no such schedule exists. Above 1 interval a corrected count is the answers' own count plus the corrected count one
+    interval further up; subtracting the latter restores the former.
     """
     if requests < connections:
         return corrected
@@ -81,6 +81,6 @@ def _as_measured(corrected: Counter[int], requests: int, duration_us: int, conne
 
 
 def _percentile(counts: Counter[int], percent: float) -> int:
-    """The smallest key that so much of the counts do not exceed; 0 where there are none."""
+    """The smallest key that `percent` of the counts do not exceed; 0 without counts."""
     keys, rank = sorted(counts), percent / 100 * counts.total()
     return next((key for key, below in zip(keys, accumulate(counts[k] for k in keys), strict=True) if below >= rank), 0)

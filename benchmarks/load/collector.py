@@ -1,4 +1,4 @@
-"""`python -m benchmarks.load.collector PORT`: takes spans by OTLP over HTTP; GET says how many there are."""
+"""`python -m benchmarks.load.collector PORT`: receives spans by OTLP over HTTP; GET answers with their number."""
 
 import sys
 import threading
@@ -13,7 +13,7 @@ PATH = "/v1/traces"
 
 
 class Collector(ThreadingHTTPServer):
-    """Listens on 127.0.0.1; port 0 takes a free one."""
+    """Listens on 127.0.0.1; port 0: any free port."""
 
     daemon_threads = True
 
@@ -23,15 +23,15 @@ class Collector(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """For OTEL_EXPORTER_OTLP_ENDPOINT."""
+        """The value for OTEL_EXPORTER_OTLP_ENDPOINT."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def requests(self) -> list[ExportTraceServiceRequest]:
-        """What was sent."""
+        """The export requests received, parsed."""
         return [ExportTraceServiceRequest.FromString(body) for body in self.received]
 
     def spans(self) -> list[Span]:
-        """All of them, in order of arrival."""
+        """All spans received, in order of arrival."""
         resources = [resource for request in self.requests() for resource in request.resource_spans]
         return [span for resource in resources for scope in resource.scope_spans for span in scope.spans]
 
@@ -62,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """A collector in a thread of its own."""
+    """Runs a collector in a thread until the block ends."""
     with Collector() as collector:
         thread = threading.Thread(target=collector.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

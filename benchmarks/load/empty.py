@@ -1,6 +1,6 @@
-"""`python -m benchmarks.load.empty --port PORT [--raw]`: a server that answers every review alike, and does no more.
+"""`python -m benchmarks.load.empty --port PORT [--raw]`: a server that answers every review with the same prediction.
 
-What is left of a request is what HTTP costs: with FastAPI and pydantic, or (raw) with uvicorn alone.
+A request thus costs what HTTP costs: with FastAPI and pydantic, or (raw) with uvicorn alone.
 """
 
 import click
@@ -27,14 +27,14 @@ _HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(
 
 
 class Review(BaseModel):
-    """What is sent."""
+    """The body of a request."""
 
     text: str
     evidence: bool = False
 
 
 def create_app() -> FastAPI:
-    """As a tutorial has it: one model in, one model out."""
+    """A FastAPI app as in a tutorial: one pydantic model in, one out."""
     app = FastAPI()
 
     @app.post("/predict", response_model_exclude_none=True)
@@ -49,7 +49,7 @@ def create_app() -> FastAPI:
 
 
 async def raw(scope: Scope, receive: Receive, send: Send) -> None:
-    """ASGI: the body is read, not parsed."""
+    """The ASGI application of --raw: reads the body, does not parse it."""
     while (await receive()).get("more_body"):
         pass
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
@@ -60,7 +60,7 @@ async def raw(scope: Scope, receive: Receive, send: Send) -> None:
 @click.option("--port", type=int, required=True)
 @click.option("--raw", "is_raw", is_flag=True)
 def main(port: int, is_raw: bool) -> None:
-    """Serves on 127.0.0.1 until SIGTERM, under uvicorn's settings of the service."""
+    """Serves on 127.0.0.1 until SIGTERM, with the service's settings of uvicorn."""
     app = raw if is_raw else create_app()
     uvicorn.run(app, port=port, lifespan="off", log_level="warning", access_log=False, server_header=False)
 

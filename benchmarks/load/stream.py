@@ -1,7 +1,7 @@
-"""The texts that benchmarks send: real reviews, or made-up ones of the same lengths.
+"""The texts that benchmarks send: test reviews, or made-up texts with the same distribution of lengths.
 
-`python -m benchmarks.load.stream --data aclImdb_v1.tar.gz` writes `lengths.json`, the histogram that the made-up texts
-follow. Only texts are read, never a label.
+`python -m benchmarks.load.stream --data aclImdb_v1.tar.gz` writes `lengths.json`, the histogram from which the lengths
+of made-up texts are drawn. Labels are not read.
 """
 
 import itertools
@@ -19,16 +19,16 @@ from training.data.sources import Source
 
 LENGTHS = Path(__file__).parent / "lengths.json"
 MODEL = Path("models/imdb-bilstm")
-# Of words by rank: p ~ 1 / (rank + shift) ** power. Chosen so that the made-up texts look to a tokenizer as the test
-# reviews do: the 10, 100, 1,000 commonest words are 28, 56, 78 % of all (reviews: 28, 57, 81 %), and the whole text has
-# 4.87 characters a token (reviews: 4.90, of which 0.09 are `<br />`) and 263.5 tokens (reviews: 263.9) in the mean.
+# Zipf-Mandelbrot law of a word's probability by rank: p ~ 1 / (rank + shift) ** power, fitted to the test reviews: the
+# 10, 100, 1,000 most frequent words are 28, 56, 78 % of all (reviews: 28, 57, 81 %), and a text has 4.87 characters per
+# token (reviews: 4.90, of which 0.09 are `<br />`) and 263.5 tokens (reviews: 263.9) in the mean.
 _POWER, _SHIFT = 1.15, 2.2
 
 
 def reviews(count: int, data: Path | None, seed: int) -> list[str]:
-    """`count` texts: test reviews of the archive `data` in an order that `seed` tells, else made-up ones.
+    """`count` texts: the test reviews of the archive `data`, shuffled by `seed`, or made-up texts without `data`.
 
-    Where more are asked for than the archive has, they come again in the same order.
+    If the archive has fewer than `count`, its reviews are repeated in the same order.
     """
     generator = np.random.default_rng(seed)
     if data is None:
@@ -39,7 +39,7 @@ def reviews(count: int, data: Path | None, seed: int) -> list[str]:
 
 
 def histogram(lengths: Sequence[int]) -> dict[str, Any]:
-    """Counts of `lengths` in tokens: bins of 5 up to 400, of 20 up to 1,000, of 100 beyond.
+    """The histogram of `lengths` in tokens, with bins of 5 up to 400, of 20 up to 1,000, of 100 beyond.
 
     Bin i is edges[i] <= tokens < edges[i + 1].
     """
@@ -49,12 +49,12 @@ def histogram(lengths: Sequence[int]) -> dict[str, Any]:
 
 
 def _made_up(count: int, generator: np.random.Generator) -> list[str]:
-    found = json.loads(LENGTHS.read_text())
-    edges, counts = np.array(found["edges"]), np.array(found["counts"])
+    saved = json.loads(LENGTHS.read_text())
+    edges, counts = np.array(saved["edges"]), np.array(saved["counts"])
     bins = generator.choice(len(counts), count, p=counts / counts.sum())
     lengths = np.maximum(1, generator.integers(edges[bins], edges[bins + 1]))
-    # The vocabulary stands in the order of how common its words are; the first two entries are no words. Marks follow
-    # the word before them at once, as in real text.
+    # The vocabulary is sorted by frequency; its first two entries are special. Marks follow the previous word without a
+    # space, as in real text.
     vocabulary = bundle.read(MODEL).tokenizer.vocabulary[2:]
     pieces = [f" {word}" if word[0].isalnum() else word for word in vocabulary]
     weights = 1 / (np.arange(1, len(pieces) + 1) + _SHIFT) ** _POWER
@@ -70,7 +70,7 @@ def _test_reviews(data: Path) -> list[str]:
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="aclImdb_v1.tar.gz")
 def main(data: Path) -> None:
-    """Writes lengths.json anew and prints how the made-up texts compare."""
+    """Writes lengths.json, and prints statistics of the reviews and of made-up texts for comparison."""
     real = _test_reviews(data)
     LENGTHS.write_text(json.dumps(histogram([len(words(text)) for text in real])) + "\n")
     for name, texts in (("reviews", real), ("made up", reviews(len(real), None, 0))):

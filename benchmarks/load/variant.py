@@ -1,4 +1,4 @@
-"""`python -m benchmarks.load.variant`: the service, its interpreter set otherwise; settings are OVATION_* as ever."""
+"""`python -m benchmarks.load.variant`: the service with other settings of the interpreter and of the batches."""
 
 import gc
 import sys

@@ -1,5 +1,5 @@
--- For benchmarks/load/closed.py: `wrk --script wrk.lua URL -- BODIES`, where BODIES holds a body of JSON a line. Each request
--- is built once and sent in turn; done() writes the figures after a marker.
+-- For benchmarks/load/closed.py: `wrk --script wrk.lua URL -- BODIES`, where each line of the file BODIES is a JSON body.
+-- Builds each request once, sends them in turn; done() writes the figures after a marker.
 
 local requests, at = {}, 0
 

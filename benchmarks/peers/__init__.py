@@ -1,6 +1,6 @@
-"""Other ways to serve the same bundle over HTTP, one review a request; `python -m benchmarks.peers` tries them all.
+"""Other servers of the same bundle over HTTP, one review a request; `python -m benchmarks.peers` checks them all.
 
-Each runs in a virtual environment of its own, under settings that its own documentation recommends for one core.
+Each runs in a virtual environment of its own, with the settings that its documentation recommends for one core.
 """
 
 import json
@@ -19,8 +19,8 @@ def _body(text: str) -> bytes:
 
 
 def _probabilities(answer: bytes) -> dict[str, float]:
-    found: dict[str, float] = json.loads(answer)["probabilities"]
-    return found
+    probabilities: dict[str, float] = json.loads(answer)["probabilities"]
+    return probabilities
 
 
 def _list_body(text: str) -> bytes:
@@ -28,8 +28,8 @@ def _list_body(text: str) -> bytes:
 
 
 def _list_probabilities(answer: bytes) -> dict[str, float]:
-    [found] = json.loads(answer)
-    probabilities: dict[str, float] = found["probabilities"]
+    [prediction] = json.loads(answer)
+    probabilities: dict[str, float] = prediction["probabilities"]
     return probabilities
 
 
@@ -44,27 +44,27 @@ def _v2_probabilities(answer: bytes) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Peer:
-    """A server of the bundle: how to start it, how to ask it, and how to read its answer."""
+    """A server of the bundle: how to start it, how to send a review, and how to read the answer."""
 
     name: str
     module: str  # under benchmarks.peers; run with --model, --port and `arguments`
     requirements: str  # the stem of the file beside this one, and of the environment's folder
     arguments: tuple[str, ...] = ()
-    path: str = "/predict"  # POST one review here
-    ready_path: str = "/health"  # answers 200 when it can be asked
+    path: str = "/predict"  # for the POST of one review
+    ready_path: str = "/health"  # answers 200 when the server is ready
     body: Callable[[str], bytes] = _body  # the JSON of one review's request
     probabilities: Callable[[bytes], dict[str, float]] = _probabilities  # reads the answer
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def command(self, python: Path, port: int, model: Path) -> list[str]:
-        """What starts the server on 127.0.0.1:`port`."""
+        """The command that starts the server on 127.0.0.1:`port`."""
         options = ["--model", str(model.absolute()), "--port", str(port), *self.arguments]
         return [str(python), "-m", f"benchmarks.peers.{self.module}", *options]
 
     @property
     def environment_variables(self) -> dict[str, str]:
-        """What the server needs in its environment, besides what is there."""
-        # Every peer has one core; libraries that count the machine's cores would start threads that fight for it.
+        """Environment variables for the server, added to this process's."""
+        # Every peer has one core: one thread a library, since libraries would start one for each core of the machine.
         threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
         return {"PYTHONUNBUFFERED": "1", **threads, **self.variables}
 
@@ -78,7 +78,7 @@ PEERS = (
         "bentoml_server",
         "bentoml",
         ready_path="/readyz",
-        # BentoML joins lists into batches, so that a review travels as a list of one.
+        # BentoML joins the lists of several requests into a batch: a request holds a list of one review.
         body=_list_body,
         probabilities=_list_probabilities,
         # Its home would otherwise be ~/bentoml.
@@ -98,7 +98,7 @@ PEERS = (
         "ray_server",
         "ray",
         ready_path="/predict",
-        # A Ray that may become a cluster listens on every interface; its name notwithstanding, this works on Linux too.
+        # With clusters enabled Ray listens on every interface; the variable works on Linux too, despite its name.
         variables={"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
     ),
 )

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers [NAME ...]`: does every peer start, answer as the classifier does, and end?"""
+"""`python -m benchmarks.peers [NAME ...]`: checks that every peer starts, answers as the classifier does, and ends."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ from service.model.classifier import Classifier
 @click.option("--model", type=click.Path(path_type=Path), default="models/imdb-bilstm")
 @click.option("--core", type=int, default=min(os.sched_getaffinity(0)))
 def main(names: tuple[str, ...], model: Path, core: int) -> None:
-    """Tries the peers NAMES (or all) and prints a line for each."""
+    """Checks the peers NAMES (or all) and prints a line for each."""
     classifier = Classifier(bundle.read(model), "cpu")
     failed = False
     for peer in PEERS:

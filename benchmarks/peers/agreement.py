@@ -1,4 +1,4 @@
-"""Does a server answer as the classifier does?"""
+"""Checks that a server answers as the classifier does."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,13 +12,13 @@ TEXTS = [
     f"{('wonderful', 'dull', 'fine', 'a “mess”')[index % 4]}<br />{index}/20"
     for index in range(20)
 ]
-TOLERANCE = 1e-6  # a text in a batch is padded; alone it must come out to the last bit
+TOLERANCE = 1e-6  # of a probability in a batch, where texts are padded; alone it must be bit-identical
 
 
 def agreement(peer: Peer, url: str, classifier: Classifier) -> float:
-    """The largest difference in a probability from the classifier, asked with all texts at once.
+    """The largest difference of a probability from the classifier's when all TEXTS are sent at once.
 
-    Raises ValueError where it is over TOLERANCE, or where there is any with one text at a time, and httpx.HTTPError.
+    Raises ValueError if it exceeds TOLERANCE, or if there is any difference one text at a time, and httpx.HTTPError.
     """
     expected = [classifier([text])[0].probabilities for text in TEXTS]
     with httpx.Client(timeout=60) as client, ThreadPoolExecutor(len(TEXTS)) as pool:
@@ -35,8 +35,8 @@ def agreement(peer: Peer, url: str, classifier: Classifier) -> float:
 
 
 def _difference(peer: Peer, answers: list[bytes], expected: list[dict[str, float]]) -> float:
-    found = [peer.probabilities(answer) for answer in answers]
-    if [set(one) for one in found] != [set(one) for one in expected]:
-        raise ValueError(f"expected the labels {sorted(expected[0])}, found {sorted(found[0])}")
-    pairs = zip(found, expected, strict=True)
+    answered = [peer.probabilities(answer) for answer in answers]
+    if [set(one) for one in answered] != [set(one) for one in expected]:
+        raise ValueError(f"expected the labels {sorted(expected[0])}, found {sorted(answered[0])}")
+    pairs = zip(answered, expected, strict=True)
     return max(abs(one[label] - other[label]) for one, other in pairs for label in other)

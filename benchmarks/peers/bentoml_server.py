@@ -29,10 +29,10 @@ class Sentiment:
 
     @bentoml.api(route="/predict")  # type: ignore[untyped-decorator]
     def predict(self, texts: list[str]) -> list[dict[str, Any]]:
-        """Judges the texts of one request, or of several that BentoML has joined."""
+        """Predicts the texts of one request, or of several that BentoML has joined."""
         return [
-            {"label": found.label, "score": found.score, "probabilities": found.probabilities}
-            for found in self.classifier(texts)
+            {"label": prediction.label, "score": prediction.score, "probabilities": prediction.probabilities}
+            for prediction in self.classifier(texts)
         ]
 
 

@@ -12,13 +12,13 @@ from service.model.classifier import Classifier
 
 
 class Review(BaseModel):
-    """What is sent."""
+    """The body of a request."""
 
     text: str
 
 
 class Answer(BaseModel):
-    """What comes back."""
+    """The body of an answer."""
 
     label: str
     score: float
@@ -26,12 +26,12 @@ class Answer(BaseModel):
 
 
 def create_app(classifier: Classifier, inline: bool) -> FastAPI:
-    """The app; `inline` chooses between `async def` and `def`."""
+    """The app, with an `async def` handler if `inline`, else a `def` handler."""
     app = FastAPI()
 
     def answer(review: Review) -> Answer:
-        [found] = classifier([review.text])
-        return Answer(label=found.label, score=found.score, probabilities=found.probabilities)
+        [prediction] = classifier([review.text])
+        return Answer(label=prediction.label, score=prediction.score, probabilities=prediction.probabilities)
 
     async def answer_inline(review: Review) -> Answer:
         return answer(review)

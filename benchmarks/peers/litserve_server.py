@@ -1,4 +1,4 @@
-"""LitServe: one HTTP process and one worker process, which talk through the queues of a third."""
+"""LitServe: one HTTP process and one worker process, connected by queues that a third process holds."""
 
 import signal
 from collections.abc import Sequence
@@ -30,17 +30,17 @@ class Sentiment(litserve.LitAPI):  # type: ignore[misc]
         return request["text"]
 
     def batch(self, inputs: list[str]) -> list[str]:
-        """LitServe's own would make an array of the texts."""
+        """Keeps the list of texts: LitServe's default would make an array of it."""
         return inputs
 
     def predict(self, x: str | list[str]) -> Prediction | list[Prediction]:
-        """LitServe hands over a bare text where batches are of one."""
+        """Predicts a batch, or a single text: LitServe passes `x` without a list if the batch size is 1."""
         if isinstance(x, str):
             return self.classifier([x])[0]
         return self.classifier(x)
 
     def unbatch(self, output: Sequence[Prediction]) -> Sequence[Prediction]:
-        """One for each of the batch."""
+        """One prediction for each text of the batch."""
         return output
 
     def encode_response(self, output: Prediction) -> dict[str, Any]:

@@ -27,11 +27,11 @@ class Sentiment(MLModel):  # type: ignore[misc]
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """Judges the texts of one request, or of several that MLServer has joined."""
-        found = self.classifier(StringCodec.decode_input(payload.inputs[0]))
-        outputs = [StringCodec.encode_output("label", [one.label for one in found])]
+        """Predicts the texts of one request, or of several that MLServer has joined."""
+        predictions = self.classifier(StringCodec.decode_input(payload.inputs[0]))
+        outputs = [StringCodec.encode_output("label", [one.label for one in predictions])]
         for label in self.classifier.manifest.labels:
-            column = np.array([one.probabilities[label] for one in found])
+            column = np.array([one.probabilities[label] for one in predictions])
             outputs.append(NumpyCodec.encode_output(label, column))
         return InferenceResponse(model_name=self.name, outputs=outputs)
 
@@ -41,7 +41,7 @@ async def serve(model: Path, port: int, batch: int, wait_seconds: float) -> None
     settings = Settings(
         host="127.0.0.1",
         http_port=port,
-        grpc_port=0,  # cannot be turned off; any free one
+        grpc_port=0,  # any free port: gRPC cannot be turned off
         debug=False,  # turns off the access log, and logging at DEBUG
         parallel_workers=0,  # one core: a second process would only add a queue (and fails with uvloop >= 0.22)
         metrics_endpoint=None,

@@ -1,4 +1,4 @@
-"""Ray Serve: one replica behind Ray's HTTP proxy, in a Ray of its own."""
+"""Ray Serve: one replica behind Ray's HTTP proxy, in a local Ray of one core."""
 
 import os
 import secrets
@@ -27,26 +27,26 @@ class Sentiment:
     """The deployment; Ray makes one in its replica."""
 
     def __init__(self, model: Path, batch: int, wait_seconds: float) -> None:
-        # Ray binds this process's own gRPC port to every interface, and has no setting for it; nothing here may.
+        # Bind to 127.0.0.1: Ray binds this process's gRPC port to every interface, and has no setting for it.
         bind = replica.add_port_to_grpc_server
         replica.add_port_to_grpc_server = lambda server, _: bind(server, "127.0.0.1:0")
         self.classifier = Classifier(bundle.read(model), "cpu")
-        self.judge.set_max_batch_size(batch)
-        self.judge.set_batch_wait_timeout_s(wait_seconds)
+        self.predict.set_max_batch_size(batch)
+        self.predict.set_batch_wait_timeout_s(wait_seconds)
 
     @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=WAIT_SECONDS)  # type: ignore[untyped-decorator]
-    async def judge(self, texts: list[str]) -> list[dict[str, Any]]:
-        """Called with one text, runs with those that Ray has joined."""
+    async def predict(self, texts: list[str]) -> list[dict[str, Any]]:
+        """Predicts a batch; `serve.batch` lets callers pass one text, and joins the texts of several calls."""
         return [
-            {"label": found.label, "score": found.score, "probabilities": found.probabilities}
-            for found in self.classifier(texts)
+            {"label": prediction.label, "score": prediction.score, "probabilities": prediction.probabilities}
+            for prediction in self.classifier(texts)
         ]
 
     async def __call__(self, request: Request) -> Any:
-        """Answers one request; a GET is answered by the replica too, so that it tells more than the proxy's health."""
+        """Answers one request; a GET shows that the replica is ready, and not only the proxy."""
         if request.method == "GET":
             return "ready"
-        return await self.judge((await request.json())["text"])
+        return await self.predict((await request.json())["text"])
 
 
 @click.command()
@@ -57,8 +57,8 @@ class Sentiment:
 def main(model: Path, port: int, batch: int, wait_seconds: float) -> None:
     """Serves until SIGTERM."""
     if ray.util.get_node_ip_address() != "127.0.0.1":
-        raise click.ClickException("expected RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0: Ray would listen to the network")
-    # Without one, Ray would write a token for all its servers to ~/.ray.
+        raise click.ClickException("expected RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0: Ray would listen on the network")
+    # Without a token in the environment Ray would write one to ~/.ray, for all its servers.
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     stop = threading.Event()
     with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as folder:

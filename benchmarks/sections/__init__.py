@@ -1,4 +1,4 @@
-"""What `python -m benchmarks` measures: a module a section, each with two functions.
+"""The sections of `python -m benchmarks`, one module each, with two functions.
 
-`measure(plan)` returns what was found, as JSON knows it; `table(found)` writes that as Markdown.
+`measure(plan)` returns the results as JSON values, the field `found` of SECTION.json; `table(found)` formats them.
 """

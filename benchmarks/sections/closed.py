@@ -1,4 +1,4 @@
-"""The service under so many callers who each wait for their answer, beside the floor measured in the same rounds."""
+"""The service under a fixed number of callers who each wait for their answer, beside the floor of the same rounds."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,28 +15,28 @@ BATCH = (1, 2)
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Rounds of the service's loads by connections, each right after the floor's parts for as many.
+    """Rounds of loads by number of connections, each measured right after the floor's parts for the same number.
 
-    Every round starts the servers anew: processes of the same code differ by some 5 % for as long as they live.
+    Every round starts new servers: the speed of processes of the same code differs by some 5 % for their whole life.
     """
     classifier = Classifier(bundle.read(plan.model), "cpu")
     plan = plan.short
     rounds = []
     for number in range(plan.rounds):
-        found: dict[str, Any] = {"floor": {}, "single": {}, "batch": {}}
+        loads: dict[str, Any] = {"floor": {}, "single": {}, "batch": {}}
         with floor.empty(plan) as fastapi, service(plan.model, {plan.server_core}) as server:
             for count in SINGLE:
-                found["floor"][str(count)] = floor.part(plan, classifier, number, count, fastapi)
-                found["single"][str(count)] = plan.load(server, count)
-            found["floor"]["batch"] = floor.part(plan, classifier, number, TEXTS_A_BATCH, fastapi)
+                loads["floor"][str(count)] = floor.part(plan, classifier, number, count, fastapi)
+                loads["single"][str(count)] = plan.load(server, count)
+            loads["floor"]["batch"] = floor.part(plan, classifier, number, TEXTS_A_BATCH, fastapi)
             for count in BATCH:
-                found["batch"][str(count)] = plan.load(server, count, "/predict/batch", plan.batch_bodies)
-        rounds.append(found)
+                loads["batch"][str(count)] = plan.load(server, count, "/predict/batch", plan.batch_bodies)
+        rounds.append(loads)
     return {"rounds": rounds}
 
 
 def table(found: dict[str, Any]) -> str:
-    """Reviews a second, latencies, and the shares of the floor: medians, and least and greatest, of all rounds."""
+    """Reviews a second, latencies and shares of the floor: the median of all rounds, the least and the greatest."""
     rounds: list[dict[str, Any]] = found["rounds"]
 
     def line(kind: str, connections: int, reviews: int, share: Callable[[dict[str, Any], float], float]) -> list[str]:
@@ -66,5 +66,5 @@ def _single_share(connections: int) -> Callable[[dict[str, Any], float], float]:
 
 
 def _batch_share(parts: dict[str, Any], rate: float) -> float:
-    """Of tokenizer and network alone: HTTP's cost is spread over a request's reviews."""
+    """The share of a floor of tokenizer and network alone: the cost of HTTP is shared by all reviews of a request."""
     return rate * (float(parts["batch"]["tokenizer_seconds"]) + floor.best(parts["batch"]))

@@ -1,4 +1,4 @@
-"""The least that a review can cost on one core: an empty handler, the tokenizer and the network, each alone."""
+"""The floor, the least time a review can take on one core: an empty handler, the tokenizer and the network, summed."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -17,14 +17,14 @@ from service.model.tokenizer import Batch, TokenIds
 
 CONNECTIONS = (8, 64)
 ROWS = range(1, 9)
-TEXTS = 512  # a round
+TEXTS = 512  # tokenized and predicted in a round
 POLICY = "policy"
 
 Groups = list[list[TokenIds]]
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Rounds of parts by connections, measured right after one another."""
+    """Rounds of `part` by number of connections; all parts of a round are measured right after one another."""
     classifier = Classifier(bundle.read(plan.model), "cpu")
     with empty(plan) as fastapi, empty(plan, "--raw") as raw:
         return {
@@ -38,37 +38,37 @@ def measure(plan: Plan) -> dict[str, Any]:
 def part(
     plan: Plan, classifier: Classifier, number: int, connections: int, fastapi: Server, raw: Server | None = None
 ) -> dict[str, Any]:
-    """One round: the empty servers' loads; tokenizer and network in seconds a review, for some of the texts."""
-    found: dict[str, Any] = {"fastapi": plan.load(fastapi, connections)}
+    """One round: the loads of the empty servers; seconds a review of tokenizer and network, for TEXTS of the texts."""
+    parts: dict[str, Any] = {"fastapi": plan.load(fastapi, connections)}
     if raw:
-        found["raw"] = plan.load(raw, connections)
+        parts["raw"] = plan.load(raw, connections)
     first = number * TEXTS % len(plan.texts)
     texts = plan.texts[first : first + TEXTS]
     with pinned(plan.server_core):
         began = perf_counter()
         ids = [classifier.tokenizer.encode(text).token_ids for text in texts]
-        found["tokenizer_seconds"] = (perf_counter() - began) / len(ids)
+        parts["tokenizer_seconds"] = (perf_counter() - began) / len(ids)
         policy = grouping.for_provider(classifier.provider, classifier.seconds)
-        found["session_seconds"] = {
+        parts["session_seconds"] = {
             name: _session_seconds(classifier, groups) for name, groups in groupings(ids, connections, policy).items()
         }
-    return found
+    return parts
 
 
 def best(part: dict[str, Any]) -> float:
-    """Seconds of the network a review, in the best of the groupings that so many waiting reviews allow."""
+    """Seconds of the network a review, with the fastest of `groupings`."""
     seconds: dict[str, float] = part["session_seconds"]
     return min(seconds.values())
 
 
 def requests_per_second(part: dict[str, Any]) -> float:
-    """The floor of one round: empty handler, tokenizer and network, one after another."""
+    """The floor of one round as a rate: empty handler, tokenizer and network, one after another."""
     empty_seconds = 1 / part["fastapi"]["requests_per_second"]
     return float(1 / (empty_seconds + part["tokenizer_seconds"] + best(part)))
 
 
 def table(found: dict[str, Any]) -> str:
-    """What each part costs a review, and the floor they make."""
+    """Microseconds of each part a review, and their sum, the floor."""
     rounds: list[dict[str, dict[str, Any]]] = found["rounds"]
 
     def line(name: str, value: Callable[[dict[str, Any]], float], scale: float = 1e6) -> list[str]:
@@ -79,7 +79,7 @@ def table(found: dict[str, Any]) -> str:
         line("empty FastAPI handler", lambda part: 1 / part["fastapi"]["requests_per_second"]),
         line("tokenizer", lambda part: float(part["tokenizer_seconds"])),
         *(line(f"network, {_name(name)}", _of(name)) for name in rounds[0][str(CONNECTIONS[0])]["session_seconds"]),
-        line("network, best", best),
+        line("network, fastest", best),
         line("floor", lambda part: 1 / requests_per_second(part)),
         line("floor, requests/s", requests_per_second, 1),
     ]
@@ -95,26 +95,26 @@ def _name(grouping: str) -> str:
 
 
 def empty(plan: Plan, *options: str) -> AbstractContextManager[Server]:
-    """The empty server, ready on the server's core."""
+    """The server `benchmarks.load.empty` with `options`, ready on the server's core."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.load.empty", "--port", str(port), *options]
     return running(command, port, {plan.server_core}, {})
 
 
 def groupings(ids: Sequence[TokenIds], window: int, policy: Grouping) -> dict[str, Groups]:
-    """Ways to run all of `ids` where so many wait at a time, by name: rows a call, or POLICY."""
+    """Ways to group all of `ids` where `window` texts wait at a time, by name: rows a call, or POLICY."""
     return {**{str(rows): list(_sorted(ids, window, rows)) for rows in ROWS}, POLICY: list(chosen(ids, window, policy))}
 
 
 def _sorted(ids: Sequence[TokenIds], window: int, rows: int) -> Iterable[list[TokenIds]]:
-    """One window after another, each sorted by length and cut into runs; of one row: alone, in any order."""
+    """Groups of `rows` texts of similar length: each window is sorted by length and cut into runs."""
     for first in range(0, len(ids), window):
         part = sorted(ids[first : first + window], key=len)
         yield from (part[at : at + rows] for at in range(0, len(part), rows))
 
 
 def chosen(ids: Sequence[TokenIds], window: int, policy: Grouping) -> Iterable[list[TokenIds]]:
-    """As the service chooses when whoever was answered is followed by another at once."""
+    """The groups that the service chooses in a closed loop, where each answered text is replaced by the next one."""
     waiting, coming = list(ids[:window]), iter(ids[window:])
     while waiting:
         order = sorted(range(len(waiting)), key=lambda index: len(waiting[index]))
@@ -125,7 +125,7 @@ def chosen(ids: Sequence[TokenIds], window: int, policy: Grouping) -> Iterable[l
 
 
 def _session_seconds(classifier: Classifier, groups: Groups) -> float:
-    """Seconds a review, padding included."""
+    """Seconds of the network a review, padding included, after a call that does not count."""
     classifier.run(Batch.pad(groups[0]))
     began = perf_counter()
     for group in groups:

@@ -1,4 +1,4 @@
-"""The service under callers who come when they come, at shares of what it can do; latency from the intended start."""
+"""The service under an open loop at shares of its capacity; latency counts from the scheduled time of a request."""
 
 import gc
 from time import perf_counter
@@ -16,15 +16,15 @@ from service.model.tokenizer import Batch
 
 CAPACITY_CONNECTIONS = 64
 SHARES = (0.10, 0.25, 0.50, 0.75, 0.90, 1.00, 1.25, 1.50, 2.00)
-LIGHT = 0.10  # at this share each latency is compared with the text's own cost
-DEADLINE_MS = 1000  # that requests carry from a share of 1 on
-BOUND_MS = 1.0  # light load: latency <= 2 * network alone + BOUND_MS
-_LOADS = 3  # a point lasts so many times as long as a load: percentiles of an open loop need more requests
+LIGHT = 0.10  # share at which each latency is compared with the network's time for the same text alone
+DEADLINE_MS = 1000  # of requests at shares of 1 and above
+BOUND_MS = 1.0  # at LIGHT: latency <= 2 * network alone + BOUND_MS
+_LOADS = 3  # a point lasts as long as so many loads: percentiles of an open loop need more requests
 _ALONE_REPEATS = 3
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """The capacity of a closed loop just before, then a point for each share, one after another in one server."""
+    """The capacity, measured by a closed loop, then a point for each share, one after another on the same server."""
     alone_seconds = _alone(plan)
     with service(plan.model, {plan.server_core}) as server:
         capacity = plan.load(server, CAPACITY_CONNECTIONS)
@@ -36,7 +36,7 @@ def measure(plan: Plan) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """A line a point; under it the check of the latency at light load."""
+    """A row for each point, then the check of the latency at light load."""
     lines, light = [], []
     for point in found["points"]:
         good = point["statuses"].get("200", {"count": 0})
@@ -70,9 +70,9 @@ def table(found: dict[str, Any]) -> str:
 
 
 def _alone(plan: Plan) -> list[float]:
-    """Seconds of the network for each text alone: the median of a few calls."""
+    """Seconds of the network [text] for each text alone: the median of _ALONE_REPEATS calls."""
     classifier = Classifier(bundle.read(plan.model), "cpu")
-    found = []
+    medians = []
     with pinned(plan.server_core):
         for text in plan.texts:
             batch, seconds = Batch.pad([classifier.tokenizer.encode(text).token_ids]), []
@@ -80,14 +80,14 @@ def _alone(plan: Plan) -> list[float]:
                 began = perf_counter()
                 classifier.run(batch)
                 seconds.append(perf_counter() - began)
-            found.append(float(np.median(seconds)))
-    return found
+            medians.append(float(np.median(seconds)))
+    return medians
 
 
 def _point(
     plan: Plan, server: Server, share: float, kind: str, capacity: float, alone_seconds: list[float]
 ) -> dict[str, Any]:
-    """Latencies by status as percentiles 0 to 100 in ms; memory in bytes; goodput in answers of 200 a second."""
+    """One load: by status the percentiles 0 to 100 of the latency in ms; goodput, the answers of 200 a second."""
     rate, seconds, url = share * capacity, _LOADS * plan.seconds, f"{server.url}/predict"
     due = arrivals.evenly(rate, seconds) if kind == "even" else arrivals.poisson(rate, seconds, seed=1)
     deadline_ms = DEADLINE_MS if share >= 1 else None
@@ -95,15 +95,15 @@ def _point(
     requests = [arrivals.request(url, body, headers) for body in plan.bodies]
     before = server.resident_bytes()
     gc.collect()
-    gc.disable()  # a pause of ours would count as the server's
+    gc.disable()  # a pause of the generator would count as latency of the server
     try:
         sent = arrivals.send(url, requests, due)
     finally:
         gc.enable()
     good = sent.status == 200
     if not good.any():
-        found = set(sent.status.tolist())
-        raise RuntimeError(f"expected answers at {rate:.0f} requests/s, found only the statuses {found}")
+        statuses = set(sent.status.tolist())
+        raise RuntimeError(f"expected answers at {rate:.0f} requests/s, found only the statuses {statuses}")
     point: dict[str, Any] = {
         "share": share,
         "kind": kind,

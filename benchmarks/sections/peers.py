@@ -16,11 +16,11 @@ from service.model.classifier import Classifier
 
 CONNECTIONS = (1, 8, 64)
 OURS = "ovation"
-_OVATION = Peer(OURS, module="", requirements="")  # only how to ask; `service` starts it
+_OVATION = Peer(OURS, module="", requirements="")  # for its requests and answers alone; `service` starts it
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Rounds of {name: {connections: load}}, and why a server could not be had, by name."""
+    """Rounds of {name: {connections: load}}, and {name: reason} of the servers that failed."""
     plan = plan.short
     classifier = Classifier(bundle.read(plan.model), "cpu")
     rounds: list[dict[str, Any]] = [{} for _ in range(plan.rounds)]
@@ -44,7 +44,7 @@ def measure(plan: Plan) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """Throughput, latency and the ratio to the service in the same round."""
+    """Throughput, latency, and the service's throughput relative to the server's in the same round."""
     lines = []
     for peer in (_OVATION, *PEERS):
         if peer.name in found["unavailable"]:
@@ -54,7 +54,7 @@ def table(found: dict[str, Any]) -> str:
         for count in map(str, CONNECTIONS):
             loads = [part[peer.name][count] for part in found["rounds"]]
             ours = [part[OURS][count]["requests_per_second"] for part in found["rounds"] if OURS in part]
-            ratios = [own / load["requests_per_second"] for own, load in zip(ours, loads, strict=False)]
+            ratios = [rate / load["requests_per_second"] for rate, load in zip(ours, loads, strict=False)]
             lines.append(
                 [
                     peer.name,

@@ -1,4 +1,4 @@
-"""From the start of the process to the first 200 of /health/ready; files are in the page cache after the first time."""
+"""Time from the start of the process to the first 200 of /health/ready; only the first start may read from the disk."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ REPEATS = 5
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Seconds and resident bytes of each start, in order."""
+    """Seconds [start] to ready, in order."""
 
     def start() -> Server:
         with service(plan.model, {plan.server_core}) as server:
@@ -20,5 +20,5 @@ def measure(plan: Plan) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """The median and the spread."""
+    """The median, the least and the greatest."""
     return markdown(["", "seconds"], [["start to ready", spread(found["seconds"], ".2f")]])

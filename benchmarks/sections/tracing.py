@@ -9,7 +9,7 @@ from benchmarks.plan import Plan
 from benchmarks.report import markdown, spread
 
 CONNECTIONS = 64
-# Name: the service's variables.
+# Name: settings of the service, without the prefix OVATION_.
 VARIANTS = {
     "off": {"TRACING": "off"},
     "10 % of requests": {"TRACING": "otlp", "TRACE_RATIO": "0.1"},
@@ -18,14 +18,14 @@ VARIANTS = {
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Rounds of {variant: load}; `spans` are those that the collector, on the load's core, had when the load ended."""
+    """Rounds of {variant: load}; `spans` counts those that the collector, on the load's core, received by its end."""
     return {
         "rounds": [{name: _load(plan, variables) for name, variables in VARIANTS.items()} for _ in range(plan.rounds)]
     }
 
 
 def table(found: dict[str, Any]) -> str:
-    """Throughput, p99, and the ratio to off in the same round."""
+    """Throughput, p99, and throughput relative to "off" in the same round."""
     lines = []
     for name in VARIANTS:
         loads = [part[name] for part in found["rounds"]]
@@ -49,6 +49,6 @@ def _load(plan: Plan, variables: dict[str, str]) -> dict[str, Any]:
         endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
         settings = {f"OVATION_{name}": value for name, value in variables.items()}
         with service(plan.model, {plan.server_core}, environment={**settings, **endpoint}) as server:
-            found = plan.load(server, CONNECTIONS)
+            load = plan.load(server, CONNECTIONS)
             with urlopen(collector.url, timeout=30) as answer:
-                return {**found, "spans": int(answer.read())}
+                return {**load, "spans": int(answer.read())}

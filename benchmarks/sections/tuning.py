@@ -1,4 +1,4 @@
-"""What the service does under other numbers of threads and cores, and with the interpreter set otherwise."""
+"""The service with other numbers of threads and cores, and with other settings of the interpreter."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""One worker on one core and two workers on two cores, the load generator on the same cores as they in both cases."""
+"""One worker on one core and two workers on two cores; the load generator always shares the workers' cores."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def measure(plan: Plan) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """Throughput by workers, and the ratio to one in the same round."""
+    """Throughput and p99 by number of workers, and throughput relative to one worker in the same round."""
     lines = []
     for workers in map(str, WORKERS):
         rates = [part[workers]["requests_per_second"] for part in found["rounds"]]

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.sizing.capacity`: how many cores for how many reviews, what limits first, what it costs.
+"""`python -m benchmarks.sizing.capacity`: the cores that a load needs, what limits first, what a billion reviews cost.
 
-Writes deploy/capacity.md from benchmarks/results and the assumptions that the options state.
+Writes deploy/capacity.md from benchmarks/results and from the assumptions, which are the command's options.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from service.telemetry import logs
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "deploy/capacity.md"
 
-_SINGLE, _BATCH = 1900.0, 2500.0  # until benchmarks/results/closed.json is there
-_CONNECTIONS = "64"  # of the closed loop whose rate counts
+_SINGLE, _BATCH = 1900.0, 2500.0  # reviews a second, placeholders while benchmarks/results/closed.json is missing
+_CONNECTIONS = "64"  # of the closed loop whose rate is used
 _LOADS = (1_000, 100_000, 1_000_000)  # reviews a second
-_SAMPLE, _SEED = 200, 1  # texts that are weighed
-_HEADERS = 200  # bytes of an HTTP head, either way
-_SEGMENT = 1448  # bytes of a TCP segment on Ethernet
+_SAMPLE, _SEED = 200, 1  # texts whose requests and answers are measured
+_HEADERS = 200  # bytes of the HTTP head of a request, and of an answer
+_SEGMENT = 1448  # payload bytes of a TCP segment on Ethernet
 _SCRAPE_SECONDS = 15
 _MACHINE_CORES = 16
 # "1 Billion Classifications", Hugging Face, 2025: a sentiment DistilBERT (135 M parameters), texts of about 100 tokens,
@@ -42,55 +42,55 @@ _L4_DOLLARS_AN_HOUR, _L4_DOLLARS_A_BILLION = 0.80, 253.82
 
 @dataclass(frozen=True)
 class Rates:
-    """Reviews a second that one core does: in requests of one, and of TEXTS_A_BATCH."""
+    """Reviews a second that one core answers."""
 
-    single: float
-    batch: float
-    source: str  # one sentence
+    single: float  # in requests of one review
+    batch: float  # in requests of TEXTS_A_BATCH reviews
+    source: str  # one sentence on how they were measured
 
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What is not measured here."""
+    """Numbers that no benchmark here measures."""
 
-    headroom: float = 0.6  # share of a core's rate that is planned with
+    headroom: float = 0.6  # planned load of a core, as a share of its rate
     dollars_a_core_hour: float = 0.04
-    link_gigabits: float = 10.0
-    packets_a_second: float = 1e6  # that a load balancer passes
+    link_gigabits: float = 10.0  # a second, of a load balancer
+    packets_a_second: float = 1e6  # of a load balancer
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Means of a review: bytes and packets with heads, and the series that a pod shows Prometheus."""
+    """Traffic of one review, in the mean, HTTP heads included; and the time series of one pod."""
 
-    request: float
-    answer: float
-    packets: float
-    batch_packets: float  # a review, in batches
-    series: int
+    request: float  # bytes
+    answer: float  # bytes
+    packets: float  # in requests of one review
+    batch_packets: float  # in requests of TEXTS_A_BATCH reviews
+    series: int  # that Prometheus reads from a pod
 
 
 def rates(folder: Path = results.FOLDER) -> Rates:
-    """As measured by `python -m benchmarks closed`; else figures that stand in."""
+    """The medians of `closed.json` in `folder`, or placeholders if it is missing."""
     path = folder / "closed.json"
     if not path.exists():
-        source = "**Not measured yet** (`python -m benchmarks closed`): these figures stand in."
+        source = "**Not measured yet** (`python -m benchmarks closed`): these figures are placeholders."
         return Rates(_SINGLE, _BATCH, source)
     result = json.loads(path.read_text())
     rounds, machine = result["found"]["rounds"], result["machine"]
     single = median(one["single"][_CONNECTIONS]["requests_per_second"] for one in rounds)
     batch = median(max(load["requests_per_second"] for load in one["batch"].values()) for one in rounds)
-    quick = " In a quick run: not to be quoted." if result["quick"] else ""
+    quick = " From a quick run: not to be quoted." if result["quick"] else ""
     source = (
-        f"Medians of `python -m benchmarks closed`, of 64 reviews of the better of one and two connections in each "
-        f"round: {machine['processor']}, one core for the service, "
+        f"Medians of `python -m benchmarks closed`; for 64 reviews, of the better of one and two connections in each "
+        f"round. Measured on {machine['processor']}, one core for the service, "
         f"{result['texts']}, revision {str(machine['git_revision'])[:8]}.{quick}"
     )
     return Rates(single, batch * TEXTS_A_BATCH, source)
 
 
 async def _sizes() -> Sizes:
-    """Weighs what goes over the wire, at the service itself."""
+    """Measures requests and answers of the service, called in this process."""
     logs.configure("json", "error")
     app = create_app(Settings(model=ROOT / stream.MODEL, provider="cpu", threads=1))
     texts = stream.reviews(_SAMPLE, None, _SEED)
@@ -105,43 +105,43 @@ async def _sizes() -> Sizes:
             answers.append(len(answer.content) + _HEADERS)
         metrics = (await client.get("/metrics")).text
     series = sum(not line.startswith("#") for line in metrics.splitlines())
-    packets = mean(math.ceil(size / _SEGMENT) for size in [*requests, *answers]) * 2 + 1  # and a pure ACK
+    packets = mean(math.ceil(size / _SEGMENT) for size in [*requests, *answers]) * 2 + 1  # plus an ACK without data
     batch_packets = (mean(requests) + mean(answers)) / _SEGMENT
     return Sizes(mean(requests), mean(answers), packets, batch_packets, series)
 
 
 def page(rates: Rates, sizes: Sizes, assumed: Assumptions, folder: Path = results.FOLDER) -> str:
-    """The whole of deploy/capacity.md."""
+    """The text of deploy/capacity.md; its latency and start-up time are read from `folder`."""
     link = assumed.link_gigabits * 1e9 / 8
     pod_megabits = rates.single * (sizes.request + sizes.answer) * 8 / 1e6
     most = _LOADS[-1]
     pods = math.ceil(most / rates.single / assumed.headroom)
     limits = [
-        f"**Cores**, for long. At its full rate a core moves {pod_megabits:.0f} Mbit/s, and a machine of "
-        f"{_MACHINE_CORES} such cores {pod_megabits * _MACHINE_CORES / 1000:.2f} Gbit/s: its processor is full before "
-        "its network card.",
-        f"**The load balancer's packets**, with requests of one review: at about {sizes.packets:.1f} packets a review "
-        f"one that passes {assumed.packets_a_second:,.0f} packets/s (assumed) is full at "
-        f"{_round(assumed.packets_a_second / sizes.packets):,} reviews/s. With {TEXTS_A_BATCH} a request they are "
-        f"{sizes.batch_packets:.1f} a review.",
-        f"**The load balancer's link**: {assumed.link_gigabits:g} Gbit/s inwards (assumed) are full at "
+        f"**Cores** limit first. At its full rate a core receives and sends {pod_megabits:.0f} Mbit/s, and a machine "
+        f"of {_MACHINE_CORES} such cores {pod_megabits * _MACHINE_CORES / 1000:.2f} Gbit/s: its processor is saturated "
+        "before its network card.",
+        f"**The load balancer's packets**, with requests of one review: at about {sizes.packets:.1f} packets a review, "
+        f"a load balancer of {assumed.packets_a_second:,.0f} packets/s (assumed) is saturated at "
+        f"{_round(assumed.packets_a_second / sizes.packets):,} reviews/s. Requests of {TEXTS_A_BATCH} reviews take "
+        f"{sizes.batch_packets:.1f} packets a review.",
+        f"**The load balancer's link**: {assumed.link_gigabits:g} Gbit/s inwards (assumed) are saturated at "
         f"{_round(link / sizes.request):,} reviews/s. A request of one review has {sizes.request / 1000:.1f} kB in the "
-        f"mean, its answer {sizes.answer / 1000:.1f} kB, heads of {_HEADERS} bytes included. Beyond that it takes "
-        "several, by DNS or anycast.",
+        f"mean, its answer {sizes.answer / 1000:.1f} kB, heads of {_HEADERS} bytes included. Beyond that rate, use "
+        "several load balancers, by DNS or anycast.",
         f"**Connections**: {_CONNECTIONS} kept a core busy when the rate was measured; {most:,} reviews/s are {pods:,} "
-        f"pods and {pods * int(_CONNECTIONS):,} connections. A caller with one connection stays with one pod: it takes "
-        "many callers, or a proxy that shares out requests.",
-        f"**Cold start**: a new pod answers {_start(folder)}; where it needs a new machine, after minutes. What that "
-        "costs in refused reviews is simulated in [kubernetes/README.md](kubernetes/README.md).",
+        f"pods and {pods * int(_CONNECTIONS):,} connections. All requests of one connection go to one pod: to use all "
+        "pods takes many callers, or a proxy that distributes requests.",
+        f"**Cold start**: a new pod answers {_start(folder)}; if it needs a new machine, after minutes. How many "
+        "reviews are refused meanwhile is simulated in [kubernetes/README.md](kubernetes/README.md).",
         f"**Scraping**: a pod has about {_round(sizes.series)} series, read every {_SCRAPE_SECONDS} s: at {most:,} "
         f"reviews/s {_round(pods * sizes.series):,} series and {_round(pods * sizes.series / _SCRAPE_SECONDS):,} "
-        "samples/s. It takes recording rules for the sums that dashboards show, and in time more than one Prometheus.",
+        "samples/s. That takes recording rules for the sums in dashboards, and later several Prometheus servers.",
     ]
     parts = [
         "# Capacity on paper",
         "Written by `python -m benchmarks.sizing.capacity`, whose options are the assumptions. A core is what "
         "Kubernetes and the operating system count as one CPU; a pod has one.",
-        "## What a core does",
+        "## The rate of a core",
         markdown(
             ["requests", "reviews/s a core"],
             [
@@ -153,16 +153,16 @@ def page(rates: Rates, sizes: Sizes, assumed: Assumptions, folder: Path = result
         "## How many cores",
         f"Planned at {assumed.headroom:.0%} of that rate. {_latency(folder)}",
         _cores(rates, sizes, assumed),
-        "Never fewer than two, whatever the table says. Packets and series are those of requests of one review.",
+        "Run at least two pods, whatever the table says. Packets and series are for requests of one review.",
         "## What limits first",
         "\n".join(textwrap.fill(limit, 120, initial_indent="- ", subsequent_indent="  ") for limit in limits),
         "## What a billion reviews cost",
         _costs(rates, assumed),
-        f"A core hour is assumed to cost ${assumed.dollars_a_core_hour:.2f}. The last line is published, not measured "
+        f"A core hour is assumed to cost ${assumed.dollars_a_core_hour:.2f}. The last row is published, not measured "
         f"here: [1 Billion Classifications]({_PUBLISHED}), a sentiment DistilBERT of 135 million parameters, texts of "
         f"about 100 tokens (ours have {_mean_tokens():.0f}), one NVIDIA L4, batches of 64, throughput alone; its rate "
-        "follows from the published cost and price. It is a larger model, in many languages, and its accuracy on these "
-        "reviews was not measured: the line tells what a GPU's billion costs, not that the two are worth the same.",
+        "follows from the published cost and price. It is a larger, multilingual model, and its accuracy on these "
+        "reviews was not measured: the row shows what a billion reviews cost on a GPU, not that the models are equal.",
     ]
     lines = [part if part.startswith(("#", "-", "|")) else textwrap.fill(part, 120) for part in parts]
     return "\n\n".join(lines) + "\n"
@@ -173,14 +173,14 @@ def _cores(rates: Rates, sizes: Sizes, assumed: Assumptions) -> str:
     for load in _LOADS:
         single, batch = (math.ceil(load / rate / assumed.headroom) for rate in (rates.single, rates.batch))
         gigabits = [f"{load * size * 8 / 1e9:,.2g}" for size in (sizes.request, sizes.answer)]
-        told = [f"{_round(value):,}" for value in (load * sizes.packets, single * sizes.series)]
-        lines.append([f"{load:,}", f"{single:,}", f"{batch:,}", *gigabits, *told])
+        packets_and_series = [f"{_round(value):,}" for value in (load * sizes.packets, single * sizes.series)]
+        lines.append([f"{load:,}", f"{single:,}", f"{batch:,}", *gigabits, *packets_and_series])
     names = ["cores", f"cores, {TEXTS_A_BATCH} a request", "Gbit/s in", "Gbit/s out", "packets/s", "Prometheus series"]
     return markdown(["reviews/s", *names], lines)
 
 
 def _round(value: float) -> int:
-    """Two significant digits."""
+    """`value`, rounded to two significant digits."""
     return int(float(f"{value:.1e}"))
 
 
@@ -192,20 +192,20 @@ def _mean_tokens() -> float:
 def _latency(folder: Path) -> str:
     path = folder / "open.json"
     if not path.exists():
-        return "Whether latency is still fine there, `python -m benchmarks open` tells; it was not run yet."
+        return "The latency at that load was not measured yet (`python -m benchmarks open`)."
     points = [point for point in json.loads(path.read_text())["found"]["points"] if point["kind"] == "poisson"]
-    told = [
+    latencies = [
         f"{point['statuses']['200']['percentiles_ms'][99]:.0f} ms at {point['share']:.0%}"
         for point in points
         if point["share"] <= 1 and "200" in point["statuses"]
     ]
-    return f"Latency's p99 by share of the rate (`python -m benchmarks open`): {', '.join(told)}."
+    return f"p99 latency by share of the rate (`python -m benchmarks open`): {', '.join(latencies)}."
 
 
 def _start(folder: Path) -> str:
     path = folder / "start.json"
     if not path.exists():
-        return "seconds after its image is there (`python -m benchmarks start`, not run yet)"
+        return "seconds after its image is pulled (`python -m benchmarks start`, not run yet)"
     seconds = median(json.loads(path.read_text())["found"]["seconds"])
     return f"{seconds:.1f} s after its process began (`python -m benchmarks start`)"
 
@@ -215,8 +215,8 @@ def _costs(rates: Rates, assumed: Assumptions) -> str:
     l4 = 1e9 / (_L4_DOLLARS_A_BILLION / _L4_DOLLARS_AN_HOUR * 3600)
     lines: list[list[Any]] = [
         [f"one core, requests of one, at {assumed.headroom:.0%}", rates.single * assumed.headroom, price],
-        ["one core, requests of one, busy all the time", rates.single, price],
-        [f"one core, {TEXTS_A_BATCH} a request, busy all the time", rates.batch, price],
+        ["one core, requests of one, at its full rate", rates.single, price],
+        [f"one core, {TEXTS_A_BATCH} a request, at its full rate", rates.batch, price],
         ["DistilBERT on an L4, published", l4, _L4_DOLLARS_AN_HOUR],
     ]
     return markdown(
@@ -226,20 +226,20 @@ def _costs(rates: Rates, assumed: Assumptions) -> str:
 
 
 def written(assumed: Assumptions | None = None) -> str:
-    """The page as it should stand, from what is measured now."""
+    """The page from the results in the repository and from sizes measured now."""
     return page(rates(), asyncio.run(_sizes()), assumed or Assumptions())
 
 
 @click.command(context_settings={"show_default": True})
 @click.option(
-    "--headroom", type=click.FloatRange(0.01, 1), default=Assumptions.headroom, help="Share of a core's rate."
+    "--headroom", type=click.FloatRange(0.01, 1), default=Assumptions.headroom, help="Planned load, of a core's rate."
 )
 @click.option("--dollars-a-core-hour", type=float, default=Assumptions.dollars_a_core_hour)
 @click.option("--link-gigabits", type=float, default=Assumptions.link_gigabits, help="Of a load balancer.")
 @click.option("--packets-a-second", type=float, default=Assumptions.packets_a_second, help="Of a load balancer.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=PAGE, help="Where the page goes.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=PAGE, help="File to write.")
 def main(out: Path, **assumed: float) -> None:
-    """Writes the page."""
+    """Writes OUT, the page on capacity."""
     out.write_text(written(Assumptions(**assumed)))
     click.echo(out)
 

@@ -1,20 +1,20 @@
-"""The arithmetic of Kubernetes' HorizontalPodAutoscaler (autoscaling/v2), as its controller does it."""
+"""The arithmetic of Kubernetes' HorizontalPodAutoscaler (autoscaling/v2), after its pkg/controller/podautoscaler."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SYNC_SECONDS = 15  # between two looks, unless the controller is told otherwise; so is the tolerance
+SYNC_SECONDS = 15  # between two decisions; this and the tolerance are the controller's defaults
 TOLERANCE = 0.1
 
 
-def wanted(current: int, target: int, values: Sequence[int], unready: int = 0, missing: int = 0) -> int:
-    """How many pods one metric asks for, where `current` are asked for now.
+def desired(current: int, target: int, values: Sequence[int], unready: int = 0, missing: int = 0) -> int:
+    """The number of pods that one metric calls for, where there are `current` pods.
 
-    `values` are those of the pods that report one, in whole thousandths like `target`; `unready` pods do not run yet,
-    `missing` ones run and report nothing. Both are assumed to change nothing: idle when it goes up, and when it goes
-    down the missing at the target, the unready not there.
+    `values` hold the metric of each pod that reports it, in whole thousandths like `target`. `unready` pods have not
+    started; `missing` pods run but report no value. When scaling up, both are assumed to be idle (0). When scaling
+    down, missing pods are assumed to be at the target, and unready pods are left out of the mean.
     """
     if not values:
         return current
@@ -22,16 +22,16 @@ def wanted(current: int, target: int, values: Sequence[int], unready: int = 0, m
     if not missing and (not unready or ratio <= 1):
         return current if abs(1 - ratio) <= TOLERANCE else math.ceil(ratio * len(values))
     assumed = [*values, *[target if ratio < 1 else 0] * missing, *[0] * (unready if ratio > 1 else 0)]
-    again = sum(assumed) // len(assumed) / target
-    found = math.ceil(again * len(assumed))
-    if abs(1 - again) <= TOLERANCE or (again - 1) * (ratio - 1) < 0 or (again - 1) * (found - current) < 0:
+    new_ratio = sum(assumed) // len(assumed) / target
+    pods = math.ceil(new_ratio * len(assumed))
+    if abs(1 - new_ratio) <= TOLERANCE or (new_ratio - 1) * (ratio - 1) < 0 or (new_ratio - 1) * (pods - current) < 0:
         return current
-    return found
+    return pods
 
 
 @dataclass(frozen=True)
 class Policy:
-    """At most so many pods, or so many percent, in any period."""
+    """Limits the change within any period of `period_seconds` to `value` pods or percent."""
 
     kind: str  # Pods or Percent
     value: int
@@ -40,20 +40,20 @@ class Policy:
 
 @dataclass(frozen=True)
 class Rules:
-    """One direction's part of `behavior`; `select` picks among the policies' limits the one that allows Max or Min."""
+    """`scaleUp` or `scaleDown` of a manifest's `behavior`."""
 
-    window_seconds: int
+    window_seconds: int  # of stabilization
     policies: tuple[Policy, ...]
-    select: str = "Max"
+    select: str = "Max"  # the policy that applies: of the largest change (Max), of the smallest (Min), or Disabled
 
     @classmethod
-    def read(cls, found: Mapping[str, Any], default: "Rules") -> "Rules":
-        """Takes what the manifest says, and Kubernetes' defaults for the rest."""
-        policies = tuple(Policy(one["type"], one["value"], one["periodSeconds"]) for one in found.get("policies", ()))
+    def read(cls, rules: Mapping[str, Any], default: "Rules") -> "Rules":
+        """The `rules` of a manifest; a field that is absent is taken from `default`."""
+        policies = tuple(Policy(one["type"], one["value"], one["periodSeconds"]) for one in rules.get("policies", ()))
         return cls(
-            found.get("stabilizationWindowSeconds", default.window_seconds),
+            rules.get("stabilizationWindowSeconds", default.window_seconds),
             policies or default.policies,
-            found.get("selectPolicy", default.select),
+            rules.get("selectPolicy", default.select),
         )
 
 
@@ -62,22 +62,23 @@ DOWN = Rules(300, (Policy("Percent", 100, 15),))
 
 
 class Autoscaler:
-    """Remembers what was recommended and done, and says how many pods to ask for now. `spec` is that of a manifest."""
+    """Decides the number of pods from recommendations over time. `spec` is the `spec` of a manifest."""
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self.minimum, self.maximum = spec.get("minReplicas", 1), spec["maxReplicas"]
         behavior = spec.get("behavior", {})
         self.up = Rules.read(behavior.get("scaleUp", {}), UP)
         self.down = Rules.read(behavior.get("scaleDown", {}), DOWN)
-        self._recommended: list[tuple[float, int]] = []
-        self._changed: list[tuple[float, int]] = []
+        self._recommended: list[tuple[float, int]] = []  # (second, pods)
+        self._changed: list[tuple[float, int]] = []  # (second, pods added or removed)
 
     def step(self, now: float, current: int, recommended: int) -> int:
-        """The pods to ask for, `now` in seconds, where `recommended` is the most that any metric asks for."""
+        """The new number of pods at second `now`; `recommended` is the largest number that any metric calls for."""
         if not self.minimum <= current <= self.maximum:
             return self._change(now, current, min(max(current, self.minimum), self.maximum))
         if not self._recommended:
             self._recommended.append((now, current))
+        # Stabilization: up to the lowest, or down to the highest, recommendation of the direction's window.
         lowest, highest = (
             choose([recommended, *(pods for at, pods in self._recommended if at > now - rules.window_seconds)])
             for choose, rules in ((min, self.up), (max, self.down))
@@ -85,27 +86,27 @@ class Autoscaler:
         self._recommended.append((now, recommended))
         longest = max(self.up.window_seconds, self.down.window_seconds)
         self._recommended = [(at, pods) for at, pods in self._recommended if at > now - longest]
-        found = min(max(current, lowest), highest)
-        if found > current:
-            found = min(found, self.maximum, max(current, self._limit(now, current, self.up, 1)))
-        elif found < current:
-            found = max(found, self.minimum, min(current, self._limit(now, current, self.down, -1)))
-        return self._change(now, current, found)
+        pods = min(max(current, lowest), highest)
+        if pods > current:
+            pods = min(pods, self.maximum, max(current, self._limit(now, current, self.up, 1)))
+        elif pods < current:
+            pods = max(pods, self.minimum, min(current, self._limit(now, current, self.down, -1)))
+        return self._change(now, current, pods)
 
     def _limit(self, now: float, current: int, rules: Rules, sign: int) -> int:
-        """How far the policies let it go, from where each one's period began."""
+        """The furthest number of pods that the policies allow, upwards (`sign` 1) or downwards (-1)."""
         if rules.select == "Disabled":
             return current
         limits = []
         for policy in rules.policies:
             start = current - sum(pods for at, pods in self._changed if at > now - policy.period_seconds)
-            percent = sign * math.ceil(sign * start * (100 + sign * policy.value) / 100)  # away from where it is
+            percent = sign * math.ceil(sign * start * (100 + sign * policy.value) / 100)  # rounded away from `start`
             limits.append(start + sign * policy.value if policy.kind == "Pods" else percent)
         return max(limits) if (rules.select == "Max") == (sign > 0) else min(limits)
 
-    def _change(self, now: float, current: int, found: int) -> int:
-        if found != current:
-            self._changed.append((now, found - current))
+    def _change(self, now: float, current: int, pods: int) -> int:
+        if pods != current:
+            self._changed.append((now, pods - current))
         longest = max(policy.period_seconds for rules in (self.up, self.down) for policy in rules.policies)
-        self._changed = [(at, pods) for at, pods in self._changed if at > now - longest]
-        return found
+        self._changed = [(at, change) for at, change in self._changed if at > now - longest]
+        return pods

@@ -9,7 +9,6 @@ from service.api import schemas
 from service.engine.engine import Answers, BlankAt, Engine
 from service.http.body import JsonRoute
 from service.http.problems import Problem
-from service.model.classifier import Prediction
 from service.telemetry.request_log import RequestRecord
 
 _PROBLEMS = schemas.problem_responses(
@@ -51,13 +50,13 @@ def router(engine: Engine, route: type[JsonRoute], limits: schemas.Limits) -> AP
             answers = await _predict(engine, request, [body.text], body.evidence)  # type: ignore[attr-defined]
         except BlankAt as error:
             raise Problem("invalid", f"text: {error}") from None
-        return _Answer(_as_json(answers.predictions[0], answers.model), answers)
+        return _Answer(answers.predictions[0].as_json(answers.model), answers)
 
     @routes.post("/predict/batch", response_model=schemas.Predictions, **documented)
     async def predict_batch(request: Request, body: many) -> Response:  # type: ignore[valid-type]
         """Predicts the labels of several texts, all or none; the answers stand in their order."""
         answers = await _predict(engine, request, body.texts, body.evidence)  # type: ignore[attr-defined]
-        predictions = [_as_json(prediction) for prediction in answers.predictions]
+        predictions = [prediction.as_json() for prediction in answers.predictions]
         return _Answer({"model": answers.model, "predictions": predictions}, answers)
 
     return routes
@@ -68,26 +67,6 @@ async def _predict(engine: Engine, request: Request, texts: list[str], evidence:
     record.answers = answers = await engine.predict(texts, record.deadline, evidence, record)
     record.model = answers.model
     return answers
-
-
-def _as_json(prediction: Prediction, model: str | None = None) -> dict[str, Any]:
-    """The JSON object of one prediction, as `schemas` describes it."""
-    content: dict[str, Any] = {
-        "label": prediction.label,
-        "score": prediction.score,
-        "probabilities": prediction.probabilities,
-        "uncertain": prediction.uncertain,
-        "tokens": prediction.tokens,
-        "truncated": prediction.truncated,
-        "unknown_share": prediction.unknown_share,
-    }
-    if model is not None:
-        content["model"] = model
-    if prediction.evidence is not None:
-        spans = prediction.evidence.tokens
-        weights = [{"start": start, "end": end, "weight": weight} for start, end, weight in spans]
-        content["evidence"] = {"bias": prediction.evidence.bias, "tokens": weights}
-    return content
 
 
 class _Answer(Response):

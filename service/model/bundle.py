@@ -1,7 +1,7 @@
-"""The bundle: a folder of ONNX and JSON that is verified before use and written whole or not at all.
+"""The bundle: a folder of ONNX and JSON files that `read` verifies and `write` creates completely or not at all.
 
-`manifest.json` describes the model and pins `model.onnx` and `vocabulary.json` by size and SHA-256. Whatever else
-lies in the folder (the model card, figures) is for people and is never read here. Nothing is unpickled.
+`manifest.json` describes the model and pins `model.onnx` and `vocabulary.json` by size and SHA-256. Other files in
+the folder (the model card, figures) are for people and are not read here. Nothing is unpickled.
 """
 
 import hashlib
@@ -26,11 +26,11 @@ MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_FILE_BYTES = 2**31
 
 
-DAMAGED = 3  # the exit code of a process for a bundle or a provider that cannot be served
+DAMAGED = 3  # exit code of a process whose bundle or provider fails its checks
 
 
 class BundleError(Exception):
-    """A bundle that must not be served; the message says the path, what was expected and what was found."""
+    """A bundle that must not be served; the message names the path, what was expected and what was found."""
 
     def __init__(self, path: Path, expected: str, found: str) -> None:
         super().__init__(f"{path}: expected {expected}, found {found}")
@@ -41,21 +41,21 @@ class _Part(BaseModel):
 
 
 class FileEntry(_Part):
-    """What `manifest.json` says of another file."""
+    """Size and SHA-256 of a file of the bundle."""
 
     sha256: str
     bytes: int
 
 
 class Golden(_Part):
-    """A text whose logits are known."""
+    """A text and the logits that the model must give for it, within the manifest's `tolerance`."""
 
     text: str
     logits: tuple[float, ...]  # [label]
 
 
 class Histogram(_Part):
-    """Counts of a quantity on the validation reviews; bin i is edges[i] <= x < edges[i + 1], the last one closed."""
+    """Counts of a quantity over the validation reviews; bin i is edges[i] <= x < edges[i + 1], the last bin closed."""
 
     edges: tuple[float, ...]  # [bin + 1]
     counts: tuple[Annotated[int, Field(ge=0)], ...]  # [bin]
@@ -64,12 +64,12 @@ class Histogram(_Part):
     def _consistent(self) -> Self:
         edges, counts = self.edges, self.counts
         if len(counts) < 2 or len(edges) != len(counts) + 1 or not all(map(lt, edges, edges[1:])) or not any(counts):
-            raise ValueError("expected two bins or more between edges that ascend, and a count above 0")
+            raise ValueError("expected two bins or more, ascending edges, one edge more than bins, and a count above 0")
         return self
 
 
 class Reference(_Part):
-    """How validation looked through this model, for drift."""
+    """Histograms of the model's predictions on validation, from which live traffic may drift."""
 
     score: Histogram
     tokens: Histogram
@@ -77,7 +77,7 @@ class Reference(_Part):
 
 
 class Manifest(_Part):
-    """What a bundle says of itself; keys that are not listed here are ignored."""
+    """The content of `manifest.json`; unknown keys are ignored."""
 
     format: int = FORMAT
     name: Annotated[str, Field(pattern=NAME)]
@@ -88,12 +88,12 @@ class Manifest(_Part):
     truncation: Truncation
     rules: Rules
     evidence: bool
-    bias: tuple[float, ...] | None  # [label] the last layer's bias, where there is evidence to add it to
+    bias: tuple[float, ...] | None  # [label] of the last layer, with evidence alone: bias + sum of evidence = logits
     temperature: Annotated[float, Field(gt=0)]  # already folded into the last weights
     uncertain_below: Annotated[float, Field(ge=0, le=1)]
     precision: Literal["fp32"] = "fp32"
     golden: Annotated[tuple[Golden, ...], Field(min_length=1)]
-    tolerance: dict[str, float]  # largest difference in a golden logit, by "provider/precision"
+    tolerance: dict[str, float]  # largest difference of a golden logit, by "provider/precision"
     reference: Reference | None
     metrics: dict[str, Any]
     training: dict[str, Any]
@@ -109,13 +109,20 @@ class Manifest(_Part):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle read from `path`: its bytes were those that the manifest names."""
+    """A bundle read from `path`, whose files have the sizes and digests of its manifest."""
 
     path: Path
-    name: str  # the manifest's name, "@", the first 8 hex digits of its SHA-256
+    name: str  # the manifest's `name`, "@", the first 8 hex digits of the manifest file's SHA-256
     manifest: Manifest
     model: bytes
     tokenizer: Tokenizer
+
+
+def check_folder(path: Path, variable: str) -> None:
+    """Raises BundleError where `path` is no folder; its message names `variable`, by which another can be named."""
+    if not path.is_dir():
+        expected = f"a bundle, which is a folder with {MANIFEST}, {MODEL} and {VOCABULARY}"
+        raise BundleError(path, expected, f"no such folder; set {variable} to the path of a bundle")
 
 
 def read(path: Path) -> Bundle:
@@ -149,10 +156,10 @@ def write(
     extras: Mapping[str, bytes] | None = None,
     force: bool = False,
 ) -> None:
-    """Writes a bundle to the folder `path`, with `extras` (relative name -> content) beside it for people.
+    """Writes a bundle to the folder `path`, and into the same folder `extras` (relative name -> content) for people.
 
-    A sibling folder is filled, read back and renamed, so that no half bundle is ever visible. An existing `path` is
-    refused with FileExistsError; with `force` it is replaced, and put back if anything fails. Raises BundleError.
+    Fills a sibling folder, reads it back and renames it, so that `path` never holds an incomplete bundle. An existing
+    `path` raises FileExistsError; with `force` it is replaced, and restored on failure. Raises BundleError.
     """
     if path.exists() and not force:
         raise FileExistsError(f"{path}: expected no such folder (--force replaces it), found one")
@@ -161,22 +168,22 @@ def write(
     manifest = manifest.model_copy(update={"files": entries})
     files[MANIFEST] = (manifest.model_dump_json(indent=1) + "\n").encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    filling, old = (path.with_name(f".{path.name}.{kind}-{os.getpid()}") for kind in ("new", "old"))
+    new, old = (path.with_name(f".{path.name}.{kind}-{os.getpid()}") for kind in ("new", "old"))
     try:
         for name, data in {**files, **(extras or {})}.items():
-            (filling / name).parent.mkdir(parents=True, exist_ok=True)
-            (filling / name).write_bytes(data)
-        read(filling)
-        _replace(filling, path, old)
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_bytes(data)
+        read(new)
+        _replace(new, path, old)
     finally:
-        shutil.rmtree(filling, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _replace(new: Path, path: Path, old: Path) -> None:
-    """Renames `new` to `path`; what stood there is put back if that fails."""
+    """Renames `new` to `path`; an existing `path` is kept as `old` until then, and restored on failure."""
     existed = path.exists()
     if existed:
-        path.rename(old)  # a rename over a folder that is not empty does not work
+        path.rename(old)  # rename cannot replace a folder that is not empty
     try:
         new.rename(path)
     except BaseException:
@@ -214,7 +221,7 @@ def _parse_manifest(path: Path, raw: bytes) -> Manifest:
         raise BundleError(path, f"a valid `{place}`", first["msg"]) from error
     columns = [len(golden.logits) for golden in manifest.golden] + [len(manifest.bias or manifest.labels)]
     if set(columns) != {len(manifest.labels)} or manifest.evidence != (manifest.bias is not None):
-        raise BundleError(path, f"{len(manifest.labels)} logits a label and a bias with evidence", "others")
+        raise BundleError(path, f"{len(manifest.labels)} logits per golden text and a bias iff `evidence`", "others")
     return manifest
 
 

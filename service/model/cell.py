@@ -1,4 +1,4 @@
-"""The LSTM in plain NumPy, gate by gate: what the graph computes, readable; the oracle of the tests.
+"""The network in plain NumPy, the LSTM gate by gate: a readable form of the graph, and the oracle of the tests.
 
 Equations of Hochreiter and Schmidhuber (1997) with the forget gate of Gers, Schmidhuber and Cummins (2000), in the
 gate order and parameter layout of ONNX's LSTM operator: i, o, f, c stacked in `weights`, `recurrence` and `bias`.
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
 
-# Odd 31-bit numbers: with token ids below 2^24 no sum of three products leaves int64.
+# Odd numbers below 2^31: with token ids below 2^24 no sum of three products overflows int64.
 MULTIPLIERS = (1_000_003, 998_244_353, 1_610_612_741)
-TRIPLE = 12_345  # sets a triple apart from the pair whose third token has the id 0
+TRIPLE = 12_345  # added to triples, since (a, b, 0) would otherwise always share the bucket of the pair (a, b)
 
 
 @dataclass(frozen=True)
 class Direction:
-    """One direction's parameters."""
+    """The LSTM's parameters of one direction."""
 
     weights: Array  # [4 * hidden, embedding]
     recurrence: Array  # [4 * hidden, hidden]
-    bias: Array  # [4 * hidden], the input's and the recurrence's biases added
+    bias: Array  # [4 * hidden], the sum of the input's and the recurrence's biases
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class Network:
     backward: Direction
     head: dict[str, Array]  # pooled: kernel [4 * hidden, label], bias [label]; last states: see `logits`
     ngrams: Array | None = None  # [bucket, label] weights of hashed pairs and triples of tokens, where there are any
-    ngram_scale: float = 1.0  # what each of them is multiplied by, beside what the text's length makes of it
-    # Up to here no n-gram counts, and the short reader has its full weight; from twice as many tokens on n-grams count
-    # in full, and the short reader not at all.
+    ngram_scale: float = 1.0  # a factor on `ngrams`, beside those that depend on the text's length
+    # Up to `short_tokens` tokens n-grams have weight 0 and `short` has weight `short_weight`; from twice as many tokens
+    # on n-grams have weight 1 and `short` has weight 0; in between the weights change linearly.
     short_tokens: int = 0
-    short: "Network | None" = None  # who reads short texts, where there is one; it has no n-grams, and the same bias
-    short_weight: float = 1.0  # how much it counts up to `short_tokens`, from 0 to 1; the rest is this network's
+    short: "Network | None" = None  # the short reader: a second network for short texts, without n-grams, of equal bias
+    short_weight: float = 1.0  # from 0 to 1; this network has the remaining weight
 
 
 def sigmoid(x: Array) -> Array:
@@ -69,7 +69,7 @@ def run(inputs: Array, direction: Direction, reverse: bool = False) -> Trace:
         i, o, f, c = np.split(gates, 4)
         trace.input_gate[t], trace.output_gate[t], trace.forget_gate[t] = sigmoid(i), sigmoid(o), sigmoid(f)
         trace.candidate[t] = np.tanh(c)
-        # What is kept of the old memory, and what is written into it.
+        # The share of the old cell state that is kept, plus what is written into it.
         cell = trace.forget_gate[t] * cell + trace.input_gate[t] * trace.candidate[t]
         hidden = trace.output_gate[t] * np.tanh(cell)
         trace.cell[t], trace.hidden[t] = cell, hidden
@@ -77,7 +77,7 @@ def run(inputs: Array, direction: Direction, reverse: bool = False) -> Trace:
 
 
 def traces(token_ids: NDArray[np.int32], network: Network) -> tuple[Trace, Trace]:
-    """Both directions over one text's `token_ids` [time], of the reader that counts most in it."""
+    """Both directions over a text's `token_ids` [time], by `network` or its short reader, whichever has more weight."""
     if network.short and short_share(len(token_ids), network) > 0.5:
         network = network.short
     inputs = network.embedding[token_ids].astype(network.forward.weights.dtype)  # [time, embedding]
@@ -85,9 +85,9 @@ def traces(token_ids: NDArray[np.int32], network: Network) -> tuple[Trace, Trace
 
 
 def ngram_buckets(token_ids: NDArray[np.int32], buckets: int) -> list[NDArray[np.int64]]:
-    """The buckets of a text's pairs, [time - 1], and triples, [time - 2], of neighbouring tokens: `token_ids` [time].
+    """The buckets of the pairs [time - 1] and of the triples [time - 2] of neighbouring tokens in `token_ids` [time].
 
-    The hashing trick (Weinberger et al. 2009): unlike n-grams may share a bucket, and no list of n-grams is kept.
+    The hashing trick (Weinberger et al. 2009): no list of n-grams is stored, and different n-grams may share a bucket.
     """
     first, second, third = (token_ids[at : len(token_ids) - 2 + at].astype(np.int64) for at in range(3))
     pairs = token_ids[:-1].astype(np.int64) * MULTIPLIERS[0] + token_ids[1:].astype(np.int64) * MULTIPLIERS[1]
@@ -96,43 +96,43 @@ def ngram_buckets(token_ids: NDArray[np.int32], buckets: int) -> list[NDArray[np
 
 
 def long_share(tokens: int, short_tokens: int) -> float:
-    """How much n-grams count in a text of `tokens`, from 0 to 1.
+    """The weight of n-grams in a text of `tokens` tokens, from 0 to 1.
 
-    They come in over as many tokens as are short; where none are short, they count in full at every length.
+    It is 0 up to `short_tokens` and rises linearly to 1 at twice as many; if `short_tokens` is 0, it is always 1.
     """
     return min(max((tokens - short_tokens) / max(1, short_tokens), 0.0), 1.0)
 
 
 def short_share(tokens: int, network: Network) -> float:
-    """How much `network.short` counts in a text of `tokens`, from 0 to 1; the rest is the long reader's."""
+    """The weight of `network.short` in a text of `tokens` tokens, from 0 to 1; `network` has the remaining weight."""
     return network.short_weight * (1 - long_share(tokens, network.short_tokens))
 
 
 def logits(token_ids: NDArray[np.int32], network: Network) -> tuple[Array, Array | None]:
-    """One text's logits [label] and evidence [time, label]; None where the head gives no evidence."""
+    """Logits [label] and evidence [time, label] of a text's `token_ids` [time]; evidence is None without pooling."""
     if network.short:
         share = short_share(len(token_ids), network)
-        found, evidence = logits(token_ids, replace(network, short=None))
-        heard = token_ids[: 2 * network.short_tokens]  # of a longer text it has nothing to say
-        answer, its_evidence = logits(heard, network.short)
+        long_logits, evidence = logits(token_ids, replace(network, short=None))
+        start = token_ids[: 2 * network.short_tokens]  # in longer texts the weight of `short` is 0
+        short_logits, short_evidence = logits(start, network.short)
         assert evidence is not None
-        assert its_evidence is not None  # both pool
+        assert short_evidence is not None  # both networks pool
         evidence *= 1 - share
-        evidence[: len(heard)] += share * its_evidence
-        return (1 - share) * found + share * answer, evidence
+        evidence[: len(start)] += share * short_evidence
+        return (1 - share) * long_logits + share * short_logits, evidence
     forward, backward = traces(token_ids, network)
     head = network.head
-    if "hidden_kernel" in head:  # the last states through a hidden layer
+    if "hidden_kernel" in head:  # a hidden layer over the last states, instead of pooling
         last = np.concatenate([forward.hidden[-1], backward.hidden[0]])  # [2 * hidden]
         dense = np.maximum(last @ head["hidden_kernel"] + head["hidden_bias"], 0)  # [dense]
         return dense @ head["kernel"] + head["bias"], None
     states = np.concatenate([forward.hidden, backward.hidden], axis=1)  # [time, 2 * hidden]
-    won = states.argmax(axis=0) == np.arange(len(states))[:, None]  # [time, 2 * hidden] the step that won each unit
-    shares = np.concatenate([np.where(won, states, 0), states / len(states)], axis=1)  # [time, 4 * hidden]
-    evidence = shares @ head["kernel"]  # [time, label]
+    is_max = states.argmax(axis=0) == np.arange(len(states))[:, None]  # [time, 2 * hidden] true at each unit's maximum
+    shares = np.concatenate([np.where(is_max, states, 0), states / len(states)], axis=1)  # [time, 4 * hidden]
+    evidence = shares @ head["kernel"]  # [time, label]; the sum of `shares` over time is the pooled vector
     if network.ngrams is not None:
         scale = network.ngram_scale / np.sqrt(len(states)) * long_share(len(states), network.short_tokens)
         for size, buckets in zip((2, 3), ngram_buckets(token_ids, len(network.ngrams)), strict=True):
             for at, weights in enumerate(network.ngrams[buckets] * (scale / size)):
-                evidence[at : at + size] += weights  # each token of an n-gram bears an equal share
+                evidence[at : at + size] += weights  # the same share for each token of an n-gram
     return evidence.sum(axis=0) + head["bias"], evidence

@@ -1,9 +1,9 @@
-"""A bundle in an onnxruntime session: texts in, predictions out; plain and synchronous."""
+"""Predicts texts with a bundle in onnxruntime; synchronous."""
 
 import math
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -15,9 +15,9 @@ from service.model.tokenizer import Batch, Encoded
 
 Provider = Literal["auto", "cpu", "cuda"]
 
-_INPUTS = {"token_ids": ("tensor(int32)", 2), "lengths": ("tensor(int32)", 1)}
+_INPUTS = {"token_ids": ("tensor(int32)", 2), "lengths": ("tensor(int32)", 1)}  # name: type, rank
 _OUTPUTS = {"logits": ("tensor(float)", 2), "evidence": ("tensor(float)", 3)}
-# TF32 would cost the logits three decimal digits for a speed that a network this small does not need.
+# Without TF32: it would cost the logits three decimal digits, for speed that a network this small does not need.
 _EXECUTION: dict[str, list[str | tuple[str, dict[str, str]]]] = {
     "cpu": ["CPUExecutionProvider"],
     "cuda": [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"],
@@ -25,20 +25,20 @@ _EXECUTION: dict[str, list[str | tuple[str, dict[str, str]]]] = {
 
 
 class ProviderError(Exception):
-    """The provider that was asked for is not to be had; the message says why and what to do."""
+    """The requested provider is not available; the message says why and what to do."""
 
 
 class EvidenceUnavailable(Exception):
-    """Evidence was asked of a network whose head gives none."""
+    """Evidence was requested of a network whose head gives none."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} gives no evidence: expected a network with a linear layer over pooled states")
 
 
 class Evidence(NamedTuple):
-    """Each token's share of the winning label's margin: bias + sum of the weights = margin.
+    """Each token's share of the margin of the predicted label: bias + sum of the weights = margin.
 
-    The margin is the winning label's logit minus the mean of the others'.
+    The margin is the logit of the predicted label minus the mean of the other labels' logits.
     """
 
     bias: float
@@ -46,23 +46,34 @@ class Evidence(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """The judgement of one text."""
+    """The model's answer for one text."""
 
     label: str
     score: float  # calibrated probability of `label`
-    probabilities: dict[str, float]
-    uncertain: bool
-    tokens: int  # in the whole text; `truncated` says whether the network read them all
-    truncated: bool
+    probabilities: dict[str, float]  # by label
+    uncertain: bool  # `score` is below the manifest's `uncertain_below`, or every token read is unknown
+    tokens: int  # in the whole text
+    truncated: bool  # the network read fewer than `tokens`
     unknown_share: float  # of the tokens read
     evidence: Evidence | None
 
+    def as_json(self, model: str | None = None) -> dict[str, Any]:
+        """The JSON object that the API and the command line give for it, with the name of the model if given."""
+        content = self._asdict()
+        del content["evidence"]
+        if model is not None:
+            content["model"] = model
+        if self.evidence is not None:
+            tokens = [{"start": start, "end": end, "weight": weight} for start, end, weight in self.evidence.tokens]
+            content["evidence"] = {"bias": self.evidence.bias, "tokens": tokens}
+        return content
+
 
 class Classifier:
-    """Serves one bundle; `provider` is what really runs, `fallback` why "auto" did not choose CUDA.
+    """A bundle, ready to predict; `provider` is the one in use, `fallback` the reason why "auto" did not choose CUDA.
 
-    Raises ProviderError where "cuda" is asked for and not to be had, and BundleError where the graph's inputs or
-    outputs differ from the contract or a golden answer is out of tolerance.
+    Raises ProviderError if "cuda" is requested and not available, and BundleError if the graph's inputs or outputs
+    differ from the contract or a golden answer is out of tolerance.
     """
 
     def __init__(self, bundle: Bundle, provider: Provider = "auto") -> None:
@@ -71,7 +82,7 @@ class Classifier:
         self._labels = self.manifest.labels
         self.provider, self.fallback, self._whole = _open_session(bundle, provider)
         _check_graph(self._whole, bundle)
-        # The whole graph costs a quarter more than its logits: two sessions, since each runs all of its graph.
+        # Two sessions, since each runs its whole graph: evidence adds a quarter to the time (`benchmarks.latency`).
         self.session = self._whole  # for the logits alone
         if self.manifest.evidence:
             self.session = _session(bundle, self.provider, onnx_extract.only(bundle.model, ["logits"]))
@@ -79,15 +90,15 @@ class Classifier:
         self._check_golden()
 
     def __call__(self, texts: Sequence[str], evidence: bool = False) -> list[Prediction]:
-        """Judges `texts` in one batch. Raises BlankText, EvidenceUnavailable."""
+        """Predicts `texts` in one batch. Raises BlankText, EvidenceUnavailable."""
         return self.predict([self.tokenizer.encode(text, spans=evidence) for text in texts])
 
     def predict(self, encoded: Sequence[Encoded], options: onnxruntime.RunOptions | None = None) -> list[Prediction]:
-        """Judges `encoded` texts in one batch; those that carry spans get evidence. Raises EvidenceUnavailable."""
+        """Predicts `encoded` texts in one batch; texts with spans get evidence. Raises EvidenceUnavailable."""
         if not encoded:
             return []
-        wanted = any(text.spans is not None for text in encoded)
-        logits, evidence = self.run(Batch.pad([text.token_ids for text in encoded]), wanted, options)
+        with_evidence = any(text.spans is not None for text in encoded)
+        logits, evidence = self.run(Batch.pad([text.token_ids for text in encoded]), with_evidence, options)
         rows = logits.tolist()
         return [
             self._prediction(text, row, None if evidence is None or text.spans is None else evidence[index])
@@ -97,9 +108,9 @@ class Classifier:
     def run(
         self, batch: Batch, evidence: bool = False, options: onnxruntime.RunOptions | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Logits [batch, label] and, when asked for, evidence [batch, time, label]. Raises EvidenceUnavailable.
+        """Logits [batch, label] and, with `evidence`, evidence [batch, time, label]. Raises EvidenceUnavailable.
 
-        Any number of threads may call it at once; each computes in its own.
+        Thread-safe: a call computes in the calling thread.
         """
         feed = {"token_ids": batch.token_ids, "lengths": batch.lengths}
         if not evidence:
@@ -110,14 +121,14 @@ class Classifier:
         return logits, shares
 
     def seconds(self, rows: int, tokens: int) -> float:
-        """What one call for the logits of so many texts, each of so many tokens, takes here and now."""
+        """Measures one call of `run` for the logits of `rows` texts of `tokens` tokens each, in seconds."""
         token_ids = np.resize(np.arange(len(self.tokenizer.vocabulary), dtype=np.int32), (rows, tokens))
         began = perf_counter()
         self.run(Batch(token_ids, np.full(rows, tokens, np.int32)))
         return perf_counter() - began
 
     def _prediction(self, text: Encoded, logits: list[float], evidence: NDArray[np.float32] | None) -> Prediction:
-        # Python floats: exact whatever the batch, and for a handful of labels faster than arrays.
+        # Python floats, row by row: independent of the batch, and for few labels faster than arrays.
         largest = max(logits)
         powers = [math.exp(logit - largest) for logit in logits]
         total = math.fsum(powers)
@@ -136,18 +147,18 @@ class Classifier:
         )
 
     def _evidence(self, text: Encoded, shares: NDArray[np.float32], winner: int) -> Evidence:
-        """`shares` is [time, label], padding included."""
+        """Evidence for the label `winner` from the graph's `shares` [time, label], padding included."""
         assert text.spans is not None
         assert self.manifest.bias is not None
-        margin = np.full(len(self._labels), -1.0 / (len(self._labels) - 1))
+        margin = np.full(len(self._labels), -1.0 / (len(self._labels) - 1))  # [label] weights of the logits
         margin[winner] = 1.0
-        # Row by row in double precision, so that no neighbour in the batch can move a bit.
+        # One text at a time, in double precision: bit-identical whatever else is in the batch.
         weights = (shares[: len(text.token_ids)].astype(np.float64) * margin).sum(axis=1).tolist()
         tokens = [(start, end, weight) for (start, end), weight in zip(text.spans, weights, strict=True)]
         return Evidence(float(np.dot(margin, self.manifest.bias)), tokens)
 
     def _check_vocabulary(self) -> None:
-        """The graph must know every id that the vocabulary can give. Raises BundleError."""
+        """Runs the graph on the highest token id, which must have an embedding. Raises BundleError."""
         highest = len(self.tokenizer.vocabulary) - 1
         try:
             self.run(Batch.pad([np.array([highest], np.int32)]))
@@ -156,31 +167,31 @@ class Classifier:
             raise BundleError(self.bundle.path / VOCABULARY, expected, f"{highest + 1} tokens") from error
 
     def _check_golden(self) -> None:
-        """Answers the manifest's golden texts and compares. Raises BundleError."""
+        """Compares the logits of the manifest's golden texts with the stated ones. Raises BundleError."""
         key = f"{self.provider}/{self.manifest.precision}"
         tolerance = self.manifest.tolerance.get(key)
         if tolerance is None:
             raise BundleError(self.bundle.path, f"a tolerance for {key}", f"{sorted(self.manifest.tolerance)}")
         for golden in self.manifest.golden:
-            found, _ = self.run(self.tokenizer.batch([golden.text]))
-            if not np.allclose(found[0], golden.logits, rtol=0, atol=tolerance):  # NaN is never close
+            logits, _ = self.run(self.tokenizer.batch([golden.text]))
+            if not np.allclose(logits[0], golden.logits, rtol=0, atol=tolerance):  # NaN is never close
                 expected = f"logits {list(golden.logits)} within {tolerance} for the golden text {golden.text!r}"
-                raise BundleError(self.bundle.path / MODEL, expected, str(found[0].tolist()))
+                raise BundleError(self.bundle.path / MODEL, expected, str(logits[0].tolist()))
 
 
 class Slot:
-    """One thread's way into a classifier: what it runs can be interrupted from another thread."""
+    """Predicts for one thread; another thread can interrupt the run."""
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._options = onnxruntime.RunOptions()
 
     def __call__(self, encoded: Sequence[Encoded]) -> list[Prediction]:
-        """Judges `encoded` texts in one batch, as `Classifier.predict` does."""
+        """Predicts `encoded` texts in one batch, as `Classifier.predict` does; an interrupted run raises an error."""
         return self._classifier.predict(encoded, self._options)
 
     def interrupt(self) -> None:
-        """Ends the run in progress with an error before its next node; the next run is not affected."""
+        """Ends the run in progress with an error before its next graph node; later runs are not affected."""
         interrupted, self._options = self._options, onnxruntime.RunOptions()
         interrupted.terminate = True
 
@@ -188,7 +199,7 @@ class Slot:
 def _open_session(
     bundle: Bundle, provider: Provider
 ) -> tuple[Literal["cpu", "cuda"], str | None, onnxruntime.InferenceSession]:
-    """Returns the provider that runs, why "auto" fell back to the CPU (or None), and the session."""
+    """Returns the provider in use, why "auto" fell back to the CPU (or None), and the session. Raises ProviderError."""
     chosen: Literal["cpu", "cuda"] = "cpu"
     fallback = None
     if provider != "cpu":
@@ -198,7 +209,7 @@ def _open_session(
             fallback = "this onnxruntime was built without CUDA: install requirements/cuda.txt instead of cpu.txt"
     if chosen == "cuda":
         session = _session(bundle, "cuda", bundle.model)
-        # onnxruntime drops to the CPU without an error where CUDA's libraries or a device are missing.
+        # onnxruntime falls back to the CPU without an error if CUDA's libraries or a device are missing.
         if session.get_providers()[0] == "CUDAExecutionProvider":
             return "cuda", None, session
         fallback = "onnxruntime could not start CUDA: check the driver (nvidia-smi) and the CUDA and cuDNN libraries"
@@ -210,7 +221,7 @@ def _open_session(
 def _session(bundle: Bundle, provider: Literal["cpu", "cuda"], model: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.enable_mem_pattern = False  # every text has its own shape; patterns would only pile up
+    options.enable_mem_pattern = False  # batches differ in shape: cached patterns would accumulate without use
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(model, options, providers=_EXECUTION[provider])
@@ -219,9 +230,9 @@ def _session(bundle: Bundle, provider: Literal["cpu", "cuda"], model: bytes) -> 
 
 
 def _check_graph(session: onnxruntime.InferenceSession, bundle: Bundle) -> None:
-    """Compares the graph's inputs and outputs with the contract. Raises BundleError."""
+    """Compares the graph's inputs and outputs with _INPUTS and _OUTPUTS. Raises BundleError."""
     outputs = _OUTPUTS if bundle.manifest.evidence else {"logits": _OUTPUTS["logits"]}
     for expected, nodes in ((_INPUTS, session.get_inputs()), (outputs, session.get_outputs())):
-        found = {node.name: (node.type, len(node.shape)) for node in nodes}
-        if found != expected:
-            raise BundleError(bundle.path / MODEL, f"tensors (type, rank) {expected}", f"{found}")
+        tensors = {node.name: (node.type, len(node.shape)) for node in nodes}
+        if tensors != expected:
+            raise BundleError(bundle.path / MODEL, f"tensors (type, rank) {expected}", f"{tensors}")

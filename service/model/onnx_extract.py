@@ -1,7 +1,7 @@
-"""An ONNX graph cut down to some of its outputs, so that nothing is computed that nobody asked for.
+"""Extracts from an ONNX model the nodes that some of its outputs need.
 
 onnxruntime runs every node of a graph, whichever outputs are fetched (`only_execute_path_to_fetches` changes nothing on
-the CPU, tried with 1.31). The service has no `onnx` package, and needs of protobuf only these fields:
+the CPU, tried with 1.31). The service has no `onnx` package; it reads only these protobuf fields:
 ModelProto.graph = 7; GraphProto.node = 1, .output = 12; NodeProto.input = 1, .output = 2, .attribute = 5;
 AttributeProto.g = 6; ValueInfoProto.name = 1 (onnx.proto; wire format: protobuf.dev/programming-guides/encoding).
 """
@@ -13,17 +13,17 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
 def only(model: bytes, outputs: Collection[str]) -> bytes:
-    """The same model with these outputs alone and only the nodes they need. Raises ValueError where it is no model.
+    """The serialized `model` with only these `outputs` and the nodes they need. Raises ValueError if it is malformed.
 
-    Of a model that onnxruntime has loaded: that bounds how deep branches lie in one another.
+    onnxruntime must have loaded `model` before: it limits the depth of nested branches, which `_inputs` recurses into.
     """
     parts: list[bytes | memoryview] = []
     for number, field, payload in _fields(memoryview(model)):
-        parts += _delimited(_GRAPH, _cut(payload, outputs)) if number == _GRAPH else [field]
+        parts += _delimited(_GRAPH, _extract(payload, outputs)) if number == _GRAPH else [field]
     return b"".join(parts)
 
 
-def _cut(graph: memoryview, outputs: Collection[str]) -> bytes:
+def _extract(graph: memoryview, outputs: Collection[str]) -> bytes:
     fields = list(_fields(graph))
     needed, kept = set(outputs), set[int]()
     for index in reversed(range(len(fields))):  # ONNX lists nodes in topological order
@@ -40,7 +40,7 @@ def _cut(graph: memoryview, outputs: Collection[str]) -> bytes:
 
 
 def _inputs(node: memoryview) -> Iterator[str]:
-    """What a node reads, and what the nodes of its branches do, of the graph around them or of their own."""
+    """The names of the values that `node` reads, and those that the nodes in its branches read."""
     yield from _names(node, _NODE_INPUT)
     for attribute in _payloads(node, _ATTRIBUTE):
         for branch in _payloads(attribute, _BRANCH):
@@ -57,7 +57,7 @@ def _payloads(message: memoryview, field_number: int) -> list[memoryview]:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
-    """Yields (number, the whole field, its payload)."""
+    """Yields (field number, the whole field, its payload) for each field of `message`. Raises ValueError."""
     at = 0
     while at < len(message):
         tag, start = _varint(message, at)
@@ -76,7 +76,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """The number that begins at `at`, and where the next byte stands."""
+    """The number encoded at offset `at` of `message`, and the offset of the next byte. Raises ValueError."""
     value = shift = 0
     while at < len(message):
         byte = message[at]
@@ -87,9 +87,9 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
 
 
 def _delimited(number: int, payload: bytes) -> list[bytes]:
-    found, size = bytearray([number << 3 | _LENGTH]), len(payload)
+    header, size = bytearray([number << 3 | _LENGTH]), len(payload)
     while size > 0x7F:
-        found.append(size & 0x7F | 0x80)
+        header.append(size & 0x7F | 0x80)
         size >>= 7
-    found.append(size)
-    return [bytes(found), payload]
+    header.append(size)
+    return [bytes(header), payload]

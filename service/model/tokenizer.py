@@ -1,4 +1,4 @@
-"""Text -> token ids with character offsets: the one tokenizer, used in training and in service alike."""
+"""Text -> token ids with character offsets: the one tokenizer of training and service."""
 
 import contextlib
 import re
@@ -22,7 +22,7 @@ SPECIAL = ("<padding>", "<unknown>")  # never tokens of a text: `<` is always a 
 # not white space is a token of its own. Both alternatives are linear in the length of the text.
 _WORD = r"[^\W_]+(?:'[^\W_]+)*"
 _PATTERNS = {"words-and-marks": re.compile(_WORD + r"|\S"), "words": re.compile(_WORD)}
-# The same for lower-cased ASCII, where a set of characters is faster to match than a category of Unicode.
+# The same for lower-cased ASCII: a set of characters is faster to match than a Unicode category.
 _ASCII_PATTERNS = {rules: re.compile(p.pattern.replace(r"[^\W_]", "[a-z0-9]")) for rules, p in _PATTERNS.items()}
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
@@ -44,14 +44,14 @@ class Encoded(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Texts of unequal length side by side; padding never travels without the lengths."""
+    """Texts padded to the same length, with their lengths before padding."""
 
     token_ids: TokenIds  # [batch, time]
     lengths: NDArray[np.int32]  # [batch]
 
     @classmethod
     def pad(cls, sequences: Sequence[TokenIds]) -> "Batch":
-        """Pads `sequences` (each [time]) at their ends to the longest of them."""
+        """Pads `sequences` (each [time]) at their ends to the length of the longest."""
         lengths = list(map(len, sequences))
         token_ids = np.full((len(sequences), max(lengths)), PADDING, np.int32)
         for row, (sequence, length) in enumerate(zip(sequences, lengths, strict=True)):
@@ -62,18 +62,18 @@ class Batch(NamedTuple):
 def tokens(text: str, rules: Rules = "words-and-marks") -> Iterator[tuple[str, int, int]]:
     """Yields (token, start, end): each character that is not white space belongs to exactly one token.
 
-    `start` and `end` are offsets into `text` as sent, in code points. HTML's `<br />` counts as the line break
-    it stands for. The pattern is matched before lower-casing, because lower-casing may change a text's length
-    ("İ"), and lazily, so that a caller can pause in the middle of a long text. Rules "words" skip every mark.
+    `start` and `end` are offsets into `text` as sent, in code points. HTML's `<br />` counts as white space.
+    The pattern is matched before lower-casing, because lower-casing may change a text's length ("İ"), and
+    lazily, so that a caller can pause within a long text. With the rules "words" only words are tokens.
     """
     for match in _PATTERNS[rules].finditer(_plain(text)):
         yield match.group().lower(), match.start(), match.end()
 
 
 def words(text: str, rules: Rules = "words-and-marks") -> list[str]:
-    """The same tokens without their places, several times faster."""
+    """The tokens of `tokens` without their offsets, several times faster."""
     text = _plain(text)
-    # Lower-casing the whole at once is the same for ASCII.
+    # For ASCII, lower-casing the whole text first gives the same tokens.
     if text.isascii():
         return _ASCII_PATTERNS[rules].findall(text.lower())
     return [word.lower() for word in _PATTERNS[rules].findall(text)]
@@ -85,16 +85,16 @@ def is_blank(text: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """The text with line-break tags blanked and apostrophes made one, every offset unchanged."""
+    """`text` with spaces for line-break tags and "'" for "\u2019", character by character: offsets do not change."""
     if "<" in text:
-        text = text.replace("<br />", "      ")  # as most write it
+        text = text.replace("<br />", "      ")  # the common form first: faster than the pattern
     if "<" in text:
         text = _LINE_BREAK.sub(lambda match: " " * len(match.group()), text)
     return text.replace("\u2019", "'")
 
 
 class Tokenizer:
-    """Turns text into ids of `vocabulary`, whose first two entries stand for padding and for unknown words.
+    """Turns text into token ids, the indices of `vocabulary`, which starts with SPECIAL. Raises ValueError.
 
     Texts of more than `max_tokens` tokens are cut: "head" keeps the first, "tail" the last, "head-and-tail" the
     first half and the last half.
@@ -125,7 +125,7 @@ class Tokenizer:
         self._head = {"head": max_tokens, "tail": 0, "head-and-tail": (max_tokens + 1) // 2}[truncation]
 
     def encode(self, text: str, spans: bool = False) -> Encoded:
-        """Encodes `text`; with `spans` the place of each token too. Raises BlankText."""
+        """Encodes `text`; with `spans`, also the offsets of each token. Raises BlankText."""
         if spans:
             return self.encode_tokens(text, list(tokens(text, self.rules)))
         if len(text) <= MAX_CHARACTERS:
@@ -133,35 +133,35 @@ class Tokenizer:
                 return self._encoded(text, self._lookup(_plain(text).lower()), None)
         return self._encoded(text, self._look_up(words(text, self.rules)), None)
 
-    def encode_tokens(self, text: str, found: Sequence[tuple[str, int, int]], spans: bool = True) -> Encoded:
-        """Encodes the `found` tokens of `text`, for callers who collected them in slices. Raises BlankText."""
-        return self._encoded(text, self._look_up([t[0] for t in found]), [t[1:] for t in found] if spans else None)
+    def encode_tokens(self, text: str, spanned: Sequence[tuple[str, int, int]], spans: bool = True) -> Encoded:
+        """Encodes `text` from all its `tokens`, for callers that collect these in slices. Raises BlankText."""
+        return self._encoded(text, self._look_up([t[0] for t in spanned]), [t[1:] for t in spanned] if spans else None)
 
-    def _look_up(self, found: Sequence[str]) -> TokenIds:
-        return np.fromiter(map(self._ids.get, found, repeat(UNKNOWN)), np.int32, len(found))
+    def _look_up(self, words: Sequence[str]) -> TokenIds:
+        return np.fromiter(map(self._ids.get, words, repeat(UNKNOWN)), np.int32, len(words))
 
     def _encoded(self, text: str, token_ids: TokenIds, spans: list[tuple[int, int]] | None) -> Encoded:
-        """`token_ids`, and `spans` where wanted, are those of all tokens of `text`."""
+        """Truncates `token_ids` and `spans`, which are those of all tokens of `text`. Raises BlankText."""
         count = len(token_ids)
         if not count:
             visible = _plain(text).strip()
             if not visible:
                 raise BlankText
-            # Only rules that skip marks come here: "!!!" is then one unknown token.
+            # Happens with the rules "words" alone: a text of marks ("!!!") becomes one unknown token.
             token_ids, start, count = np.array([UNKNOWN], np.int32), _plain(text).index(visible), 1
             spans = None if spans is None else [(start, start + len(visible))]
         if count > self.max_tokens:
-            keep = self.keep(count)
-            token_ids = np.concatenate([token_ids[part] for part in keep])
-            spans = None if spans is None else [span for part in keep for span in spans[part]]
+            parts = self.keep(count)
+            token_ids = np.concatenate([token_ids[part] for part in parts])
+            spans = None if spans is None else [span for part in parts for span in spans[part]]
         return Encoded(token_ids, count, int(np.count_nonzero(token_ids == UNKNOWN)), spans)
 
     def keep(self, count: int) -> tuple[slice, ...]:
-        """Which of a text's `count` tokens the network reads."""
+        """The slices of a text's `count` tokens that the network reads: at most `max_tokens` in all."""
         if count <= self.max_tokens:
             return (slice(0, count),)
         return slice(0, self._head), slice(count - (self.max_tokens - self._head), count)
 
     def batch(self, texts: Iterable[str]) -> Batch:
-        """Encodes and pads `texts`. Raises BlankText."""
+        """Encodes and pads `texts`. Raises BlankText if one is blank."""
         return Batch.pad([self.encode(text).token_ids for text in texts])

@@ -1,9 +1,9 @@
-"""Text of Latin-1 -> token ids, with no Python object for a word: half the time of a pattern and a dictionary.
+"""Latin-1 text -> token ids by an array look-up, in half the time of a pattern and a dictionary.
 
-The words' hashes are computed by array arithmetic and looked up in an array, which also stays in a processor's cache
-where the dictionary does not. A word c[0] ... c[n-1] has the hash sum(code(c[i]) * B**i) modulo 2**64. With
-x[j] = code(text[j]) * B**j for every character j of a text, that of its word from `start` on is
-sum(x[start:start + n]) * B**-start: one pass for all words.
+Array arithmetic computes the hashes of all words and looks them up in a hash table of two arrays, which, unlike the
+dictionary, fit a processor's cache; no Python object is created for a word. The hash of a word c[0] ... c[n-1] is
+sum(code(c[i]) * B**i) modulo 2**64. With x[j] = code(text[j]) * B**j for every character j of a text, the word of n
+characters from `start` on has the hash sum(x[start:start + n]) * B**-start: one pass over the text for all words.
 """
 
 import re
@@ -13,17 +13,17 @@ from itertools import accumulate, groupby
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_CHARACTERS = 16_384  # of a text: there are powers for so many
+MAX_CHARACTERS = 16_384  # of a text: the length of the tables of powers
 
-_NEITHER, _WORD, _MARK = 0, 1, 2  # what a character is: of no token, of a word, a token of its own
+_NEITHER, _WORD, _MARK = 0, 1, 2  # kinds of characters: part of no token, part of a word, a token by itself
 _APOSTROPHE = ord("'")
-_BASE = 0x9E3779B97F4A7C15  # any large odd number: it has an inverse
+_BASE = 0x9E3779B97F4A7C15  # B: any large odd number, since odd numbers have an inverse modulo 2**64
 _CODES = np.random.default_rng(1).integers(1, 2**64, 256, np.uint64)  # [character]
-_SLOTS_A_WORD = 8  # or more, up to twice as many
+_SLOTS_A_WORD = 8  # at least: the number of slots is rounded up to a power of 2
 
 
 def _powers(base: int) -> NDArray[np.uint64]:
-    """1, base, base**2, ... modulo 2**64, for a text between two spaces."""
+    """1, base, base**2, ... modulo 2**64 [MAX_CHARACTERS + 2]: `_hash` puts a space at both ends of a text."""
     factors = np.full(MAX_CHARACTERS + 2, base, np.uint64)
     factors[0] = 1
     return np.multiply.accumulate(factors)
@@ -33,10 +33,10 @@ _POWERS, _INVERSE_POWERS = _powers(_BASE), _powers(pow(_BASE, -1, 2**64))
 
 
 class Lookup:
-    """The ids that `ids` (most frequent words first) has for the words that `pattern` finds; `unknown` for others.
+    """Looks up the tokens that `pattern` matches: their ids in `ids` (most frequent words first), or `unknown`.
 
-    `pattern` takes runs of letters and digits, inner apostrophes included, and of the other characters either each that
-    is visible or none. A word is known by its hash: of pairs of words one in 2**64 shares it.
+    `pattern` matches runs of letters and digits, inner apostrophes included, and of the other characters either every
+    visible one by itself or none. Words are compared by 64-bit hashes: two words share one with probability 2**-64.
     """
 
     def __init__(self, ids: Mapping[str, int], pattern: re.Pattern[str], unknown: int) -> None:
@@ -46,7 +46,7 @@ class Lookup:
         self._codes = np.where(self._kinds == _NEITHER, np.uint64(0), _CODES)
         self._lone_apostrophe = self._codes[_APOSTROPHE]
         self._codes[_APOSTROPHE] = _CODES[_APOSTROPHE]
-        # Where words share a slot it is the most frequent one's; the others are looked up in `ids`.
+        # A slot holds the most frequent of its words; the others are looked up in `ids`.
         bits = (_SLOTS_A_WORD * len(ids)).bit_length()
         self._shift = np.uint64(64 - bits)
         words = [w for w in ids if len(w) < MAX_CHARACTERS // 2 and pattern.fullmatch(w) and max(w) <= "\xff"]
@@ -58,39 +58,39 @@ class Lookup:
         self._slot_ids[slots] = np.fromiter(map(ids.__getitem__, words), np.int32, len(words))[first]
 
     def __call__(self, text: str) -> NDArray[np.int32]:
-        """[words] of `text`: in lower case, of at most MAX_CHARACTERS. Raises UnicodeEncodeError for other scripts."""
+        """Ids [token] of `text`, lower-case and at most MAX_CHARACTERS. Raises UnicodeEncodeError if not Latin-1."""
         hashes, starts = self._hash(text)
         slots = self._slots(hashes)
-        found = self._slot_ids.take(slots)
-        missed = (self._slot_hashes.take(slots) != hashes).nonzero()[0]
-        for place, start in zip(missed.tolist(), starts.take(missed).tolist(), strict=True):
+        token_ids = self._slot_ids.take(slots)
+        missed = (self._slot_hashes.take(slots) != hashes).nonzero()[0]  # the slot is empty or holds another word
+        for index, start in zip(missed.tolist(), starts.take(missed).tolist(), strict=True):
             word = self._pattern.match(text, start)
             assert word is not None
-            found[place] = self._ids.get(word[0], self._unknown)
-        return found
+            token_ids[index] = self._ids.get(word[0], self._unknown)
+        return token_ids
 
     def _slots(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         return (hashes >> self._shift).view(np.int64)
 
     def _hash(self, text: str) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        """The hash of each word [words], and where it starts [words]."""
-        characters = np.frombuffer(f" {text} ".encode("latin-1"), np.uint8)  # each has two neighbours
+        """The hash [token] of each token, and the offset [token] of its first character."""
+        characters = np.frombuffer(f" {text} ".encode("latin-1"), np.uint8)  # spaces: each character has two neighbours
         kinds, codes = self._kinds.take(characters), self._codes.take(characters)
         if "'" in text:
-            places = (characters == _APOSTROPHE).nonzero()[0]
-            inner = (kinds[places - 1] == _WORD) & (kinds[places + 1] == _WORD)
-            kinds[places[inner]] = _WORD
-            codes[places[~inner]] = self._lone_apostrophe
-        starts = (kinds[1:] > (kinds[:-1] == _WORD)).nonzero()[0]  # a mark, or what is of a word but not after one
+            offsets = (characters == _APOSTROPHE).nonzero()[0]
+            inner = (kinds[offsets - 1] == _WORD) & (kinds[offsets + 1] == _WORD)
+            kinds[offsets[inner]] = _WORD
+            codes[offsets[~inner]] = self._lone_apostrophe
+        starts = (kinds[1:] > (kinds[:-1] == _WORD)).nonzero()[0]  # each _MARK, and each _WORD not after a _WORD
         if not len(starts):
             return np.empty(0, np.uint64), starts
-        # From one word's start to the next one's: what is between them has the code 0.
+        # Sums from each start to the next: the characters between two tokens have the code 0.
         hashes = np.add.reduceat(codes * _POWERS[: len(codes)], starts + 1)
         return hashes * _INVERSE_POWERS.take(starts), starts
 
 
 def _joined(words: Sequence[str]) -> Iterator[str]:
-    """`words` in texts of at most MAX_CHARACTERS, if none is longer than half of that."""
+    """`words`, each shorter than MAX_CHARACTERS // 2, joined by spaces into texts of at most MAX_CHARACTERS."""
     ends = accumulate(len(word) + 1 for word in words)
     for _, part in groupby(zip(ends, words, strict=True), lambda end: end[0] // (MAX_CHARACTERS // 2)):
         yield " ".join(word for _, word in part)

@@ -1,4 +1,4 @@
-"""structlog, in one shape for our lines and uvicorn's: JSON, or columns for a person."""
+"""Logging by structlog, in one format for our lines and uvicorn's: JSON, or columns for a person."""
 
 import atexit
 import logging
@@ -25,7 +25,7 @@ _writer: LogWriter | None = None  # of this process, from `configure` on
 
 
 def configure(log_format: str, log_level: str) -> None:
-    """Sets up logging for the process, to stdout: `log_format` is "auto", "json" or "console"."""
+    """Sets up the process's logging. `log_format`: "json", "console" or "auto", which is "console" on a terminal."""
     global _writer
     terminal = sys.stdout is not None and sys.stdout.isatty()  # None: the process was started without one
     console = log_format == "console" or (log_format == "auto" and terminal)
@@ -34,11 +34,11 @@ def configure(log_format: str, log_level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[Any] = [
-        structlog.processors.ExceptionRenderer(_places),
+        structlog.processors.ExceptionRenderer(_frames),
         _JSON,
     ]
     if console:
-        last = [structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=_print_places)]
+        last = [structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=_print_frames)]
     wrapper = structlog.make_filtering_bound_logger(log_level)
     render = structlog.wrap_logger(structlog.ReturnLogger(), [*shared, *last], wrapper)
 
@@ -50,8 +50,8 @@ def configure(log_format: str, log_level: str) -> None:
     # started without stdout may have another file under its number.
     _writer = LogWriter(-1 if sys.stdout is None else 1, tell)
     atexit.register(_writer.close)
-    # Our own lines go straight to the writer; the standard library's logging, which uvicorn uses, costs several times
-    # as much a line, and there is a line for every request.
+    # Our own lines bypass the standard library's logging, which uvicorn uses and which takes several times as long per
+    # line: there is a line for every request.
     structlog.configure(
         processors=[*shared, *last],
         logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _writer)),
@@ -75,52 +75,52 @@ def configure(log_format: str, log_level: str) -> None:
 
 
 def info_all(event: str, lines: Iterable[dict[str, Any]]) -> None:
-    """`structlog`'s `info` of each of `lines`; in JSON they are of one time, and put into the buffer at once."""
+    """Logs each of `lines` at level info; in JSON with one timestamp, and all put into the buffer at once."""
     log = structlog.get_logger("ovation")
     if _writer is None or structlog.get_config()["processors"][-1] is not _JSON or not log.is_enabled_for(logging.INFO):
         for line in lines:
             log.info(event, **line)
         return
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    same = {"event": event, "level": "info", "timestamp": now}
-    _writer.put([to_json(line | same, fallback=repr) + b"\n" for line in lines])
+    common = {"event": event, "level": "info", "timestamp": now}
+    _writer.put([to_json(line | common, fallback=repr) + b"\n" for line in lines])
 
 
 def report_lost(on_lost: Callable[[int], None]) -> None:
-    """Calls `on_lost` with the numbers of lines lost, as `LogWriter.report_lost`; without `configure` none is lost."""
+    """Has lost lines reported to `on_lost`, as `LogWriter.report_lost` does; without `configure` no line is lost."""
     if _writer is not None:
         _writer.report_lost(on_lost)
 
 
 def close() -> None:
-    """Waits for at most a second until stdout has the lines so far; for a process that is about to end."""
+    """Waits until all lines are written, for at most a second: called before the process ends."""
     if _writer is not None:
         _writer.close()
 
 
-# Of a traceback never the local variables, nor what the exception says: both may hold the texts of users. onnxruntime
-# sees numbers alone, and what it says of them is worth reading.
+# A logged traceback has neither local variables nor messages of exceptions, since both may hold users' texts. Messages
+# of onnxruntime are logged: it only receives numbers.
 _as_dicts = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 
 
-def _says(kind: type[BaseException]) -> bool:
+def _is_safe(kind: type[BaseException]) -> bool:
     return kind.__module__.startswith("onnxruntime")
 
 
-def _places(exc_info: structlog.typing.ExcInfo) -> list[dict[str, Any]]:
-    found = _as_dicts(exc_info)
-    for part in found if not _says(exc_info[0]) else found[1:]:
-        part.update(exc_value="", exc_notes=[], exceptions=[])
-    return found
+def _frames(exc_info: structlog.typing.ExcInfo) -> list[dict[str, Any]]:
+    chain = _as_dicts(exc_info)  # the exception, then its causes
+    for exception in chain if not _is_safe(exc_info[0]) else chain[1:]:
+        exception.update(exc_value="", exc_notes=[], exceptions=[])
+    return chain
 
 
-def _print_places(file: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
-    kind, error, places = exc_info
-    file.write("\n" + "".join(traceback.format_tb(places)) + kind.__name__ + (f": {error}" if _says(kind) else ""))
+def _print_frames(file: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    kind, error, frames = exc_info
+    file.write("\n" + "".join(traceback.format_tb(frames)) + kind.__name__ + (f": {error}" if _is_safe(kind) else ""))
 
 
 def _drop_noise(logger: object, name: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Leaves out what structlog adds for its own use, and uvicorn's second, coloured copy of each message."""
+    """Removes structlog's internal keys, and uvicorn's second, coloured copy of each message."""
     for key in ("_record", "_from_structlog", "color_message"):
         line.pop(key, None)
     return line

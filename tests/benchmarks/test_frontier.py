@@ -69,9 +69,9 @@ def test_the_command_measures_a_bundle_beside_linear_models(
 
 def test_the_linear_model_and_its_table_agree_on_every_review(archive: Path, split: Split) -> None:
     corpus = command.read(archive, 1.0, timed=3)[1]
-    judges, together = linear.judges(corpus, "words-and-marks")
+    predictors, together = linear.predictors(corpus, "words-and-marks")
     texts = [text for text, _ in split.reviews] + ["Dreadful, dull and boring.", "A brilliant, superb film!", "好"]
-    answers = [[judge(text) for text in texts] for judge in judges.values()]
+    answers = [[predict(text) for text in texts] for predict in predictors.values()]
     assert answers[0] == answers[1] == together(texts).argmax(axis=1).tolist()  # type: ignore[attr-defined]
     assert set(answers[0]) == {0, 1}
 

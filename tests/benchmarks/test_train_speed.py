@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from benchmarks import keras
 from benchmarks.keras import KERAS, MASKED, OURS
 from benchmarks.keras import __main__ as command
-from benchmarks.keras.__main__ import Lesson
+from benchmarks.keras.__main__ import Dataset
 from benchmarks.keras.ours import Ours, planned
 from benchmarks.load.servers import Unavailable
 from benchmarks.worker import working
@@ -31,38 +31,38 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def lesson(archive: Path, tmp_path: Path) -> Lesson:
+def dataset(archive: Path, tmp_path: Path) -> Dataset:
     return command.prepare(archive, 1.0, planned(ARTICLE, 3), VALIDATION, tmp_path)
 
 
-def test_keras_is_handed_what_we_train_on(lesson: Lesson) -> None:
-    with np.load(lesson.path) as file:
+def test_keras_is_handed_what_we_train_on(dataset: Dataset) -> None:
+    with np.load(dataset.path) as file:
         arrays = dict(file)
-    for part, examples in (("train", lesson.train), ("judged", lesson.validation)):
-        assert arrays[f"{part}_places"].tolist() == [examples.starts.tolist(), examples.ends.tolist()]
+    for part, examples in (("train", dataset.train), ("evaluation", dataset.validation)):
+        assert arrays[f"{part}_offsets"].tolist() == [examples.starts.tolist(), examples.ends.tolist()]
         assert arrays[f"{part}_labels"].tolist() == examples.targets[:, 1].tolist()
-    assert arrays["token_ids"].tolist() == lesson.train.token_ids.tolist()
-    assert f"--vocabulary-size={lesson.vocabulary_size}" in lesson.arguments
-    assert "--batch-size=32" in lesson.arguments
-    assert (len(lesson.train), len(lesson.validation)) == (96, 24)
+    assert arrays["token_ids"].tolist() == dataset.train.token_ids.tolist()
+    assert f"--vocabulary-size={dataset.vocabulary_size}" in dataset.arguments
+    assert "--batch-size=32" in dataset.arguments
+    assert (len(dataset.train), len(dataset.validation)) == (96, 24)
 
 
-def test_our_epochs_are_timed_without_validation(lesson: Lesson) -> None:
-    ours = Ours(lesson.preset, lesson.vocabulary_size, lesson.train, lesson.validation, seed=1)
+def test_our_epochs_are_timed_without_validation(dataset: Dataset) -> None:
+    ours = Ours(dataset.preset, dataset.vocabulary_size, dataset.train, dataset.validation, seed=1)
     epochs = [ours.epoch() for _ in range(3)]
-    whole = lesson.train.lengths().sum()
+    whole = dataset.train.lengths().sum()
     for epoch in epochs:  # two of three batches
         assert whole / 2 < epoch["tokens"] < whole
         assert epoch["steps"] == 2 * 32 * 16  # each text is padded to 16 tokens
         assert epoch["seconds"] > 0
-    assert 0 <= ours.accuracy(lesson.judged) <= 1
+    assert 0 <= ours.accuracy(dataset.evaluation) <= 1
 
 
-def test_an_accuracy_before_the_end_is_no_accuracy(lesson: Lesson) -> None:
-    ours = Ours(lesson.preset, lesson.vocabulary_size, lesson.train, lesson.validation, seed=1)
+def test_an_accuracy_before_the_end_is_no_accuracy(dataset: Dataset) -> None:
+    ours = Ours(dataset.preset, dataset.vocabulary_size, dataset.train, dataset.validation, seed=1)
     ours.epoch()
     with pytest.raises(RuntimeError, match="found another step"):
-        ours.accuracy(lesson.judged)
+        ours.accuracy(dataset.evaluation)
 
 
 class FakeKeras:
@@ -81,7 +81,7 @@ def test_a_seed_that_is_done_is_not_run_again(archive: Path, tmp_path: Path, mon
     started: list[tuple[str, ...]] = []
 
     @contextmanager
-    def fake(_: Lesson, seed: int, arguments: Sequence[str]) -> Iterator[FakeKeras]:
+    def fake(_: Dataset, seed: int, arguments: Sequence[str]) -> Iterator[FakeKeras]:
         started.append((str(seed), *arguments))
         yield FakeKeras(arguments)
 

@@ -14,9 +14,9 @@ import yaml
 
 import service
 from benchmarks.sizing import autoscaling, capacity
-from service.__main__ import _LAST_SECONDS, _config
 from service.engine.worker import INTERRUPT_SECONDS
 from service.model.classifier import Classifier
+from service.server import CLOSING_SECONDS, make_config
 from service.settings import Settings
 from tests.support.server import client_of, make_app
 
@@ -147,12 +147,12 @@ def test_probes_are_answered(overlay: str, settings: Settings, tiny_classifier: 
 
 
 def test_termination_leaves_time_for_all_that_ends_a_service(overlay: str, settings: Settings) -> None:
-    closing = _LAST_SECONDS + settings.hang_seconds + INTERRUPT_SECONDS
+    closing = CLOSING_SECONDS + settings.hang_seconds + INTERRUPT_SECONDS
     seconds = pod(overlay)["terminationGracePeriodSeconds"]
     assert seconds > settings.pre_stop_seconds + settings.grace_seconds + closing
     assert settings.grace_seconds > settings.timeout_seconds
     # Each kept connection is closed with an answer or for being idle before nobody is accepted any more.
-    idle = _config(None, settings).timeout_keep_alive
+    idle = make_config("service.server:worker", settings).timeout_keep_alive
     assert settings.pre_stop_seconds > idle
     assert f"asks nothing for {idle} s" in README
     assert "lifecycle" not in pod(overlay)["containers"][0]

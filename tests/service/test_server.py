@@ -19,9 +19,11 @@ import pytest
 import uvicorn
 import uvloop
 
-from service.__main__ import _listeners
 from service.model.classifier import Classifier
+from service.server import open_listeners
 from tests.support.server import Held, make_app, serving
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -107,6 +109,12 @@ def run_service(*arguments: str | Path, **environment: str) -> subprocess.Popen[
     )
 
 
+def on_path() -> dict[str, str]:
+    """An environment in which this checkout is found from any folder, and no variable of ours is set."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("OVATION_")}
+    return {**ours, "PYTHONPATH": str(ROOT)}
+
+
 def test_serve_starts_answers_and_stops_on_sigterm(tiny_bundle_path: Path) -> None:
     # Many hosts set WEB_CONCURRENCY, and uvicorn would follow it.
     process = run_service("serve", OVATION_MODEL=str(tiny_bundle_path), OVATION_PORT="0", WEB_CONCURRENCY="2")
@@ -160,7 +168,7 @@ def test_many_connections_are_accepted_in_a_turn_of_the_event_loop() -> None:
     async def run(stack: contextlib.ExitStack) -> None:
         nonlocal turns
         loop = asyncio.get_running_loop()
-        listeners = _listeners(config)
+        listeners = open_listeners(config)
         servers = [await loop.create_server(Seen, sock=listener, backlog=config.backlog) for listener in listeners]
         for _ in range(64):
             connection = stack.enter_context(socket.create_connection(listeners[0].getsockname()))
@@ -178,7 +186,7 @@ def test_many_connections_are_accepted_in_a_turn_of_the_event_loop() -> None:
 
 
 def test_several_workers_accept_one_connection_at_a_time() -> None:
-    listeners = _listeners(uvicorn.Config("", port=0, workers=2, log_config=None))
+    listeners = open_listeners(uvicorn.Config("", port=0, workers=2, log_config=None))
     with contextlib.closing(listeners[0]):
         assert len(listeners) == 1  # with more the first to wake keeps all connections, and the other idles
 
@@ -243,3 +251,51 @@ def test_predict_and_verify_from_the_shell(tiny_bundle_path: Path, tiny_classifi
     process = run_service("predict", " ", "--model", tiny_bundle_path)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, "at least one visible character" in errors) == (1, True)
+
+
+# What pip writes for an entry point, but for its first line.
+SCRIPT = "import sys\nfrom service.__main__ import run\nif __name__ == '__main__':\n    sys.exit(run())\n"
+
+
+@pytest.fixture(params=["ovation", "python -m service"])
+def command(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+    """The command line by one of its two names."""
+    if request.param != "ovation":
+        return [sys.executable, "-m", "service"]
+    script = tmp_path / "ovation"
+    script.write_text(SCRIPT)
+    return [sys.executable, str(script)]
+
+
+def test_the_usage_names_the_program(command: list[str]) -> None:
+    done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True, env=on_path())
+    assert done.stdout.startswith(f"Usage: {'python -m service' if '-m' in command else 'ovation'} [OPTIONS] COMMAND")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"), [(["serve"], "OVATION_MODEL"), (["predict", "Fine."], "--model or OVATION_MODEL")]
+)
+def test_without_a_bundle_the_option_is_named(
+    command: list[str], arguments: list[str], option: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, check=False, env=on_path(), cwd=tmp_path
+    )
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert done.stderr == (
+        "error: models/imdb-bilstm: expected a bundle, which is a folder with manifest.json, model.onnx and "
+        f"vocabulary.json, found no such folder; set {option} to the path of a bundle\n"
+    )
+
+
+def test_help_loads_little() -> None:
+    script = (
+        "import sys\n"
+        "from service.__main__ import main\n"
+        "for arguments in (['--help'], ['predict', '--help']):\n"
+        "    main(arguments, standalone_mode=False)\n"
+        "print({'onnxruntime', 'numpy', 'pydantic', 'fastapi', 'uvicorn'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=on_path())
+    assert done.stderr == "set()\n"

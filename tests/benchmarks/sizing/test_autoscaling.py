@@ -57,7 +57,7 @@ def test_a_crowd_is_met_sooner_with_the_queue_than_by_cpu_alone() -> None:
 
 def test_a_steady_load_ends_near_the_target() -> None:
     day = simulate(Case("", (CPU,), 0, 10), np.full(1800, 6 * RATE), RATE, SPEC)
-    assert set(day.asked[-600:]) <= {8, 9}  # 6 at 70 %
+    assert set(day.replicas[-600:]) <= {8, 9}  # 6 at 70 %
 
 
 def test_the_day_and_its_table() -> None:

@@ -6,7 +6,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.sizing.hpa import DOWN, SYNC_SECONDS, UP, Autoscaler, Policy, Rules, wanted
+from benchmarks.sizing.hpa import DOWN, SYNC_SECONDS, UP, Autoscaler, Policy, Rules, desired
 
 SPEC = {
     "minReplicas": 2,
@@ -33,28 +33,28 @@ def course(scaler: Autoscaler, recommended: list[int], current: int = 2) -> list
 
 
 def test_the_examples_of_the_documentation() -> None:
-    assert wanted(1, 100, [200]) == 2
-    assert wanted(2, 100, [50, 50]) == 1
-    assert wanted(10, 100, [109] * 10) == 10  # within the tolerance
-    assert wanted(10, 100, [111] * 10) == 12
+    assert desired(1, 100, [200]) == 2
+    assert desired(2, 100, [50, 50]) == 1
+    assert desired(10, 100, [109] * 10) == 10  # within the tolerance
+    assert desired(10, 100, [111] * 10) == 12
 
 
 def test_pods_without_figures_hold_it_back() -> None:
-    assert wanted(4, 100, [200, 200], unready=2) == 4  # they will halve it
-    assert wanted(4, 100, [400, 400], unready=2) == 8
-    assert wanted(4, 100, [200, 200], missing=2) == 4
-    assert wanted(4, 100, [10, 10], missing=2) == 3  # rather than 1
-    assert wanted(4, 100, [], unready=4) == 4
-    assert wanted(4, 100, [210, 210], unready=2) == 4  # within the tolerance once they run
-    assert wanted(5, 100, [150, 150], unready=3) == 5  # too many once they run: no reason to go down now
-    assert wanted(10, 100, [200] * 3, missing=1) == 10  # too much load is no reason for 6
+    assert desired(4, 100, [200, 200], unready=2) == 4  # they will halve it
+    assert desired(4, 100, [400, 400], unready=2) == 8
+    assert desired(4, 100, [200, 200], missing=2) == 4
+    assert desired(4, 100, [10, 10], missing=2) == 3  # rather than 1
+    assert desired(4, 100, [], unready=4) == 4
+    assert desired(4, 100, [210, 210], unready=2) == 4  # within the tolerance once they run
+    assert desired(5, 100, [150, 150], unready=3) == 5  # too many once they run: no reason to go down now
+    assert desired(10, 100, [200] * 3, missing=1) == 10  # too much load is no reason for 6
 
 
 @settings(deadline=None)
 @given(values, st.integers(1, 1000), st.integers(0, 5), st.integers(0, 5))
 def test_no_pod_without_figures_makes_it_overshoot(found: list[int], target: int, unready: int, missing: int) -> None:
     current = len(found) + unready + missing
-    result = wanted(current, target, found, unready, missing)
+    result = desired(current, target, found, unready, missing)
     alone = math.ceil(sum(found) / target)
     assert result <= max(current, alone)
     if sum(found) // len(found) > target:
@@ -65,7 +65,7 @@ def test_no_pod_without_figures_makes_it_overshoot(found: list[int], target: int
 @given(values, values, st.integers(1, 1000))
 def test_more_load_never_asks_for_fewer(found: list[int], more: list[int], target: int) -> None:
     higher = [one + extra for one, extra in zip(found, more, strict=False)] + found[len(more) :]
-    assert wanted(len(found), target, found) <= wanted(len(found), target, higher)
+    assert desired(len(found), target, found) <= desired(len(found), target, higher)
 
 
 @settings(deadline=None)
@@ -75,7 +75,7 @@ def test_a_steady_load_comes_to_rest_within_the_tolerance(load: int, target: int
     pods = max(1, load // target // 3)
     for _ in range(10):
         each, rest = divmod(load, pods)
-        pods, before = max(1, wanted(pods, target, [each + 1] * rest + [each] * (pods - rest))), pods
+        pods, before = max(1, desired(pods, target, [each + 1] * rest + [each] * (pods - rest))), pods
     assert pods == before
     assert pods == 1 or load // pods / target <= 1.1
     assert pods == 1 or load // (pods - 1) / target > 0.9
