@@ -17,9 +17,9 @@ _CLOSE_SECONDS = 1.0  # for what is in the buffer when the process ends
 class LogWriter:
     """A text file for structlog and logging, whose `write` neither blocks nor raises: it puts lines into a buffer.
 
-    A daemon thread writes the buffer to the file descriptor. Lines are lost that find the buffer full, or whose write
-    fails. Lost lines are counted, and before the next lines that are written stands what `tell` makes of the number and
-    the latest reason (nothing for None).
+    A daemon thread writes the buffer to the file descriptor. A line is lost if the buffer is full, or if its write
+    fails. Lost lines are counted; before the next piece that the thread writes it writes the line that
+    `tell(count, latest reason)` returns, unless that is None.
     """
 
     def __init__(self, descriptor: int, tell: Callable[[int, str], str | None]) -> None:
@@ -55,13 +55,13 @@ class LogWriter:
                 self._wait_until_written(self._close_at)
 
     def report_lost(self, on_lost: Callable[[int], None]) -> None:
-        """Calls `on_lost` with the number of lines lost so far, and then with that of each loss, in whatever thread."""
+        """Calls `on_lost` with the number of lines lost so far, and later with that of each loss, in any thread."""
         with self._changed:
             self._on_lost = on_lost
             on_lost(self._lost)
 
     def close(self) -> None:
-        """Waits a second at most until the buffer is written; until that second is over, `write` waits likewise."""
+        """Waits until the buffer is written, for at most a second; until that second is over, `write` waits, too."""
         with self._changed:
             if self._close_at is None:
                 self._close_at = monotonic() + _CLOSE_SECONDS
@@ -98,7 +98,7 @@ class LogWriter:
                     self._changed.wait_for(lambda: self._close_at is not None, _RETRY_SECONDS)
 
     def _notice(self, untold: int, reason: str) -> bytes:
-        """The line that tells of lost lines, if there are any; it begins anew after a torn line."""
+        """The line that reports lost lines, if there are any; a newline before it ends a torn line."""
         text = self._tell(untold, reason) if untold else None
         return b"\n" * self._torn + (f"{text}\n".encode() if text else b"")
 

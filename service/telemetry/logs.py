@@ -25,7 +25,7 @@ _writer: LogWriter | None = None  # of this process, from `configure` on
 
 
 def configure(log_format: str, log_level: str) -> None:
-    """Sets up logging to stdout. `log_format`: "json", "console" or "auto", which is "console" on a terminal."""
+    """Sets up the process's logging. `log_format`: "json", "console" or "auto", which is "console" on a terminal."""
     global _writer
     terminal = sys.stdout is not None and sys.stdout.isatty()  # None: the process was started without one
     console = log_format == "console" or (log_format == "auto" and terminal)
@@ -75,25 +75,25 @@ def configure(log_format: str, log_level: str) -> None:
 
 
 def info_all(event: str, lines: Iterable[dict[str, Any]]) -> None:
-    """Logs each of `lines` at level info; in JSON with one timestamp, and put into the writer's buffer at once."""
+    """Logs each of `lines` at level info; in JSON with one timestamp, and all put into the buffer at once."""
     log = structlog.get_logger("ovation")
     if _writer is None or structlog.get_config()["processors"][-1] is not _JSON or not log.is_enabled_for(logging.INFO):
         for line in lines:
             log.info(event, **line)
         return
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    same = {"event": event, "level": "info", "timestamp": now}
-    _writer.put([to_json(line | same, fallback=repr) + b"\n" for line in lines])
+    common = {"event": event, "level": "info", "timestamp": now}
+    _writer.put([to_json(line | common, fallback=repr) + b"\n" for line in lines])
 
 
 def report_lost(on_lost: Callable[[int], None]) -> None:
-    """Calls `on_lost` with the numbers of lines lost, as `LogWriter.report_lost`; without `configure` none is lost."""
+    """Has lost lines reported to `on_lost`, as `LogWriter.report_lost` does; without `configure` no line is lost."""
     if _writer is not None:
         _writer.report_lost(on_lost)
 
 
 def close() -> None:
-    """Waits for at most a second until stdout has the lines so far; for a process that is about to end."""
+    """Waits until all lines are written, for at most a second: called before the process ends."""
     if _writer is not None:
         _writer.close()
 

@@ -12,6 +12,7 @@ def test_each_setting_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch
     said = {
         "model": "elsewhere", "provider": "cpu", "host": "0.0.0.0", "port": "0", "max_characters": "10",
         "max_texts": "2", "max_body_bytes": "100", "max_waiting_texts": "3", "timeout_seconds": "0.5",
+        "max_held_bytes": "1000", "max_connections": "7", "keep_alive_seconds": "1.5",
         "workers": "3", "threads": "2", "max_waiting_tokens": "999", "hang_seconds": "2.5", "pre_stop_seconds": "1.5",
         "grace_seconds": "0", "log_format": "console", "log_level": "debug", "tracing": "otlp", "trace_ratio": "0.5",
     }  # fmt: skip
