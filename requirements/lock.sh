@@ -6,15 +6,17 @@ lock="uv pip compile --quiet --universal --fork-strategy fewest --python-version
 $lock pyproject.toml --extra cpu --generate-hashes --output-file requirements/cpu.txt
 $lock pyproject.toml --extra cuda --generate-hashes --output-file requirements/cuda.txt
 $lock pyproject.toml --extra cpu --extra training -c requirements/cpu.txt --output-file requirements/training.txt
+$lock pyproject.toml --extra cpu --extra training --extra teacher -c requirements/training.txt \
+    --output-file requirements/teacher.txt
 # What installs this repository itself; `make serve` puts it into the environment, so that pip downloads nothing unpinned.
 sed -n 's/^requires = \["\(.*\)"\]$/\1/p' pyproject.toml | $lock - -c requirements/training.txt --generate-hashes \
     --output-file requirements/build.txt
 # On top of either runtime.
 $lock pyproject.toml --extra tracing -c requirements/training.txt --generate-hashes \
     --output-file requirements/tracing.txt
-$lock pyproject.toml requirements/dev.in --extra cpu --extra training --extra tracing \
-    -c requirements/training.txt -c requirements/tracing.txt --output-file requirements/dev.txt
+$lock pyproject.toml requirements/dev.in --extra cpu --extra training --extra teacher --extra tracing \
+    -c requirements/teacher.txt -c requirements/tracing.txt --output-file requirements/dev.txt
 # torch's wheels name the CUDA packages they need, and its CPU wheels need none: pinned here, both would pull gigabytes.
-for file in requirements/training.txt requirements/dev.txt; do
+for file in requirements/training.txt requirements/teacher.txt requirements/dev.txt; do
     grep -vE '^(nvidia-|cuda-|triton==)' "$file" >"$file.new" && mv "$file.new" "$file"
 done

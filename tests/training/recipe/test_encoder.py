@@ -1,0 +1,230 @@
+"""The teacher from its command line: fitted, killed, gone on with, asked and measured."""
+
+import ast
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from training.data import mixture
+from training.data.fdu_mtl import ProductReviews
+from training.data.mixture import TEST, TRAIN, UNLABELLED, VALIDATION
+from training.data.sources import Source
+from training.data.treebank import Treebank
+from training.recipe import encoder_labels
+from training.recipe.encoder import main
+
+ROOT = Path(__file__).parents[3]
+
+
+def arguments(command: str, data: Path, out: Path, *others: str) -> list[str]:
+    sources = ["--imdb", str(data / "films"), "--treebank", str(data / "trees"), "--products", str(data / "fdu")]
+    return [command, "--out", str(out), *sources, "--device", "cpu", *others]
+
+
+def run(command: str, data: Path, out: Path, *others: str) -> Result:
+    return CliRunner().invoke(main, arguments(command, data, out, *others))
+
+
+def fitted(data: Path, out: Path, encoder: Path, *others: str) -> Path:
+    result = run("fit", data, out, "--encoder", str(encoder), *others)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+@pytest.fixture(scope="module")
+def teacher(data: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fitted(data, tmp_path_factory.mktemp("run"), tiny_encoder)
+
+
+@pytest.fixture
+def labelled(data: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(encoder_labels, "SHARD", 16)
+    out = tmp_path / "run"
+    shutil.copytree(teacher, out)
+    result = run("label", data, out)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def weights(out: Path) -> bytes:
+    return b"".join((out / "teacher" / name).read_bytes() for name in ("model.safetensors", "head.safetensors"))
+
+
+def shards(out: Path, name: str) -> dict[str, Any]:
+    """All shards of one kind together."""
+    found: dict[str, list[Any]] = {"logits": [], "keys": []}
+    for path in sorted((out / "logits" / name).glob("*.npz")):
+        with np.load(path) as shard:
+            for part, values in found.items():
+                values.append(shard[part])
+    return {part: np.concatenate(values) for part, values in found.items()}
+
+
+def short_texts(out: Path) -> list[Any]:
+    """[text, source, kind, key] of each short text that was labelled."""
+    return [json.loads(line) for line in (out / "logits" / "short.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def everything(data: Path, leave_out: tuple[str, ...] = ()) -> mixture.Mixture:
+    films, trees = Source(data / "films"), Treebank(data / "trees")
+    return mixture.build(films, trees, ProductReviews(data / "fdu", leave_out))
+
+
+def test_a_fit_says_what_it_showed_and_leaves_a_folder_that_stands_alone(teacher: Path) -> None:
+    noted = json.loads((teacher / "teacher" / "fit.json").read_text())
+    assert noted["shown"]["imdb review"] == 72
+    assert noted["texts"] == sum(noted["shown"].values())
+    assert noted["labels"] == ["negative", "positive"]
+    assert noted["mean_loss"] > 0
+    assert "cores" in noted["machine"]
+    assert sorted(path.name for path in teacher.iterdir()) == ["teacher"]
+
+
+def test_one_phrase_in_so_many_and_so_many_film_reviews(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    out = fitted(data, tmp_path, tiny_encoder, "--phrases", "1", "--imdb-reviews", "10")
+    noted = json.loads((out / "teacher" / "fit.json").read_text())
+    assert noted["shown"]["imdb review"] == 10
+    phrases = [example for example in everything(data).of(TRAIN) if example.kind == "phrase"]
+    assert noted["shown"]["treebank phrase"] == len(phrases)
+
+
+def test_the_same_data_and_seed_give_the_same_weights(
+    data: Path, teacher: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    assert weights(fitted(data, tmp_path / "same", tiny_encoder)) == weights(teacher)
+    assert weights(fitted(data, tmp_path / "other", tiny_encoder, "--seed", "2")) != weights(teacher)
+
+
+def test_logits_of_all_but_test(data: Path, labelled: Path) -> None:
+    found = everything(data)
+    reviews = [example.key for example in found.of(TRAIN, UNLABELLED) if example.kind == "review"]
+    assert shards(labelled, "reviews")["keys"].tolist() == reviews
+    judged = [example.key for example in found.of(VALIDATION) if example.kind != "phrase"]
+    assert shards(labelled, "validation")["keys"].tolist() == judged
+    short = short_texts(labelled)
+    assert shards(labelled, "short")["keys"].tolist() == [key for *_, key in short]
+    texts = {text for text, *_ in short}
+    assert {"Go and see it!", "I saw it, number 3.", "it broke (twice) and i can't use it.", "warm and funny"} <= texts
+    held = {example.key for example in found.of(TEST, VALIDATION)}
+    for name in ("reviews", "short"):
+        assert not held & set(shards(labelled, name)["keys"].tolist())
+    for name in ("reviews", "short", "validation"):
+        logits = shards(labelled, name)["logits"]
+        assert logits.dtype == np.float32
+        assert logits.shape[1] == 2
+        assert np.isfinite(logits).all()
+
+
+def test_no_more_short_texts_than_asked_for(data: Path, teacher: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(teacher, out)
+    assert run("label", data, out, "--most", "40").exit_code == 0
+    short = short_texts(out)
+    assert len(short) == 40
+    assert {source for _, source, *_ in short} == {"treebank", "imdb", "fdu-mtl"}
+
+
+def test_labelling_goes_on_with_what_is_missing(data: Path, labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = sorted((labelled / "logits" / "reviews").iterdir())
+    assert len(paths) > 2
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+    paths[1].unlink()
+    result = run("label", data, labelled)
+    assert result.exit_code == 0, result.output
+    assert {path: path.read_bytes() for path in paths} == {path: content for path, (_, content) in before.items()}
+    kept = [path for path in paths if path.stat().st_mtime_ns == before[path][0]]
+    assert kept == [paths[0], *paths[2:]]
+
+
+def test_logits_of_another_teacher_or_of_other_texts_are_told(data: Path, labelled: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "changed"
+    shutil.copytree(data, changed)
+    (changed / "films" / "train" / "unsup" / "7_0.txt").write_text("One more.")
+    result = run("label", changed, labelled)
+    assert result.exit_code == 1
+    assert "expected the logits of other texts: remove" in " ".join(result.output.split())
+    (labelled / "logits" / "teacher.sha256").write_text("0" * 64)
+    result = run("label", data, labelled)
+    assert "found another teacher's: remove the folder" in " ".join(result.output.split())
+
+
+def test_validation_by_source_and_domain(data: Path, labelled: Path) -> None:
+    printed = run("measure", data, labelled)
+    assert printed.exit_code == 0, printed.output
+    figures = json.loads((labelled / "validation.json").read_text())
+    held = [example for example in everything(data).of(VALIDATION) if example.kind != "phrase"]
+    right: dict[str, list[bool]] = {}
+    for example, logits in zip(held, shards(labelled, "validation")["logits"], strict=True):
+        if example.label is not None:
+            right.setdefault(example.source, []).append(bool(logits.argmax() == example.label))
+    for source, answers in right.items():
+        assert figures["sources"][source]["texts"] == len(answers)
+        assert figures["sources"][source]["accuracy"] == pytest.approx(np.mean(answers))
+        assert f"{source}: accuracy {np.mean(answers):.2%}" in printed.output
+    assert set(figures["sources"]["fdu-mtl"]["domains"]) == {"books", "toys_games"}
+    assert figures["mean_of_sources"] == pytest.approx(np.mean([np.mean(answers) for answers in right.values()]))
+
+
+def test_a_domain_left_out_is_neither_shown_nor_labelled(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    out = fitted(data, tmp_path / "run", tiny_encoder, "--leave-out", "toys_games")
+    noted = json.loads((out / "teacher" / "fit.json").read_text())
+    assert noted["left_out"] == ["toys_games"]
+    assert noted["shown"]["fdu-mtl review"] == 54
+    assert "expected --leave-out toys_games" in " ".join(run("label", data, out).output.split())
+    result = run("label", data, out, "--leave-out", "toys_games")
+    assert result.exit_code == 0, result.output
+    assert "toys_games" not in (out / "logits" / "short.jsonl").read_text()
+    left_out = {example.key for example in everything(data).examples if example.domain == "toys_games"}
+    assert not left_out & set(shards(out, "reviews")["keys"].tolist())
+
+
+def test_what_is_missing_is_said(data: Path, tmp_path: Path) -> None:
+    none = str(tmp_path / "no-encoder")
+    for printed, expected in (
+        (run("fit", data, tmp_path / "run", "--encoder", none), "expected a Hugging Face encoder"),
+        (
+            run("label", data, tmp_path / "run"),
+            "expected a fitted teacher with head.safetensors, found none: run `fit`",
+        ),
+        (CliRunner().invoke(main, ["measure", "--out", str(tmp_path)]), "name at least one source"),
+        (run("measure", data, tmp_path / "run"), "found no such shard: run `label` first"),
+    ):
+        assert printed.exit_code == 1
+        assert expected in " ".join(printed.output.split())
+
+
+def test_a_terminated_fit_saves_and_ends_as_if_it_had_not_been(
+    data: Path, teacher: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "training.recipe.encoder", *arguments("fit", data, out)]
+    command += ["--encoder", str(tiny_encoder), "--save-minutes", "0"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert any("fit: saved at step" in line for line in iter(process.stdout.readline, ""))
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    assert "stopped and saved at step" in output
+    assert not (out / "teacher").exists()
+    other = run("fit", data, out, "--encoder", str(tiny_encoder), "--seed", "2")
+    assert "found another run's" in " ".join(other.output.split())
+    again = run("fit", data, out, "--encoder", str(tiny_encoder))
+    assert "going on at step" in again.output
+    assert weights(out) == weights(teacher)
+
+
+def test_the_service_never_imports_transformers() -> None:
+    for path in (ROOT / "service").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not {name.split(".")[0] for name in names} & {"transformers", "tokenizers", "safetensors"}, path

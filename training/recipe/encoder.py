@@ -1,0 +1,273 @@
+"""The teacher that has read much: a pretrained encoder, fine-tuned on all sources, then asked about every text.
+
+    python -m training.recipe.encoder fit --out FOLDER --encoder NAME --imdb PATH --treebank PATH --products PATH
+    python -m training.recipe.encoder label --out FOLDER --imdb PATH --treebank PATH --products PATH
+    python -m training.recipe.encoder measure --out FOLDER --imdb PATH --treebank PATH --products PATH
+
+The same commands again go on where a killed one stopped. No test split is read by the teacher; test texts are read only
+to keep their copies out of what it learns from and labels.
+"""
+
+import hashlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+from training.data import mixture
+from training.data.fdu_mtl import ProductReviews
+from training.data.mixture import LABELS, TRAIN, UNLABELLED, VALIDATION, Example, Mixture
+from training.data.sources import DataError, Source
+from training.data.treebank import Treebank
+from training.recipe import encoder_labels, encoder_network, short_texts
+from training.recipe.encoder_fit import Plan, Stop, Stopped, fit
+from training.recipe.encoder_measure import machine, measured
+
+_PATH = click.Path(path_type=Path)
+_STOPPED = 143  # what a shell reports of a process that SIGTERM ended
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every command needs."""
+
+    out: Path
+    imdb: Path | None
+    treebank: Path | None
+    products: Path | None
+    leave_out: tuple[str, ...]
+    sample: float
+    device: torch.device
+
+    @property
+    def teacher(self) -> Path:
+        """Where the fitted teacher stands."""
+        return self.out / "teacher"
+
+    def mixture(self) -> Mixture:
+        """Reads the sources. Raises DataError."""
+        if not (self.imdb or self.treebank or self.products):
+            raise DataError("expected --imdb, --treebank or --products, found none: name at least one source")
+        found = mixture.build(
+            Source(self.imdb) if self.imdb else None,
+            Treebank(self.treebank) if self.treebank else None,
+            ProductReviews(self.products, self.leave_out) if self.products else None,
+            sample=self.sample,
+        )
+        for what, count in found.report.items():
+            say(f"data: {what}: {count:,}")
+        return found
+
+
+def say(line: str) -> None:
+    """Prints a line of progress with the time of day."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+def main() -> None:
+    """Fits an encoder as a teacher, labels texts with it and measures it."""
+
+
+def _command(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of every command; errors of the data become a message, a signal a saved state."""
+
+    def called(
+        out: Path,
+        imdb: Path | None,
+        treebank: Path | None,
+        products: Path | None,
+        leave_out: str,
+        sample: float,
+        threads: int | None,
+        device: str,
+        **others: Any,
+    ) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        cuda = device == "auto" and torch.cuda.is_available()
+        domains = tuple(name for name in leave_out.split(",") if name)
+        run = Run(out, imdb, treebank, products, domains, sample, torch.device("cuda" if cuda else "cpu"))
+        out.mkdir(parents=True, exist_ok=True)
+        stop = Stop()
+        try:
+            with stop.heeded():
+                function(run, stop, **others)
+        except Stopped as stopped:
+            say(str(stopped))
+            sys.exit(_STOPPED)
+        except DataError as error:
+            raise click.ClickException(str(error)) from error
+
+    called.__doc__ = function.__doc__
+    for option in reversed(
+        (
+            click.option(
+                "--out", type=_PATH, required=True, help="Folder of this teacher: checkpoint, weights, logits."
+            ),
+            click.option("--imdb", type=_PATH, help="Large Movie Review Dataset: archive or folder."),
+            click.option("--treebank", type=_PATH, help="Stanford Sentiment Treebank: archive or folder."),
+            click.option("--products", type=_PATH, help="FDU-MTL product reviews: archive or folder."),
+            click.option("--leave-out", default="", help="Domains of --products that nothing may learn from, a,b,c."),
+            click.option(
+                "--sample", type=click.FloatRange(0.001, 1), default=1.0, help="Share of the texts, for a trial."
+            ),
+            click.option("--threads", type=click.IntRange(1), help="Threads of torch; else as many as cores."),
+            click.option(
+                "--device", type=click.Choice(["auto", "cpu"]), default="auto", help="auto: CUDA if there is one."
+            ),
+        )
+    ):
+        called = option(called)
+    return called
+
+
+@main.command("fit")
+@click.option("--encoder", required=True, help="Hugging Face folder, or a name where a hub is reached.")
+@click.option("--phrases", type=click.IntRange(1), default=3, help="One phrase of the treebank in so many is shown.")
+@click.option("--imdb-reviews", type=click.IntRange(1), help="So many film reviews are shown; else all of train.")
+@click.option("--seed", type=int, default=1)
+@click.option("--save-minutes", type=click.FloatRange(0), default=10.0, help="Time between two checkpoints.")
+@_command
+def fit_command(
+    run: Run, stop: Stop, encoder: str, phrases: int, imdb_reviews: int | None, seed: int, save_minutes: float
+) -> None:
+    """Fine-tunes the encoder for one epoch on the train split of all sources."""
+    if run.teacher.exists():
+        say(f"fit: {run.teacher} is there already")
+        return
+    teacher, tokenizer = encoder_network.open_encoder(encoder, len(LABELS), seed)
+    shown = lessons(run.mixture().of(TRAIN), phrases, imdb_reviews)
+    counts = {f"{e.source} {e.kind}": 0 for e in shown}
+    for example in shown:
+        counts[f"{example.source} {example.kind}"] += 1
+    say(f"fit: shows {', '.join(f'{count:,} of {name}' for name, count in counts.items())}")
+    positive = np.array([example.target for example in shown], np.float32)
+    targets = np.stack([1 - positive, positive], axis=1)  # [text, label]
+    pieces = encoder_network.read_pieces([example.text for example in shown], tokenizer)
+    identity = hashlib.sha256(pieces.ids.tobytes() + targets.tobytes())
+    for weights in teacher.state_dict().values():
+        identity.update(weights.numpy().tobytes())
+    noted = fit(
+        teacher,
+        pieces,
+        targets,
+        Plan(seed=seed),
+        run.out / "checkpoint.pt",
+        identity.hexdigest(),
+        stop,
+        say,
+        run.device,
+        60 * save_minutes,
+    )
+    aside = run.out / "teacher.new"
+    shutil.rmtree(aside, ignore_errors=True)
+    encoder_network.save(teacher.cpu(), tokenizer, aside)
+    made = {"encoder": Path(encoder).name, "labels": LABELS, "shown": counts, "left_out": run.leave_out}
+    _write_json(aside / "fit.json", made | {"machine": machine(run.device)} | noted)
+    aside.replace(run.teacher)
+    (run.out / "checkpoint.pt").unlink()
+    say(f"fit: done in {noted['seconds'] / 60:.0f} minutes, mean loss {noted['mean_loss']:.3f}; {run.teacher}")
+
+
+def lessons(train: Sequence[Example], phrases: int, imdb_reviews: int | None) -> list[Example]:
+    """What is shown of train: one phrase in `phrases`, `imdb_reviews` film reviews, all the rest; chosen by key."""
+    films = sorted(example.key for example in train if example.source == "imdb")
+    last = films[:imdb_reviews][-1] if films else 0
+    return [
+        example
+        for example in train
+        if (example.source != "imdb" or example.key <= last)
+        and (example.kind != "phrase" or example.key % phrases == 0)
+    ]
+
+
+@main.command("label")
+@click.option("--most", type=click.IntRange(0), default=400_000, help="Short texts at most.")
+@_command
+def label_command(run: Run, stop: Stop, most: int) -> None:
+    """Writes the teacher's logits: of validation, then of short texts, then of whole reviews cut at 128 pieces."""
+    teacher, tokenizer = encoder_network.load(run.teacher, len(LABELS))
+    _same_teacher(run)
+    found = run.mixture()
+
+    def label(name: str, texts: Sequence[str], keys: Sequence[int]) -> None:
+        encoder_labels.label(teacher, tokenizer, texts, keys, run.out / "logits" / name, stop, say, run.device)
+
+    held = _judged(found)
+    label("validation", [example.text for example in held], [example.key for example in held])
+    _measure(run, held)
+    chosen = _short_texts(run.out / "logits" / "short.jsonl", found, most)
+    label("short", [text.text for text in chosen], [text.key for text in chosen])
+    reviews = [example for example in found.of(TRAIN, UNLABELLED) if example.kind == "review"]
+    label("reviews", [example.text for example in reviews], [example.key for example in reviews])
+    say(f"label: done; {run.out / 'logits'}")
+
+
+@main.command("measure")
+@_command
+def measure_command(run: Run, stop: Stop) -> None:
+    """Shows accuracy on the validation split of every source, from the logits that `label` wrote."""
+    _measure(run, _judged(run.mixture()))
+
+
+def _judged(found: Mixture) -> list[Example]:
+    """Validation's whole texts."""
+    return [example for example in found.of(VALIDATION) if example.kind != "phrase"]
+
+
+def _measure(run: Run, held: Sequence[Example]) -> None:
+    logits = encoder_labels.read(run.out / "logits" / "validation", [example.key for example in held])
+    figures = measured(held, logits)
+    for source, of_source in figures["sources"].items():
+        say(f"validation: {source}: accuracy {of_source['accuracy']:.2%} of {of_source['texts']:,}")
+    say(f"validation: mean of the sources {figures['mean_of_sources']:.2%}")
+    fitted = json.loads((run.teacher / "fit.json").read_text(encoding="utf-8"))
+    _write_json(run.out / "validation.json", figures | {"teacher": fitted, "machine": machine(run.device)})
+
+
+def _short_texts(path: Path, found: Mixture, most: int) -> list[short_texts.ShortText]:
+    """The short texts that are labelled: chosen once and kept in `path`, so that the logits stay theirs."""
+    if path.exists():
+        say(f"label: {path} is there already and kept")
+    else:
+        chosen = short_texts.choose(found, most)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(path.name + ".new")
+        aside.write_text("".join(json.dumps(text, ensure_ascii=False) + "\n" for text in chosen), encoding="utf-8")
+        aside.replace(path)
+    with path.open(encoding="utf-8") as lines:
+        return [short_texts.ShortText(*json.loads(line)) for line in lines]
+
+
+def _same_teacher(run: Run) -> None:
+    """Raises DataError where logits that are there are another teacher's, or it was kept from other domains."""
+    left_out = json.loads((run.teacher / "fit.json").read_text(encoding="utf-8"))["left_out"]
+    if sorted(left_out) != sorted(run.leave_out):
+        raise DataError(
+            f"{run.teacher}: expected --leave-out {','.join(left_out) or 'with no domain'}, as it was fitted with, "
+            f"found {','.join(run.leave_out) or 'no domain'}: give that, or fit another teacher in another --out"
+        )
+    note, digest = run.out / "logits" / "teacher.sha256", encoder_labels.digest_of(run.teacher)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    if note.exists() and note.read_text().strip() != digest:
+        raise DataError(f"{note.parent}: expected logits of {run.teacher}, found another teacher's: remove the folder")
+    note.write_text(digest + "\n")
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    aside = path.with_name(path.name + ".new")
+    aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    aside.replace(path)
+
+
+if __name__ == "__main__":
+    main()
