@@ -82,9 +82,8 @@ class Edge:
             if record.status:  # the answer is on its way already; cutting it off is all that is left
                 raise
             response = problem.response(record.instance, record.made_id)
-            del (
-                problem
-            )  # its traceback holds this frame and the request's body: the cycle would last until a collection
+            # Its traceback holds this frame and the request's body: that cycle would last until a collection.
+            del problem
             await response(scope, receive, send_with_id)
         finally:
             self._log.end(record)
