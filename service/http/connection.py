@@ -49,7 +49,6 @@ class Connection(HttpToolsProtocol):
         self._connections: Connections = app_state["connections"]
         self.timeout_keep_alive = self._connections.keep_alive_seconds
         self.ws_protocol_class = None  # else an offer of WebSockets is taken up where a library for them is installed
-        self._asgi_app, self.app = self.app, self._call
         self._request: asyncio.Task[Any] | None = None
         self._pending = bytearray()  # received and not looked at
         self._body_left = 0  # bytes of a body by its Content-Length that have not come
@@ -77,7 +76,7 @@ class Connection(HttpToolsProtocol):
         if is_between and not self._pending and not self._body_left and self._chunks is None:
             # Nearly always the head comes whole, and often the body with it: no need to gather them.
             end = data.find(b"\r\n\r\n") + 4
-            if end > 4:
+            if end > 4 and data[0] not in b"\r\n":
                 self._unset_keepalive_if_required()
                 if not self._begin(data[:end]):
                     return
@@ -117,6 +116,7 @@ class Connection(HttpToolsProtocol):
         self._pending.clear()
         if self._request is not None:
             self._request.cancel(CALLER_LEFT)
+        self.cycle = None  # type: ignore[assignment]  # which refers to this: see _start_asgi_task
 
     def pause_writing(self) -> None:
         """The caller takes an answer more slowly than it is written."""
@@ -131,13 +131,15 @@ class Connection(HttpToolsProtocol):
     # Requests.
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._request = self.loop.create_task(cycle.run_asgi(app))
+        # `self._call` is no attribute: a connection that refers to itself stays until the garbage collector comes.
+        call: Any = self._call
+        self._request = self.loop.create_task(cycle.run_asgi(call))
         self._request.add_done_callback(self.tasks.discard)
         self.tasks.add(self._request)
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._asgi_app(scope, receive, send)
+            await self.app(scope, receive, send)
         except asyncio.CancelledError as error:
             if error.args != (CALLER_LEFT,):
                 raise
@@ -344,7 +346,7 @@ class Connection(HttpToolsProtocol):
             self._watch_writing()
 
     def _probe(self, times: int) -> None:
-        if not self.cycle.response_started and not self.transport.is_closing():
+        if not self.transport.is_closing() and not self.cycle.response_started:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             if times > 1:
                 self.loop.call_later(_PROBE_SECONDS, self._probe, times - 1)

@@ -1,7 +1,11 @@
 """Limits over real sockets: of time, of connections, and of bytes held for all callers."""
 
+import asyncio
 import contextlib
+import gc
 import json
+import time
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -260,3 +264,57 @@ def _large_request(texts: int, *lines: str) -> bytes:
     """A request whose answer is larger than the kernel's buffers: at least some 10 KB a text."""
     body = json.dumps({"texts": texts * ["good " * 1000], "evidence": True}).encode()
     return head(*lines, path="/predict/batch", length=len(body)) + body
+
+
+def test_nothing_of_a_connection_that_ended_waits_for_the_garbage_collector(
+    tiny_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HEAD_SECONDS", SOON)
+    alive: weakref.WeakSet[object] = weakref.WeakSet()
+    connection_made, on_headers_complete = limits.Connection.connection_made, limits.Connection.on_headers_complete
+
+    def made(self: limits.Connection, transport: asyncio.Transport) -> None:
+        connection_made(self, transport)
+        alive.add(self)
+
+    def complete(self: limits.Connection) -> None:
+        on_headers_complete(self)
+        if self.cycle is not None:
+            alive.add(self.cycle)
+
+    monkeypatch.setattr(limits.Connection, "connection_made", made)
+    monkeypatch.setattr(limits.Connection, "on_headers_complete", complete)
+    with serving(make_app(tiny_classifier, timeout_seconds=1, keep_alive_seconds=SOON)) as url:
+        bad_chunks = head("Transfer-Encoding: chunked", length=None) + b"zz\r\n"
+        # What a caller sends, whether it takes an answer, and whether it waits for the end of the connection.
+        callers: dict[str, tuple[bytes, bool, bool]] = {
+            "nothing": (b"", False, True),
+            "nothing, and leaves": (b"", False, False),
+            "a request, and leaves": (REQUEST, True, False),
+            "a request, and idles": (REQUEST, True, True),
+            "a request, and leaves before its answer": (REQUEST, False, False),
+            "nonsense": (b"nonsense\r\n\r\n", True, True),
+            "a path that there is not": (get("/nowhere"), True, False),
+            "a bad body": (head() + 30 * b"x", True, False),
+            "a slow head": (b"GET ", True, True),
+            "a slow body": (head(), True, True),
+            "half a body, and leaves": (head() + b"{", False, False),
+            "bad chunks": (bad_chunks, True, True),
+        }
+        gc.collect()
+        gc.disable()
+        try:
+            for name, (sent, takes, waits) in callers.items():
+                with Connection(url) as connection:
+                    connection.send(sent)
+                    if takes:
+                        connection.answer()
+                    if waits:
+                        assert connection.ended()
+                until(url, 1, "ovation_connections")  # of the metrics
+                end = time.monotonic() + 20
+                while len(alive) > 2:  # the metrics' own, with its request
+                    assert time.monotonic() < end, (name, list(alive))
+                    time.sleep(0.01)
+        finally:
+            gc.enable()

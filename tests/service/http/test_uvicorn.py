@@ -150,20 +150,22 @@ def test_the_parser_hands_a_head_to_the_protocol_and_the_app_is_called_with_its_
     run(scenario)
 
 
-def test_the_app_that_is_called_is_the_protocols_attribute() -> None:
+def test_each_request_is_a_cycle_that_is_started_once_with_the_protocols_app() -> None:
     async def scenario() -> None:
-        served, called = Served(), list[Scope]()
+        started: list[tuple[RequestResponseCycle, object]] = []
 
-        async def mine(scope: Scope, receive: Receive, send: Send) -> None:
-            called.append(scope)
-            await served.app(scope, receive, send)
+        class Protocol(HttpToolsProtocol):
+            def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+                started.append((cycle, app))
+                super()._start_asgi_task(cycle, app)
 
-        served.protocol.app = cast(Any, mine)
+        served = Served(Protocol)
         served.answer.set()
         for _ in range(2):
             served.protocol.data_received(get("/"))
+            assert started[-1] == (served.cycle, served.protocol.app)
             await turn()
-        assert len(called) == len(served.calls) == 2
+        assert len(started) == len(served.calls) == 2
 
     run(scenario)
 
