@@ -4,7 +4,8 @@ import re
 
 _LINE_BYTES = 1024  # of a chunk's size with its extensions
 _TRAILER_BYTES = 64 * 1024
-_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}(?=[ \t]*(?:;|\Z))")
+# A chunk's size with its extensions, and the line break that ends them.
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 
 
 class BadChunk(ValueError):
@@ -20,43 +21,29 @@ class ChunkedReader:
 
     def read(self, pending: bytearray) -> tuple[bytes, bool]:
         """Takes what it can from `pending`: bytes of the body, and whether the body has ended. Raises BadChunk."""
-        parts: list[bytes] = []
-        while pending:
-            if self._trailer_bytes is not None:
-                if self._skip_trailers(pending):
-                    return b"".join(parts), True
-                break
+        parts, at = list[bytes](), 0  # bytes of `pending` that were read
+        while at < len(pending) and self._trailer_bytes is None:
             if not self._left:
-                if not self._take_size(pending):
+                size_line = _SIZE_LINE.match(pending, at, at + _LINE_BYTES + 2)
+                if size_line is None:
+                    _check_begun_size(bytes(pending[at : at + _LINE_BYTES + 2]))
                     break
+                at, size = size_line.end(), int(size_line[1], 16)
+                del size_line  # it would keep `pending` from being cut
+                self._left, self._trailer_bytes = (size + 2, None) if size else (0, 0)
             elif self._left > 2:
-                parts.append(bytes(pending[: self._left - 2]))
-                del pending[: len(parts[-1])]
+                parts.append(bytes(pending[at : at + self._left - 2]))
+                at += len(parts[-1])
                 self._left -= len(parts[-1])
             else:
-                end = b"\r\n"[2 - self._left :]
-                if pending[: self._left] != end[: len(pending)]:
+                line_break = pending[at : at + self._left]
+                if not b"\r\n"[2 - self._left :].startswith(line_break):
                     raise BadChunk("expected a line break after a chunk, found more of it")
-                taken = min(self._left, len(pending))
-                del pending[:taken]
-                self._left -= taken
-        return b"".join(parts), False
-
-    def _take_size(self, pending: bytearray) -> bool:
-        """Whether the line with a chunk's size has come."""
-        line, separator, _ = bytes(pending[: _LINE_BYTES + 2]).partition(b"\r\n")
-        if not separator:
-            if len(pending) > _LINE_BYTES:
-                raise BadChunk(f"expected a chunk's size within {_LINE_BYTES} bytes, found more")
-            return False
-        size = _SIZE.match(line)
-        if size is None or b"\n" in line or b"\r" in line:  # a proxy might end the line there
-            raise BadChunk("expected a chunk's size in hexadecimal digits, found something else")
-        del pending[: len(line) + 2]
-        self._left = int(size.group(), 16) + 2
-        if self._left == 2:
-            self._left, self._trailer_bytes = 0, 0
-        return True
+                at += len(line_break)
+                self._left -= len(line_break)
+        del pending[:at]
+        has_ended = self._trailer_bytes is not None and self._skip_trailers(pending)
+        return b"".join(parts), has_ended
 
     def _skip_trailers(self, pending: bytearray) -> bool:
         """Whether the empty line after the trailers has come."""
@@ -69,3 +56,11 @@ class ChunkedReader:
         if self._trailer_bytes + len(pending) > _TRAILER_BYTES:
             raise BadChunk(f"expected at most {_TRAILER_BYTES} bytes of trailers, found more")
         return False
+
+
+def _check_begun_size(line: bytes) -> None:
+    """Raises BadChunk where `line`, as far as it has come, cannot become a chunk's size."""
+    if b"\r\n" in line:
+        raise BadChunk("expected a chunk's size in hexadecimal digits, found something else")
+    if len(line) > _LINE_BYTES:
+        raise BadChunk(f"expected a chunk's size within {_LINE_BYTES} bytes, found more")

@@ -40,7 +40,7 @@ class Encoded(NamedTuple):
     token_ids: TokenIds  # [time], 1 <= time <= max_tokens
     tokens: int  # tokens in the whole text, those cut away included
     unknown: int  # how many of `token_ids` are the unknown token
-    spans: list[tuple[int, int]] | None  # [time] character offsets (start, end) into the text as sent
+    spans: NDArray[np.int32] | None  # [time, 2] character offsets (start, end) into the text as sent
 
 
 class Batch(NamedTuple):
@@ -154,7 +154,8 @@ class Tokenizer:
             parts = self.keep(count)
             token_ids = np.concatenate([token_ids[part] for part in parts])
             spans = None if spans is None else [span for part in parts for span in spans[part]]
-        return Encoded(token_ids, count, int(np.count_nonzero(token_ids == UNKNOWN)), spans)
+        unknown = int(np.count_nonzero(token_ids == UNKNOWN))
+        return Encoded(token_ids, count, unknown, None if spans is None else np.array(spans, np.int32))
 
     def keep(self, count: int) -> tuple[slice, ...]:
         """The slices of a text's `count` tokens that the network reads: at most `max_tokens` in all."""
