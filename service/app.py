@@ -120,6 +120,7 @@ def create_app(
         version=service.__version__,
         description="Calibrated, explained, verified sentiment.",
         lifespan=lifespan,
+        responses=schemas.problem_responses(*schemas.OF_THE_PROTOCOL),
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,

@@ -12,7 +12,7 @@ from service.http.problems import Problem
 from service.telemetry.request_log import RequestRecord
 
 _PROBLEMS = schemas.problem_responses(
-    "malformed", "slow_body", "body_too_large", "unsupported_media_type", "invalid", "no_evidence", "overloaded",
+    "malformed", "slow_head", "slow_body", "body_too_large", "unsupported_media_type", "invalid", "no_evidence", "overloaded",
     "internal", "not_ready", "timeout",
 )  # fmt: skip
 

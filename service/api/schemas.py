@@ -29,6 +29,8 @@ REQUEST_ID_HEADER: dict[str, Any] = {
 _RETRY_AFTER_HEADER: dict[str, Any] = {
     "Retry-After": {"description": "seconds", "required": True, "schema": {"type": "integer", "minimum": 1}}
 }
+# Kinds of problem that the connection itself may answer, before a request has a route.
+OF_THE_PROTOCOL = ("malformed", "slow_head", "overloaded", "head_too_large", "not_implemented", "version")
 _MODEL_EXAMPLE = "imdb-bilstm@1a2b3c4d"
 
 

@@ -28,7 +28,10 @@ HEAD_FIELDS = 200
 HEAD_SECONDS = 10.0  # for a whole head; and for what still comes of a body that was answered early
 WRITE_SECONDS = 20.0  # in which a caller takes at least a byte of an answer
 _LAST_LOOK_SECONDS = 0.01
-_LINGER_SECONDS = 1.0  # that what a refused caller still sends is read: closed at once, the answer might be lost
+# What a refused caller still sends is read, for HEAD_SECONDS at most, until nothing came for so long: a connection that is
+# closed while bytes come is reset, and the answer lost.
+_LINGER_SECONDS = 1.0
+_LONG_HEAD_BYTES = 4096  # from here on a head counts as held: its fields take more memory than its bytes
 _PROBE_SECONDS = 0.1
 _REQUEST_LINE = re.compile(rb"[^\r\n]* HTTP/1\.[01]\r\n")
 _OTHER_VERSION = re.compile(rb"[A-Z]+ [^ \r\n]+(?: HTTP/[0-9.]+)?\r\n")
@@ -53,10 +56,13 @@ class Connection(HttpToolsProtocol):
         self._pending = bytearray()  # received and not looked at
         self._body_left = 0  # bytes of a body by its Content-Length that have not come
         self._chunks: ChunkedReader | None = None  # while a chunked body comes
-        self._refused = self._half_closed = False
+        self._refused = self._half_closed = self._still_sends = False
         self._read_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
-        self._unsent = self._held = 0  # bytes, when last counted: written and not sent; these and what is pending
+        self._head_bytes = 0  # of the request that runs, where its head is a long one
+        self._unsent = self._held = (
+            0  # bytes, when last counted: written and not sent; these, the head, what is pending
+        )
 
     # The transport's calls.
 
@@ -71,6 +77,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of heads and bodies, cut anywhere."""
         if self._refused:
+            self._still_sends = True
             return
         is_between = self.cycle is None or self.cycle.response_complete
         if is_between and not self._pending and not self._body_left and self._chunks is None:
@@ -177,6 +184,9 @@ class Connection(HttpToolsProtocol):
             return False
         self._stop_read_timer()
         self._connections.busy(self)
+        if len(head) > _LONG_HEAD_BYTES:
+            self._head_bytes = len(head)
+            self._count_held(self._unsent)
         if not _REQUEST_LINE.match(head):
             if _OTHER_VERSION.match(head):
                 self._refuse("version", "expected HTTP/1.1 or HTTP/1.0, found another version or none")
@@ -256,6 +266,7 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Called by the cycle of a request."""
         super().on_response_complete()
+        self._head_bytes = 0
         self._watch_writing()
         # Until the next request: an idle connection holds neither a head nor, in its record, an answer.
         self.url, self.headers, self.scope, self.cycle.scope = b"", [], {}, {}  # type: ignore[typeddict-item]
@@ -292,9 +303,17 @@ class Connection(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()
-        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+        self.loop.call_later(_LINGER_SECONDS, self._linger, HEAD_SECONDS - _LINGER_SECONDS)
         self._connections.idle(self)
         self._watch_writing()
+
+    def _linger(self, seconds_left: float) -> None:
+        """Closes a connection that was refused, once its caller sends nothing more or no time is left."""
+        if self._still_sends and seconds_left > 0:
+            self._still_sends = False
+            self.loop.call_later(_LINGER_SECONDS, self._linger, seconds_left - _LINGER_SECONDS)
+        else:
+            self.transport.close()
 
     # Deadlines.
 
@@ -334,7 +353,7 @@ class Connection(HttpToolsProtocol):
             self._write_timer = self.loop.call_later(WRITE_SECONDS, self._check_writing)
 
     def _count_held(self, unsent: int) -> None:
-        held = unsent + len(self._pending)
+        held = unsent + len(self._pending) + self._head_bytes
         if held != self._held:
             self._held = held
             self._connections.held.waits(self, held)

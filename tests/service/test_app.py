@@ -380,6 +380,10 @@ async def test_the_model_tells_what_runs(client: httpx.AsyncClient, tiny_classif
     assert "bit-identical" in found.exactness
 
 
+# What the connection answers to a request before it has a route.
+OF_THE_PROTOCOL = {"400", "408", "429", "431", "501", "505"}
+
+
 async def test_openapi_tells_every_status_limit_and_example(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     for path in ("/predict", "/predict/batch"):
@@ -387,7 +391,7 @@ async def test_openapi_tells_every_status_limit_and_example(client: httpx.AsyncC
         assert headers["X-Request-ID"] == {"type": "string"}  # one that does not match is replaced, not refused
         assert re.fullmatch(MILLISECONDS.pattern.decode(), str(headers["X-Request-Timeout-Ms"]["maximum"]))
         responses = document["paths"][path]["post"]["responses"]
-        assert set(responses) == {"200", "400", "408", "413", "415", "422", "429", "500", "503", "504"}
+        assert set(responses) == OF_THE_PROTOCOL | {"200", "413", "415", "422", "500", "503", "504"}
         for status, response in responses.items():
             assert response["headers"]["X-Request-ID"]["schema"]["pattern"] == f"^{REQUEST_ID.pattern}$"
             assert ("Retry-After" in response["headers"]) == (status in ("429", "503"))
@@ -395,6 +399,8 @@ async def test_openapi_tells_every_status_limit_and_example(client: httpx.AsyncC
                 assert list(response["content"]) == ["application/problem+json"]
                 assert response["content"]["application/problem+json"]["examples"]
                 assert response["content"]["application/problem+json"]["schema"]["properties"]["error_type"]
+    for operations in document["paths"].values():
+        assert all(operation["responses"].keys() >= OF_THE_PROTOCOL for operation in operations.values())
     assert document["paths"]["/metrics"]["get"]["operationId"] == "metrics_metrics_get"  # which generated clients call
     components = document["components"]["schemas"]
     assert components["PredictRequest"]["properties"]["text"]["maxLength"] == 50_000
