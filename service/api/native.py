@@ -12,8 +12,8 @@ from service.http.problems import Problem
 from service.telemetry.request_log import RequestRecord
 
 _PROBLEMS = schemas.problem_responses(
-    "malformed", "slow_head", "slow_body", "body_too_large", "unsupported_media_type", "invalid", "no_evidence", "overloaded",
-    "internal", "not_ready", "timeout",
+    "malformed", "slow_head", "slow_body", "body_too_large", "unsupported_media_type", "invalid", "no_evidence",
+    "overloaded", "internal", "not_ready", "timeout",
 )  # fmt: skip
 
 # Read at the edge, not by FastAPI, which is only told of them.

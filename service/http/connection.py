@@ -28,8 +28,8 @@ HEAD_FIELDS = 200
 HEAD_SECONDS = 10.0  # for a whole head; and for what still comes of a body that was answered early
 WRITE_SECONDS = 20.0  # in which a caller takes at least a byte of an answer
 _LAST_LOOK_SECONDS = 0.01
-# What a refused caller still sends is read, for HEAD_SECONDS at most, until nothing came for so long: a connection that is
-# closed while bytes come is reset, and the answer lost.
+# What a refused caller still sends is read, for HEAD_SECONDS at most, until nothing came for so long: a connection
+# that is closed while bytes come is reset, and the answer lost.
 _LINGER_SECONDS = 1.0
 _LONG_HEAD_BYTES = 4096  # from here on a head counts as held: its fields take more memory than its bytes
 _PROBE_SECONDS = 0.1
