@@ -5,9 +5,11 @@ import gc
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import cache
 
 import structlog
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
@@ -121,8 +123,7 @@ def create_app(
         description="Calibrated, explained, verified sentiment.",
         lifespan=lifespan,
         responses=schemas.problem_responses(*schemas.OF_THE_PROTOCOL),
-        redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
+        openapi_url=None,  # see _add_document
         redirect_slashes=False,
     )
     route = json_route(settings.max_body_bytes, settings.max_texts, batcher, held, request_log)
@@ -130,6 +131,7 @@ def create_app(
     operating = operations.router(engine, readiness, metrics, limits)
     app.include_router(predicting)
     app.include_router(operating)
+    _add_document(app)
     for error in (HTTPException, NotReady, problems.Problem):  # all that the routes that `app` calls itself may raise
         app.add_exception_handler(error, problems.answer)
     metrics.add_routes(_statuses([*app.routes, *predicting.routes, *operating.routes]))
@@ -141,6 +143,19 @@ def create_app(
         settings.timeout_seconds,
     )
     return app
+
+
+def _add_document(app: FastAPI) -> None:
+    """Adds /openapi.json and /docs. FastAPI's own would make the JSON, some 100 KB of it, anew for each request."""
+    document = cache(lambda: schemas.document(app))
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> Response:
+        return Response(document(), media_type="application/json")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return get_swagger_ui_html(openapi_url="/openapi.json", title=app.title)
 
 
 def _statuses(routes: Iterable[BaseRoute]) -> dict[str, set[int]]:

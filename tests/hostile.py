@@ -330,7 +330,7 @@ ATTACKS: dict[str, tuple[Callable[[Target], Awaitable[Statuses]], set[int]]] = {
     "values without end": (values_without_end, {431}),
     "many fields": (many_fields, {431}),
     "heads that wait": (heads_that_wait, {408, CLOSED}),
-    "long heads that were answered": (long_heads_that_were_answered, {200, CLOSED}),
+    "long heads that were answered": (long_heads_that_were_answered, {200, 429, CLOSED}),
     "trailers without end": (trailers_without_end, {400, 429}),
     "chunked bodies": (chunked_bodies, {422, 429, 408}),
     "chunks of a byte": (chunks_of_a_byte, {422, 429, 408}),

@@ -2,7 +2,9 @@
 
 from typing import Annotated, Any
 
+from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic_core import to_json
 
 from service.http.problems import KINDS, MEDIA_TYPE, Problem
 
@@ -172,13 +174,20 @@ def requests(max_characters: int, max_texts: int) -> tuple[type[BaseModel], type
     return one, many
 
 
+def document(app: FastAPI) -> bytes:
+    """The service's OpenAPI document, as JSON."""
+    content = app.openapi()
+    content["components"]["schemas"]["ProblemDetails"] = ProblemDetails.model_json_schema()
+    return to_json(content)
+
+
 def problem_responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's entries, by status, for these kinds of problem."""
     responses: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         status, meaning = KINDS[kind]
-        # FastAPI would put a `model` under application/json.
-        content = {MEDIA_TYPE: {"schema": ProblemDetails.model_json_schema(), "examples": {}}}
+        # FastAPI would put a `model` under application/json. `document` adds the schema that this refers to.
+        content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}, "examples": {}}}
         headers = REQUEST_ID_HEADER | (_RETRY_AFTER_HEADER if status in (429, 503) else {})
         entry = responses.setdefault(status, {"description": "", "headers": headers, "content": content})
         entry["description"] = f"{entry['description']} {meaning}".strip()

@@ -12,13 +12,14 @@ import re
 from typing import Any
 
 import httptools
-from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from service.engine.admission import Overloaded
 from service.http.chunked import BadChunk, ChunkedReader
 from service.http.connections import Connections
+from service.http.held import HeldBody
 from service.http.problems import Problem
 
 CALLER_LEFT = "the caller left"  # the message of the cancellation
@@ -31,7 +32,8 @@ _LAST_LOOK_SECONDS = 0.01
 # What a refused caller still sends is read, for HEAD_SECONDS at most, until nothing came for so long: a connection
 # that is closed while bytes come is reset, and the answer lost.
 _LINGER_SECONDS = 1.0
-_LONG_HEAD_BYTES = 4096  # from here on a head counts as held: its fields take more memory than its bytes
+_LONG_HEAD_BYTES = 4096  # from here on a head counts as held, until its answer is given
+_PARSED = 2  # times the bytes of a head: its fields take about so much
 _PROBE_SECONDS = 0.1
 _REQUEST_LINE = re.compile(rb"[^\r\n]* HTTP/1\.[01]\r\n")
 _OTHER_VERSION = re.compile(rb"[A-Z]+ [^ \r\n]+(?: HTTP/[0-9.]+)?\r\n")
@@ -59,10 +61,8 @@ class Connection(HttpToolsProtocol):
         self._refused = self._half_closed = self._still_sends = False
         self._read_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
-        self._head_bytes = 0  # of the request that runs, where its head is a long one
-        self._unsent = self._held = (
-            0  # bytes, when last counted: written and not sent; these, the head, what is pending
-        )
+        self._long_head = HeldBody(self._connections.held)  # that of the request that runs, where it is a long one
+        self._unsent = self._held = 0  # bytes, when last counted: written and not sent; these and what is pending
 
     # The transport's calls.
 
@@ -121,9 +121,10 @@ class Connection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
         self._pending.clear()
+        self._long_head.release()
         if self._request is not None:
             self._request.cancel(CALLER_LEFT)
-        self.cycle = None  # type: ignore[assignment]  # which refers to this: see _start_asgi_task
+        self.cycle = None  # type: ignore[assignment]  # which refers to this, and would keep it until a collection
 
     def pause_writing(self) -> None:
         """The caller takes an answer more slowly than it is written."""
@@ -138,18 +139,9 @@ class Connection(HttpToolsProtocol):
     # Requests.
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        # `self._call` is no attribute: a connection that refers to itself stays until the garbage collector comes.
-        call: Any = self._call
-        self._request = self.loop.create_task(cycle.run_asgi(call))
+        self._request = self.loop.create_task(cycle.run_asgi(app))
         self._request.add_done_callback(self.tasks.discard)
         self.tasks.add(self._request)
-
-    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self.app(scope, receive, send)
-        except asyncio.CancelledError as error:
-            if error.args != (CALLER_LEFT,):
-                raise
 
     def _advance(self) -> None:
         """Takes from what is pending: what is left of a body, then the next head, once the last answer is given."""
@@ -184,9 +176,9 @@ class Connection(HttpToolsProtocol):
             return False
         self._stop_read_timer()
         self._connections.busy(self)
-        if len(head) > _LONG_HEAD_BYTES:
-            self._head_bytes = len(head)
-            self._count_held(self._unsent)
+        if len(head) > _LONG_HEAD_BYTES and not self._is_room_for(head):
+            self._refuse("overloaded", "expected fewer long heads, found as many as the service holds")
+            return False
         if not _REQUEST_LINE.match(head):
             if _OTHER_VERSION.match(head):
                 self._refuse("version", "expected HTTP/1.1 or HTTP/1.0, found another version or none")
@@ -201,6 +193,15 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse("malformed", _BAD_HEAD)
         return not self._refused
+
+    def _is_room_for(self, head: bytes) -> bool:
+        """Whether the fields of a long head may be held until its request is answered."""
+        try:
+            self._long_head.add(_PARSED * len(head))
+        except Overloaded:
+            self._long_head.release()
+            return False
+        return True
 
     def _wait(self) -> None:
         """What is pending waits for more of itself, or for an answer to go out first."""
@@ -266,7 +267,7 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Called by the cycle of a request."""
         super().on_response_complete()
-        self._head_bytes = 0
+        self._long_head.release()
         self._watch_writing()
         # Until the next request: an idle connection holds neither a head nor, in its record, an answer.
         self.url, self.headers, self.scope, self.cycle.scope = b"", [], {}, {}  # type: ignore[typeddict-item]
@@ -353,7 +354,7 @@ class Connection(HttpToolsProtocol):
             self._write_timer = self.loop.call_later(WRITE_SECONDS, self._check_writing)
 
     def _count_held(self, unsent: int) -> None:
-        held = unsent + len(self._pending) + self._head_bytes
+        held = unsent + len(self._pending)
         if held != self._held:
             self._held = held
             self._connections.held.waits(self, held)
@@ -377,4 +378,5 @@ class Connection(HttpToolsProtocol):
 
     def make_room(self) -> None:
         """Ends this connection for the sake of others: it idles, or does not take its answer."""
+        self._pending.clear()  # not only once the transport is closed, until when others add more
         self._close("room")

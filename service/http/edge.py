@@ -72,7 +72,9 @@ class Edge:
             pass  # the caller left
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError):
-                if record.status or error.args == (CALLER_LEFT,) or not self._readiness.draining:
+                if error.args == (CALLER_LEFT,):
+                    return
+                if record.status or not self._readiness.draining:
                     raise
                 error = Closed()
             problem = problem_of(error)

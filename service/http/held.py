@@ -1,9 +1,14 @@
 """Bytes held for callers, which together have a limit: bodies that have come, and what waits on connections."""
 
+import asyncio
+import contextlib
+import ctypes
 from collections import OrderedDict
 from typing import Protocol
 
 from service.engine.admission import Overloaded
+
+_TRIM_SECONDS = 0.1  # from the release of bytes until their memory goes back to the system
 
 
 class Endable(Protocol):
@@ -20,6 +25,7 @@ class Held:
         self.max_bytes = max_bytes
         self.bytes = 0
         self._waiting: OrderedDict[Endable, int] = OrderedDict()  # the oldest first
+        self._has_grown = False  # to half of what may be, and did not fall to an eighth since
 
     def waits(self, connection: Endable, size: int) -> None:
         """So many bytes wait on a connection now: answers that were not taken, requests that were not looked at."""
@@ -29,6 +35,7 @@ class Held:
             self._make_room(connection)
         else:
             self._waiting.pop(connection, None)
+            self._trim()
 
     def add(self, size: int) -> None:
         """Counts bytes of a body. Raises Overloaded where there is no room for them."""
@@ -39,7 +46,13 @@ class Held:
                 f"expected at most {self.max_bytes} bytes of bodies and answers held for all callers, found more", 1
             )
 
+    def release(self, size: int) -> None:
+        """Bytes of a body are not held any more."""
+        self.bytes -= size
+        self._trim()
+
     def _make_room(self, asking: Endable | None = None) -> None:
+        self._has_grown |= self.bytes > self.max_bytes // 2
         while self.bytes > self.max_bytes:
             oldest = next((connection for connection in self._waiting if connection is not asking), None)
             if oldest is None:
@@ -47,9 +60,21 @@ class Held:
             self.waits(oldest, 0)
             oldest.make_room()
 
+    def _trim(self) -> None:
+        """Once many bytes were held and few are, gives their memory back: the next would else come on top of it."""
+        if self._has_grown and self.bytes < self.max_bytes // 8:
+            self._has_grown = False
+            asyncio.get_running_loop().call_later(_TRIM_SECONDS, _give_back_memory)
+
+
+def _give_back_memory() -> None:
+    """Gives free memory to the system, from between what is in use, too, where the C library is glibc."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
 
 class HeldBody:
-    """What has come of one body; whoever makes it must `release` it."""
+    """What has come of one body, or a long head; whoever makes it must `release` it."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
@@ -62,5 +87,6 @@ class HeldBody:
 
     def release(self) -> None:
         """The body is not held any more."""
-        self._held.bytes -= self.bytes
-        self.bytes = 0
+        if self.bytes:
+            self._held.release(self.bytes)
+            self.bytes = 0

@@ -266,6 +266,25 @@ def _large_request(texts: int, *lines: str) -> bytes:
     return head(*lines, path="/predict/batch", length=len(body)) + body
 
 
+def test_long_heads_in_progress_have_a_limit(tiny_classifier: Classifier) -> None:
+    long_head = head(*(100 * ["X: " + 500 * "a"]))
+    with (
+        held_service(tiny_classifier, max_held_bytes=3 * len(long_head)) as (url, held),
+        contextlib.ExitStack() as stack,
+    ):
+        first, second, third = (stack.enter_context(Connection(url)) for _ in range(3))
+        first.send(long_head + BODY)
+        assert held.entered.acquire(timeout=20)
+        second.send(long_head + BODY)
+        refused = second.answer()
+        assert (refused.status, refused.header("retry-after")) == (429, "1")
+        assert b"long heads" in refused.body
+        held.gate.set()
+        assert first.answer().status == 200
+        third.send(long_head + BODY)
+        assert third.answer().status == 200
+
+
 def test_nothing_of_a_connection_that_ended_waits_for_the_garbage_collector(
     tiny_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
