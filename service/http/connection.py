@@ -33,7 +33,8 @@ _LAST_LOOK_SECONDS = 0.01
 # that is closed while bytes come is reset, and the answer lost.
 _LINGER_SECONDS = 1.0
 _LONG_HEAD_BYTES = 4096  # from here on a head counts as held, until its answer is given
-_PARSED = 2  # times the bytes of a head: its fields take about so much
+# Times the bytes of a head, or of what waits to be looked at: about what the fields, and a buffer that grows, take.
+_PARSED, _GROWN = 4, 2
 _PROBE_SECONDS = 0.1
 _REQUEST_LINE = re.compile(rb"[^\r\n]* HTTP/1\.[01]\r\n")
 _OTHER_VERSION = re.compile(rb"[A-Z]+ [^ \r\n]+(?: HTTP/[0-9.]+)?\r\n")
@@ -354,7 +355,7 @@ class Connection(HttpToolsProtocol):
             self._write_timer = self.loop.call_later(WRITE_SECONDS, self._check_writing)
 
     def _count_held(self, unsent: int) -> None:
-        held = unsent + len(self._pending)
+        held = unsent + _GROWN * len(self._pending)
         if held != self._held:
             self._held = held
             self._connections.held.waits(self, held)
