@@ -90,7 +90,15 @@ def test_killed_and_resumed_is_as_never_killed(reviews_csv: Path, tmp_path: Path
     refused = train(*arguments, "--out", tmp_path / "killed")
     assert "--resume goes on with it" in refused.stderr
     other = train(*arguments[:-4], "--seed", "6", "--device", "cpu", "--out", tmp_path / "killed", "--resume")
-    assert "with the same options, found others: seed" in other.stderr
+    assert "found another --seed: 6, not 5; go on" in other.stderr
+    epochs = ("--epochs", "4", *arguments[5:])
+    other = train(*arguments[:3], *epochs, "--min-reviews", "2", "--out", tmp_path / "killed", "--resume")
+    assert "found another --epochs: 4, not 8; another --min-reviews: 2, not 0; go on" in other.stderr
+    changed = write_csv(tmp_path / reviews_csv.name, [*made_up_reviews(), ("It broke, too.", "negative")])
+    other = train("run", "--data", changed, *arguments[3:], "--out", tmp_path / "killed", "--resume")
+    assert f"found changed data in --data {reviews_csv.name}; go on" in other.stderr
+    moved = write_csv(tmp_path / "moved.csv", made_up_reviews())  # what is read counts, not where it stands
+    arguments = ("run", "--data", moved, *arguments[3:])
 
     resumed = train(*arguments, "--out", tmp_path / "killed", "--resume")
     assert resumed.returncode == 0, resumed.stderr
@@ -224,8 +232,8 @@ def test_three_labels_from_json_lines_with_bad_rows(tmp_path: Path) -> None:
         "run", "--data", path, "--text-column", "review", "--label-column", "stars", "--out", out, "--epochs", "1"
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "left out three.jsonl:1: invalid JSON" in done.stdout
-    assert "left out three.jsonl:242: no text" in done.stdout
+    assert "left out: invalid JSON: 1 (three.jsonl:1)" in done.stdout
+    assert "left out: no text: 1 (three.jsonl:242)" in done.stdout
     assert bundle.read(out).manifest.labels == ("mixed", "negative", "positive")
     [prediction] = Classifier(bundle.read(out), "cpu")(["so-so"], evidence=True)
     assert len(prediction.probabilities) == 3

@@ -24,20 +24,20 @@ from service.bulk.tables.cells import label_of, text_of
 from service.bulk.tables.columnar import Parquet, sheets
 from service.bulk.tables.delimited import Delimited
 from service.bulk.tables.encodings import Text
-from service.bulk.tables.files import is_tar, refuse_url
-from service.bulk.tables.rows import BadRow, Fault, Reading, Row, Table, TableError, Tally
+from service.bulk.tables.files import is_tar
+from service.bulk.tables.rows import JUDGED, BadRow, Fault, Reading, Row, Table, TableError, Tally
 
-__all__ = ["BadRow", "Reading", "Row", "TableError", "Tally", "is_tar", "read", "refuse_url", "tables_at"]
+__all__ = ["JUDGED", "BadRow", "Reading", "Row", "TableError", "Tally", "is_tar", "label_of", "read", "tables_at"]
 
 
 def tables_at(path: Path, notes: Tally | None = None) -> list[Path]:
-    """The file `path`, or the tables in the folder `path`, in the order in which `read` reads them. Raises TableError."""
+    """The file `path`, or the tables in the folder `path`, as `read` reads them, in its order. Raises TableError."""
     return files.find(path, notes or Tally())
 
 
 def read(
     source: Path | IO[bytes],
-    reading: Reading = Reading(),  # noqa: B008: frozen
+    reading: Reading = JUDGED,
     *,
     labelled: bool = True,
     every_column: bool = True,
@@ -57,7 +57,9 @@ def read(
                     yield from _rows(name, table, chosen, every_column, notes)
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
             what = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise TableError(f"{found}: expected a readable file, found a damaged or unreadable one ({what})") from error
+            raise TableError(
+                f"{found}: expected a readable file, found a damaged one ({what}): write it again"
+            ) from error
 
 
 def _tables(
@@ -98,9 +100,7 @@ def _tables(
     yield file.name, table, columns.choose(table, file.name, where, reading, labelled, notes)
 
 
-def _rows(
-    name: str, table: Table, chosen: columns.Columns, every_column: bool, notes: Tally
-) -> Iterator[Row | BadRow]:
+def _rows(name: str, table: Table, chosen: columns.Columns, every_column: bool, notes: Tally) -> Iterator[Row | BadRow]:
     for line, values in table.rows(chosen.label, None if every_column else chosen.all()):
         if isinstance(values, Fault):
             yield BadRow(name, line, values.reason)

@@ -8,8 +8,10 @@ from service.model.tokenizer import is_blank
 
 # What pandas writes and reads as a missing value.
 MISSING = frozenset(
-    ("", "#N/A", "#N/A N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NAN", "NULL", "NaN", "NaT", "None", "n/a")
-    + ("nan", "null", "#NULL!", "#VALUE!", "#REF!")
+    {
+        *("", "#N/A", "#N/A N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NAN", "NULL", "NaN", "NaT", "None"),
+        *("n/a", "nan", "null", "#NULL!", "#VALUE!", "#REF!"),
+    }
 )
 _NUMBER = re.compile(r"[-+]?\d{1,15}(?:\.\d+)?")
 _WHOLE = re.compile(r"([-+]?\d{1,15}),0+")  # 4,0 as a German Excel writes it

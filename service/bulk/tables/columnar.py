@@ -51,8 +51,7 @@ class Sheet:
     hint = ""
 
     def __init__(self, sheet: Any, header: bool) -> None:
-        self._start = sheet.start[0] if sheet.start else 0
-        self._rows = iter(enumerate(sheet.iter_rows(), self._start + 1))
+        self._rows = iter(enumerate(sheet.iter_rows(), 1))
         first: list[Any] = []
         self._ahead: tuple[int, list[Any]] | None = None
         for number, cells in self._rows:

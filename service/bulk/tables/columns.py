@@ -87,7 +87,8 @@ class _Finder:
         if found:
             options = " or ".join(f"{option} {name}" for name in found)
             joined = f", or {option} {','.join(found)} for all of them joined" if usual == "text" else ""
-            raise TableError(f"{self._where}: expected one column of the {usual}, found {len(found)}: {options}{joined}")
+            told = f"{options}{joined}"
+            raise TableError(f"{self._where}: expected one column of the {usual}, found {len(found)}: {told}")
         raise self._missing(usual, option)
 
     def named(self, wanted: str, option: str) -> str:
@@ -121,4 +122,4 @@ def _folded(name: str) -> str:
 
 def _key(name: str) -> str:
     """A name without case, marks and what stands in brackets."""
-    return re.sub(r"\(.*?\)|\[.*?\]|[\W_]+", "", name.lower())
+    return re.sub(r"[\W_]+", "", re.sub(r"\(.*?\)|\[.*?\]", "", name.lower()))

@@ -4,13 +4,13 @@ import csv
 import re
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from service.bulk.tables import quotes
 from service.bulk.tables.encodings import MAX_CHARACTERS, Text
 from service.bulk.tables.files import File
 from service.bulk.tables.quotes import shown
-from service.bulk.tables.rows import Fault, Reading, Tally, TableError
+from service.bulk.tables.rows import Fault, Reading, TableError, Tally
 
 _DELIMITERS = (",", ";", "\t", "|")
 _STATED = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # Excel's first line
@@ -47,7 +47,8 @@ class Delimited:
     def rows(self, label: str | None, only: Sequence[str] | None) -> Iterator[tuple[int, dict[str, Any] | Fault]]:
         """See `Table`."""
         shape = quotes.Shape(len(self.columns), None if label is None else self.columns.index(label))
-        shape.learn(self._lenient(self._sample))
+        plain = (line.split(self._delimiter) for line in self._sample if '"' not in line)
+        shape.learn(self._lenient(self._sample), plain)
         skipped = self._skipped + self._header_lines
         lines = islice(self._text.lines(), skipped, None)
         records = quotes.Records(
@@ -83,9 +84,8 @@ class Delimited:
     def _lenient(self, lines: Sequence[str], delimiter: str | None = None) -> list[list[str]]:
         """The records of `lines` as the csv module reads them, up to what it refuses."""
         delimiter = delimiter or self._delimiter
-        quoting = csv.QUOTE_NONE if delimiter == "\t" and self._reading.quoting != "csv" else csv.QUOTE_MINIMAL
-        if self._reading.quoting == "none":
-            quoting = csv.QUOTE_NONE
+        as_text = self._reading.quoting == "none" or (delimiter == "\t" and self._reading.quoting is None)
+        quoting: Literal[0, 3] = csv.QUOTE_NONE if as_text else csv.QUOTE_MINIMAL
         records: list[list[str]] = []
         try:
             for record in csv.reader([f"{line}\n" for line in lines], delimiter=delimiter, quoting=quoting):

@@ -1,6 +1,7 @@
 """Bytes -> characters: UTF-8 with or without a mark and UTF-16 or UTF-32 with one; of any other encoding the name."""
 
 import codecs
+import contextlib
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -27,8 +28,8 @@ _CANDIDATES = (
     *("cp932", "euc-jp", "gb18030", "big5", "cp949"),
 )
 _COMMON = frozenset("的一是不了在有我很好這这のにはをたがでてとしい이다는가고에을의도지")
-_ASCII_MARKS = re.compile(r"[\x00-\x2f:-@\[-`{-\x7f]+")
-_MARKS_OF_PRINT = "“”‘’„‚…«»‹›–—¡¿°€£¥©®™§·´¨、。！？，「」（）：\u3000\xa0"
+_BETWEEN_WORDS = re.compile(r"[\x00-\x2f:-@\[-`{-\x7f“”‘’„…«»–—、。！？，「」（）：\u3000\xa0]+")
+_AROUND_WORDS = "‚‹›¡¿°€£¥©®™§·´¨"
 
 
 class Text:
@@ -141,7 +142,8 @@ def _lines(head: bytes, binary: IO[bytes]) -> Iterator[bytes]:
 
 def _known(encoding: str) -> str:
     try:
-        b"".decode(encoding)  # refuses codecs that are no text encodings, too
+        with contextlib.suppress(UnicodeError):
+            b"a".decode(encoding)  # refuses codecs that are no text encodings, too
     except LookupError:
         raise TableError(
             f"expected an encoding that Python knows, such as cp1252, found --encoding {encoding}"
@@ -181,7 +183,7 @@ def fitting(evidence: bytes) -> str | None:
 
 def _plausibility(text: str) -> float:
     """The share of the words with characters beyond ASCII that look like words, from 0 to 1."""
-    words = [word for word in _ASCII_MARKS.split(text) if not word.isascii()]
+    words = [word for word in _BETWEEN_WORDS.split(text) if not word.isascii()]
     score = sum(map(_word_plausibility, words)) / max(1, len(words))
     asian = [character for character in text if character > "\u2e80"]
     if asian and sum(character in _COMMON for character in asian) < len(asian) / 50:
@@ -190,7 +192,7 @@ def _plausibility(text: str) -> float:
 
 
 def _word_plausibility(word: str) -> float:
-    letters = word.strip(_MARKS_OF_PRINT)
+    letters = word.strip(_AROUND_WORDS)
     if not letters:
         return 1.0 if len(word) < 4 else 0.0
     if not all(unicodedata.category(character)[0] in "LMN" for character in letters):

@@ -57,7 +57,9 @@ class Opened(NamedTuple):
 
 def find(path: Path, notes: Tally) -> list[Path]:
     """`path`, or the tables of the folder `path` in sorted order. Raises TableError."""
-    refuse_url(path)
+    if _URL.match(str(path)):
+        shown = re.sub(r":/+", "://", str(path), count=1)  # Path has made one slash of two
+        raise TableError(f"{shown}: expected a file or folder on this machine, found a URL: download it first")
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -80,13 +82,6 @@ def find(path: Path, notes: Tally) -> list[Path]:
         if _suffix(other.name) not in SUFFIXES:
             notes.add(f"{path.name}: files that are no tables, not read", other.name)
     return tables
-
-
-def refuse_url(path: Path) -> None:
-    """Raises TableError where `path` is a URL."""
-    if _URL.match(str(path)):
-        shown = re.sub(r":/+", "://", str(path), count=1)
-        raise TableError(f"{shown}: expected a file or folder on this machine, found a URL: download it first")
 
 
 def opened(source: Path | IO[bytes], notes: Tally) -> Iterator[Opened]:
@@ -146,7 +141,7 @@ def _judged(file: File, binary: Any, stack: ExitStack) -> Opened:
             raise TableError(f"{where}: expected {name} on its own, found it packed: unpack it first")
         return Opened(file, binary, kind)
     if file.suffix in (".parquet", ".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".zip"):
-        raise TableError(f"{where}: expected what {file.suffix} stands for, found other content: check that it is whole")
+        raise TableError(f"{where}: expected what {file.suffix} stands for, found something else: check the file")
     for magic, name, remedy in _OTHERS:
         if start.startswith(magic):
             raise TableError(f"{where}: expected a table ({_KNOWN}), found {name}: {remedy}")

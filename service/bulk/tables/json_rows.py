@@ -14,7 +14,7 @@ from service.bulk.tables.rows import Fault, TableError
 _LOOKED_AT = 1000  # values from which the columns are known
 _BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")
 
-Value = tuple[int, Any]  # the line where it starts; a Fault where it is no JSON
+Value = tuple[int, Any]  # the line where it starts, or its number in an array; a Fault where it is no JSON
 
 
 def looks_like(text: Text, file: File) -> bool:
@@ -80,9 +80,12 @@ class JsonRows:
             yield number, value
 
     def _elements(self) -> Iterator[Value]:
-        """The elements of an array, or of several one after another, in bounded memory. Raises TableError."""
+        """The elements of an array, numbered from 1, in bounded memory; of several arrays one after another, too.
+
+        Raises TableError.
+        """
         decoder, chunks = json.JSONDecoder(), self._text.chunks()
-        buffer, at, line, last = "", 0, 1, ""
+        buffer, at, line, last, number = "", 0, 1, "", 0
         while True:
             between = _BETWEEN.match(buffer, at)
             assert between
@@ -96,7 +99,8 @@ class JsonRows:
                 except (ValueError, RecursionError):
                     end = -1
                 if 0 <= end < len(buffer):
-                    yield line, value
+                    number += 1
+                    yield number, value
                     line += buffer.count("\n", at, end)
                     at, last = end, ""
                     continue

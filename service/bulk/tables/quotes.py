@@ -26,10 +26,15 @@ class Shape:
         # Known values by column; None: any integer. A column that is not here may hold anything.
         self._known: dict[int, set[str] | None] = {} if label is None else {label: set()}
 
-    def learn(self, records: Iterable[Sequence[str]]) -> None:
-        """Learns from the records of a sample, as the csv module reads it: a quote that encloses too much costs rows,
-        but the labels of those left are labels."""
-        whole = [record for record in records if len(record) == self._columns]
+    def learn(self, parsed: Iterable[Sequence[str]], plain: Iterable[Sequence[str]]) -> None:
+        """Learns from a sample: its records as the csv module parses them, and its lines without quotes.
+
+        A quote that encloses too much costs parsed records, but the labels of the others are labels; where it costs
+        most of them, the plain lines tell more. They may be lines of paragraphs, so they come second.
+        """
+        whole, others = ([record for record in records if len(record) == self._columns] for records in (parsed, plain))
+        if len(whole) < len(others) / 4:
+            whole = others
         if self._label is not None:
             self._known = {self._label: {record[self._label] for record in whole}}
         elif len(whole) >= _MIN_RECORDS:
@@ -44,12 +49,10 @@ class Shape:
 
     def add(self, record: Sequence[str]) -> None:
         """Learns the label of one more record: in a sorted file a label may come late."""
-        if self._label in self._known:
-            values = self._known[self._label]  # type: ignore[index]
-            assert values is not None
-            if record[self._label] not in values:  # type: ignore[index]
-                values.add(record[self._label])  # type: ignore[index]
-                self._drop_open()
+        values = None if self._label is None else self._known.get(self._label)
+        if values is not None and record[self._label or 0] not in values:
+            values.add(record[self._label or 0])
+            self._drop_open()
 
     def fits(self, cells: Sequence[str], first: int = 0, end: int | None = None) -> bool:
         """Whether `cells` are a record, and one of the columns from `first` to before `end` tells so."""

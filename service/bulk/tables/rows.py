@@ -25,11 +25,14 @@ class Reading:
     header: bool = True  # False: columns are named "1", "2", ...
 
 
+JUDGED = Reading()  # everything is left to the file
+
+
 class Row(NamedTuple):
     """A row that can be used."""
 
     file: str
-    line: int  # where the row starts, from 1; in Parquet and Excel its number
+    line: int  # where the row starts, from 1; in a JSON array, Parquet and Excel its number
     text: str
     label: str | None  # None where no labels were asked for
     group: str | None
@@ -64,7 +67,7 @@ class Fault:
 class Table(Protocol):
     """One file (or sheet) in one format, opened and ready to be read once."""
 
-    columns: Sequence[str]  # the names as the file has them, a repeated one repeated; nested ones with dots
+    columns: list[str]  # the names as the file has them, a repeated one repeated; nested ones with dots
     hint: str  # what is odd about the names, for an error that has to list them; "" where nothing is
 
     def rows(self, label: str | None, only: Sequence[str] | None) -> Iterator[tuple[int, dict[str, Any] | Fault]]:
