@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import training.run
 from service.model.bundle import Bundle
 from tests.conftest import made_up_reviews, train, write_csv
 from tests.support.tables import CASES, COUNT, EACH, ROWS, Case, table
 from training.__main__ import start
+from training.data.overview import examine
 
 CAPTURE = pytest.CaptureFixture[str]
 IDS = [f"{i}-{case.name}" for i, case in enumerate(CASES)]
@@ -61,14 +61,13 @@ def test_a_run_begins_with_the_same_screen(
 ) -> None:
     path = case.write(tmp_path)
     code, out, errors = check(capsys, "--data", path, *case.arguments)
-    examine = training.run.examine
 
     def examine_alone(*arguments: object) -> None:
         examine(*arguments)  # type: ignore[arg-type]
         raise Began
 
-    monkeypatch.setattr(training.run, "examine", examine_alone)
-    words = ("run", "--data", path, *case.arguments, "--out", tmp_path / "made")
+    monkeypatch.setattr("training.run.examine", examine_alone)
+    words: tuple[str | Path, ...] = ("run", "--data", path, *case.arguments, "--out", tmp_path / "made")
     if code:
         assert command(*words) == code
     else:
@@ -192,7 +191,8 @@ def test_what_is_no_file_ends_every_command_with_a_line(
             os.mkfifo(path)
         case "empty":
             path.touch()
-    words = {"check": [], "run": ["--out", tmp_path / "made"]}.get(name, ["--bundle", tiny_bundle.path])
+    words: list[str | Path] = [] if name == "check" else ["--bundle", tiny_bundle.path]
+    words = ["--out", tmp_path / "made"] if name == "run" else words
     data = "https://example.org/x.csv" if kind == "URL" else path
     assert command(name, "--data", data, *words) == 1
     errors = capsys.readouterr().err

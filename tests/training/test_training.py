@@ -20,6 +20,7 @@ from service.model.bundle import Bundle
 from service.model.classifier import Classifier
 from tests.conftest import made_up_reviews, train, write_csv
 from tests.training.data.test_sources import write_imdb
+from tests.training.test_check import command
 from training.network.bilstm import BiLSTM
 from training.options import Options
 from training.recipe import short_reader
@@ -75,28 +76,43 @@ def wait_for(process: subprocess.Popen[str], words: str) -> None:
     raise AssertionError(f"the run ended before it said {words!r}: {process.communicate()[1]}")
 
 
-def test_killed_and_resumed_is_as_never_killed(reviews_csv: Path, tmp_path: Path) -> None:
-    arguments = ("run", "--data", reviews_csv, "--epochs", "8", "--seed", "5", "--device", "cpu")
+def test_killed_and_resumed_is_as_never_killed(
+    reviews_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments: tuple[str | Path, ...] = (
+        "run",
+        "--data",
+        reviews_csv,
+        "--epochs",
+        "8",
+        "--seed",
+        "5",
+        "--device",
+        "cpu",
+    )
     assert train(*arguments, "--out", tmp_path / "whole").returncode == 0
 
     # A start that failed has nothing to lose: the corrected one need not be told to.
-    failed = train(*arguments, "--text-column", "nowhere", "--out", tmp_path / "killed")
-    assert "nowhere" in failed.stderr
+    assert command(*arguments, "--text-column", "nowhere", "--out", tmp_path / "killed") == 1
+    assert "nowhere" in capsys.readouterr().err
     process = start(*arguments, "--out", tmp_path / "killed")
     wait_for(process, "epoch 3/8")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (tmp_path / "killed").exists()
-    refused = train(*arguments, "--out", tmp_path / "killed")
-    assert "--resume goes on with it" in refused.stderr
-    other = train(*arguments[:-4], "--seed", "6", "--device", "cpu", "--out", tmp_path / "killed", "--resume")
-    assert "found another --seed: 6, not 5; go on" in other.stderr
-    epochs = ("--epochs", "4", *arguments[5:])
-    other = train(*arguments[:3], *epochs, "--min-reviews", "2", "--out", tmp_path / "killed", "--resume")
-    assert "found another --epochs: 4, not 8; another --min-reviews: 2, not 0; go on" in other.stderr
     changed = write_csv(tmp_path / reviews_csv.name, [*made_up_reviews(), ("It broke, too.", "negative")])
-    other = train("run", "--data", changed, *arguments[3:], "--out", tmp_path / "killed", "--resume")
-    assert f"found changed data in --data {reviews_csv.name}; go on" in other.stderr
+    other: list[str | Path]
+    for other, message in (
+        ([], "--resume goes on with it"),
+        (["--seed", "6", "--resume"], "found another --seed: 6, not 5; go on"),
+        (["--epochs", "4", "--min-reviews", "2", "--resume"],
+         "found another --epochs: 4, not 8; another --min-reviews: 2, not 0; go on"),
+        (["--data", changed, "--resume"], f"found another --data: {reviews_csv.name} {reviews_csv.name}, not"),
+    ):  # fmt: skip
+        assert command(*arguments, *other, "--out", tmp_path / "killed") == 1
+        assert message in capsys.readouterr().err
+    assert command("run", "--data", changed, *arguments[3:], "--resume", "--out", tmp_path / "killed") == 1
+    assert f"found changed data in --data {reviews_csv.name}; go on" in capsys.readouterr().err
     moved = write_csv(tmp_path / "moved.csv", made_up_reviews())  # what is read counts, not where it stands
     arguments = ("run", "--data", moved, *arguments[3:])
 

@@ -214,7 +214,8 @@ def _cell(place: str, value: str | float | None) -> str:
 
 def test_a_workbook_is_the_sheets_that_have_the_columns(tmp_path: Path) -> None:
     pytest.importorskip("python_calamine", reason="the extra `excel` is not installed: Excel files are not tested")
-    rows: list[list[str | float | None]] = [[], ["Review", "Stars"], *([text, 5.0] for text, _ in ROWS), [None, None]]
+    texts: list[list[str | float | None]] = [[text, 5.0] for text, _ in ROWS]
+    rows: list[list[str | float | None]] = [[], ["Review", "Stars"], *texts, [None, None]]
     path = workbook(tmp_path / "a.xlsx", {"Reviews": rows, "About": [["made by"], ["me"]], "Empty": []})
     found, told = read(path)
     assert [(row.text, row.label) for row in found] == [(text, "5") for text, _ in ROWS]
