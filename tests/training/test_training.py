@@ -101,14 +101,14 @@ def test_killed_and_resumed_is_as_never_killed(
     process.communicate()
     assert not (tmp_path / "killed").exists()
     changed = write_csv(tmp_path / reviews_csv.name, [*made_up_reviews(), ("It broke, too.", "negative")])
-    other: list[str | Path]
-    for other, message in (
+    others: list[tuple[list[str | Path], str]] = [
         ([], "--resume goes on with it"),
         (["--seed", "6", "--resume"], "found another --seed: 6, not 5; go on"),
         (["--epochs", "4", "--min-reviews", "2", "--resume"],
          "found another --epochs: 4, not 8; another --min-reviews: 2, not 0; go on"),
         (["--data", changed, "--resume"], f"found another --data: {reviews_csv.name} {reviews_csv.name}, not"),
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for other, message in others:
         assert command(*arguments, *other, "--out", tmp_path / "killed") == 1
         assert message in capsys.readouterr().err
     assert command("run", "--data", changed, *arguments[3:], "--resume", "--out", tmp_path / "killed") == 1
