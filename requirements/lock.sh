@@ -14,8 +14,11 @@ sed -n 's/^requires = \["\(.*\)"\]$/\1/p' pyproject.toml | $lock - -c requiremen
 # On top of either runtime.
 $lock pyproject.toml --extra tracing -c requirements/training.txt --generate-hashes \
     --output-file requirements/tracing.txt
-$lock pyproject.toml requirements/dev.in --extra cpu --extra training --extra teacher --extra tracing \
-    -c requirements/teacher.txt -c requirements/tracing.txt --output-file requirements/dev.txt
+$lock pyproject.toml --extra tables --extra excel -c requirements/training.txt --generate-hashes \
+    --output-file requirements/tables.txt
+$lock pyproject.toml requirements/dev.in --extra cpu --extra training --extra teacher --extra tracing --extra tables \
+    --extra excel -c requirements/teacher.txt -c requirements/tracing.txt -c requirements/tables.txt \
+    --output-file requirements/dev.txt
 # torch's wheels name the CUDA packages they need, and its CPU wheels need none: pinned here, both would pull gigabytes.
 for file in requirements/training.txt requirements/teacher.txt requirements/dev.txt; do
     grep -vE '^(nvidia-|cuda-|triton==)' "$file" >"$file.new" && mv "$file.new" "$file"

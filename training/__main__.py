@@ -1,9 +1,11 @@
-"""The command line: `python -m training run | release | evaluate | report | inspect`."""
+"""The command line: `python -m training check | run | release | evaluate | report | inspect`."""
 
 import dataclasses
 import json
 import os
 import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -12,72 +14,88 @@ from rich.console import Console
 from service.model import bundle
 from service.model.bundle import Bundle, BundleError
 from service.model.classifier import Classifier
+from training.arguments import PATH, Group, How, console, data_option, reads_data, say_to
 from training.data.corpus import build, held_out
+from training.data.overview import examine, told
 from training.data.sources import DataError, Source
 from training.data.split import NAMES
 from training.fitting.checkpoint import RunError
 from training.options import Options
 from training.recipe.recipes import PRESETS
 from training.release.export import ParityError
-from training.run import run
+from training.run import reads_as, run
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(
+    cls=Group,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "show_default": True,
+        "token_normalize_func": lambda name: "bundle" if name == "model" else name,  # `--model` says `--bundle`, too
+    },
+)
 def main() -> None:
     """Turns labelled reviews into a bundle that `python -m service serve` serves."""
 
 
-_PATH = click.Path(path_type=Path)
-
-_columns = (
-    click.option("--text-column", default="text", help="Column of a table that holds the text."),
-    click.option("--label-column", default="label", help="Column of a table that holds the label."),
+_of_a_run = (
+    data_option,
+    click.option("--validation", type=PATH, help="Table to choose by; else 10 % of --data."),
+    click.option("--test", type=PATH, help="Table to judge by; else 10 % of --data."),
+    click.option(
+        "--test-share", type=click.FloatRange(0, 0.5), default=0.1, help="Share of a table kept for the test."
+    ),
+    click.option("--unlabelled", type=PATH, help="Table of texts without labels, for the teacher to label."),
+    click.option("--preset", type=click.Choice(sorted(PRESETS)), default="base"),
+    click.option("--from", "warm_start", type=PATH, help="Bundle whose weights and vocabulary to start from."),
+    click.option(
+        "--sample", type=click.FloatRange(0.001, 1), default=1.0, help="Share of the reviews to use, for a trial."
+    ),
 )
+
+
+def _options_of_a_run(function: Callable[..., None]) -> Callable[..., None]:
+    function = reads_data(function)
+    for option in reversed(_of_a_run):
+        function = option(function)
+    return function
+
+
+def _sources(
+    how: How, data: tuple[Path, ...], validation: Path | None, test: Path | None, unlabelled: Path | None = None
+) -> tuple[tuple[Source, str], ...]:
+    given = {"data": data, "validation": (validation,), "test": (test,), "unlabelled": (unlabelled,)}
+    return tuple(
+        source for role, paths in given.items() for source in how.sources([path for path in paths if path], role)
+    )
 
 
 @main.command("run")
-@click.option("--data", type=_PATH, help="aclImdb archive or folder, or a CSV, TSV, JSON-lines or Parquet "
-              "file; without it the archive is downloaded.")  # fmt: skip
-@click.option("--preset", type=click.Choice(sorted(PRESETS)), default="base")
-@click.option("--out", type=_PATH, required=True, help="Folder of the bundle, e.g. models/mine.")
-@click.option("--validation", type=_PATH, help="Table to choose by; else 10 % of --data.")
-@click.option("--test", type=_PATH, help="Table to judge by; else 10 % of --data.")
-@click.option("--test-share", type=click.FloatRange(0, 0.5), default=0.1, help="Share of a table kept for the test.")
-@click.option("--unlabelled", type=_PATH, help="Table of texts without labels, for the teacher to label.")
-@_columns[0]
-@_columns[1]
-@click.option("--group-column", help="Column whose equal values stay in one split.")
-@click.option("--from", "warm_start", type=_PATH, help="Bundle whose weights and vocabulary to start from.")
+@_options_of_a_run
+@click.option("--out", type=PATH, required=True, help="Folder of the bundle, e.g. models/mine.")
 @click.option("--epochs", type=click.IntRange(1), help="Instead of the preset's.")
 @click.option("--seed", type=int, default=1)
-@click.option(
-    "--sample", type=click.FloatRange(0.001, 1), default=1.0, help="Share of the reviews to use, for a trial."
-)
 @click.option("--skip-test", is_flag=True, help="Leave the test split unread, while you choose between runs.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same options.")
 @click.option("--force", is_flag=True, help="Replace the bundle, and any unfinished run, at --out.")
 @click.option("--device", type=click.Choice(["auto", "cpu"]), default="auto", help="auto: CUDA where there is one.")
 def run_command(
-    data: Path | None,
-    preset: str,
-    out: Path,
+    how: How,
+    data: tuple[Path, ...],
     validation: Path | None,
     test: Path | None,
-    test_share: float,
     unlabelled: Path | None,
-    text_column: str,
-    label_column: str,
-    group_column: str | None,
+    preset: str,
+    out: Path,
     warm_start: Path | None,
     epochs: int | None,
     **others: bool | int | float | str,
 ) -> None:
-    """Trains, exports, proves and measures; the last line printed is the command that serves the result."""
-    console = Console()
-    given = ((data or _download(console), "data"), (validation, "validation"), (test, "test"))
-    sources = [(Source(path, text_column, label_column, group_column), role) for path, role in given if path]
-    if unlabelled:
-        sources.append((Source(unlabelled, text_column, label_column=None), "unlabelled"))
+    """Trains, exports, proves and measures; the last line printed is the command that serves the result.
+
+    Without --data the Large Movie Review Dataset is downloaded.
+    """
+    screen = console()
     recipe = PRESETS[preset]
     if warm_start:
         # The weights are good already: smaller steps keep what they know.
@@ -85,18 +103,38 @@ def run_command(
         recipe = dataclasses.replace(recipe, plan=plan)
     if epochs:
         recipe = dataclasses.replace(recipe, plan=dataclasses.replace(recipe.plan, epochs=epochs))
-    made = run(
-        Options(preset, recipe, tuple(sources), out, test_share=test_share, warm_start=warm_start, **others),  # type: ignore[arg-type]
-        console,
-    )
+    sources = _sources(how, data or (_download(screen),), validation, test, unlabelled)
+    made = run(Options(preset, recipe, sources, out, warm_start=warm_start, **others), screen)  # type: ignore[arg-type]
     _tell_command(made)
 
 
+@main.command("check")
+@_options_of_a_run
+def check_command(
+    how: How,
+    data: tuple[Path, ...],
+    validation: Path | None,
+    test: Path | None,
+    unlabelled: Path | None,
+    preset: str,
+    warm_start: Path | None,
+    test_share: float,
+    sample: float,
+) -> None:
+    """Shows what a run would read and what it would do with it, and ends with code 0 where one could begin."""
+    if not data:
+        raise click.UsageError("expected --data FILE, found none: name the file or folder to check")
+    base = bundle.read(warm_start) if warm_start else None
+    shares = (PRESETS[preset].validation_share, test_share, sample)
+    sources = _sources(how, data, validation, test, unlabelled)
+    rules, max_tokens = reads_as(PRESETS[preset], base)
+    examine(sources, rules, max_tokens, shares, base, say_to(console()))
+
+
 @main.command("release")
-@click.option("--data", type=_PATH, help="Like --data of run; without it the archive is downloaded.")
-@click.option("--out", type=_PATH, default="models/imdb-bilstm", help="Folder of the bundle.")
-@_columns[0]
-@_columns[1]
+@data_option
+@click.option("--out", type=PATH, default="models/imdb-bilstm", help="Folder of the bundle.")
+@reads_data
 @click.option("--seed", type=int, default=1, help="The seed that ships, to be fixed before anything is measured.")
 @click.option("--siblings", type=click.IntRange(0), default=2, help="More seeds to train and measure, for the spread.")
 @click.option("--sample", type=click.FloatRange(0.001, 1), default=1.0, help="Share of the reviews, for a trial.")
@@ -105,20 +143,17 @@ def run_command(
 @click.option("--force", is_flag=True, help="Replace the bundle, and any unfinished run, at --out.")
 @click.option("--device", type=click.Choice(["auto", "cpu"]), default="auto", help="auto: CUDA where there is one.")
 def release_command(
-    data: Path | None,
-    out: Path,
-    text_column: str,
-    label_column: str,
-    seed: int,
-    siblings: int,
-    **others: bool | float | str,
+    how: How, data: tuple[Path, ...], out: Path, seed: int, siblings: int, **others: bool | float | str
 ) -> None:
-    """Archive in, finished bundle out: every stage of the preset `release`, and its spread over seeds."""
-    console = Console()
-    source = Source(data or _download(console), text_column, label_column)
+    """Archive in, finished bundle out: every stage of the preset `release`, and its spread over seeds.
+
+    Without --data the Large Movie Review Dataset is downloaded.
+    """
+    screen = console()
+    sources = tuple(how.sources(data or (_download(screen),), "data"))
     spread = tuple(range(seed + 1, seed + 1 + siblings))
-    options = Options("release", PRESETS["release"], ((source, "data"),), out, seed=seed, spread=spread, **others)  # type: ignore[arg-type]
-    _tell_command(run(options, console))
+    options = Options("release", PRESETS["release"], sources, out, seed=seed, spread=spread, **others)  # type: ignore[arg-type]
+    _tell_command(run(options, screen))
 
 
 def _tell_command(made: Path) -> None:
@@ -127,95 +162,115 @@ def _tell_command(made: Path) -> None:
     print(f"OVATION_MODEL={made} {python} -m service serve")
 
 
-def _download(console: Console) -> Path:
+def _download(screen: Console) -> Path:
     from training.data.download import archive
 
-    return archive(console=console)
+    return archive(console=screen)
 
 
 @main.command("evaluate")
-@click.option("--bundle", "folder", type=_PATH, required=True)
-@click.option("--data", type=_PATH, required=True, help="Like --data of run.")
+@click.option("--bundle", "folder", type=PATH, required=True)
+@data_option
 @click.option(
     "--split",
     type=click.Choice(["all", "train", "validation", "test"]),
-    help="Drawn as the bundle's own run drew it.  [default: test for aclImdb, all for a table]",
+    help="Drawn as the bundle's own run drew it, from the same --data read in the same way.  "
+    "[default: test for aclImdb, all for a table]",
 )
-@_columns[0]
-@_columns[1]
-@click.option("--group-column", help="The one the run was given, to draw the same split.")
-def evaluate_command(
-    folder: Path, data: Path, split: str | None, text_column: str, label_column: str, group_column: str | None
-) -> None:
-    """Prints the report of the model card as JSON; a reading of a test split is logged in the card."""
+@reads_data
+def evaluate_command(how: How, folder: Path, data: tuple[Path, ...], split: str | None) -> None:
+    """Prints the report of the model card as JSON; a reading of a test split is logged in the card.
+
+    What was read, and what was not, is told on stderr.
+    """
     from training.evaluation import evaluate
     from training.release import card
 
     found = bundle.read(folder)
-    source = Source(data, text_column, label_column, group_column)
-    split = split or ("test" if source.is_imdb else "all")
-    reviews = _reviews(found, source, split)
+    sources = how.sources(_needed(data), "data")
+    is_imdb = sources[0][0].is_imdb
+    split = split or ("test" if is_imdb else "all")
+    say = say_to(console(stderr=True))
+    reviews = _reviews(found, sources, split, say)
     answers = evaluate.ask(Classifier(found, "cpu"), reviews)
     report = evaluate.report(answers, found.manifest.temperature, found.manifest.uncertain_below)
-    if split == "test" or (split == "all" and source.is_imdb):  # all of aclImdb holds its test split too
-        card.append_reading(folder, card.reading(report, f"`training evaluate` on {data.name}"))
-    counts = {"bundle": found.name, "split": split, "bad_rows": dict(source.bad.counts)}
-    print(json.dumps({**counts, **report}, indent=1))
+    if split == "test" or (split == "all" and is_imdb):  # all of aclImdb holds its test split too
+        names = ", ".join(path.name for path in data)
+        card.append_reading(folder, card.reading(report, f"`training evaluate` on {names}"))
+    bad = sum((source.bad.counts for source, _ in sources), Counter[str]())
+    print(json.dumps({"bundle": found.name, "split": split, "bad_rows": dict(bad), **report}, indent=1))
 
 
-def _reviews(found: Bundle, source: Source, split: str) -> list[tuple[str, int, int]]:
+def _needed(data: tuple[Path, ...]) -> tuple[Path, ...]:
+    if not data:
+        raise click.UsageError("expected --data FILE, found none: name the file or folder to measure on")
+    return data
+
+
+def _reviews(
+    found: Bundle, sources: list[tuple[Source, str]], split: str, say: Callable[[str], None]
+) -> list[tuple[str, int, int]]:
     """The (text, label, rating) of a split, drawn as the bundle's run drew it. Raises DataError."""
     names, training = found.manifest.labels, found.manifest.training
+    where = ", ".join(str(source.path) for source, _ in sources)
     if split == "all":
-        labelled = [review for review in source if review.label is not None]
-        if strange := {str(review.label) for review in labelled} - set(names):
-            raise DataError(f"{source.path}: expected the labels {names}, found also {sorted(strange)}")
-        reviews = [(review.text, names.index(str(review.label)), review.rating) for review in labelled]
+        read = [review for source, _ in sources for review in source if review.label is not None]
+        counts, least = Counter(str(review.label) for review in read), sources[0][0].min_reviews
+        _tell_read(sources, len(read), say)
+        reviews = [
+            (review.text, names.index(str(review.label)) if review.label in names else -1, review.rating)
+            for review in read
+            if counts[str(review.label)] >= least
+        ]
+        if strange := sorted(name for name, count in counts.items() if count >= least and name not in names):
+            raise DataError(
+                f"{where}: expected the labels {', '.join(names)}, found also {', '.join(strange[:20])}: "
+                f"--map-labels {strange[0]}={names[0]} renames one, --map-labels {strange[0]}= leaves it out"
+            )
     else:
-        sources = [(source, "data")]
         shares = (training["recipe"]["validation_share"], training["test_share"])
         corpus = build(sources, found.manifest.rules, *shares)
+        _tell_read(sources, len(corpus.labels), say)
         if corpus.label_names != names:
-            raise DataError(f"{source.path}: expected the labels {names}, found {corpus.label_names}")
+            raise DataError(f"{where}: expected the labels {', '.join(names)}, found {', '.join(corpus.label_names)}")
         reviews = list(held_out(sources, corpus, NAMES.index(split)))
     if not reviews:
-        raise DataError(f"{source.path}: expected labelled reviews in the split {split!r}, found none")
+        told = "".join(f"\n  {line}" for source, _ in sources for line in source.bad.lines())
+        raise DataError(f"{where}: expected labelled reviews in the split {split!r}, found none{told}")
     return reviews
 
 
+def _tell_read(sources: list[tuple[Source, str]], rows: int, say: Callable[[str], None]) -> None:
+    for line in told(sources, rows):
+        say(line)
+
+
 @main.command("report")
-@click.option("--bundle", "folder", type=_PATH, required=True)
-@click.option("--data", type=_PATH, required=True, help="The --data of the run.")
-@click.option("--validation", type=_PATH, help="The --validation of the run, if it had one.")
-@click.option("--test", type=_PATH, help="The --test of the run, if it had one.")
+@click.option("--bundle", "folder", type=PATH, required=True)
+@data_option
+@click.option("--validation", type=PATH, help="The --validation of the run, if it had one.")
+@click.option("--test", type=PATH, help="The --test of the run, if it had one.")
 @click.option("--split", type=click.Choice(["validation", "test"]), default="validation",
               help="test: both, and the reading is logged in the card.")  # fmt: skip
-@_columns[0]
-@_columns[1]
-@click.option("--group-column", help="The one the run was given.")
+@reads_data
 def report_command(
-    folder: Path,
-    data: Path,
-    validation: Path | None,
-    test: Path | None,
-    split: str,
-    text_column: str,
-    label_column: str,
-    group_column: str | None,
+    how: How, folder: Path, data: tuple[Path, ...], validation: Path | None, test: Path | None, split: str
 ) -> None:
-    """Measures every figure of the model card again, and renders the card and its pictures in the bundle's folder."""
+    """Measures every figure of the model card again, and renders the card and its pictures in the bundle's folder.
+
+    --data and how it is read are those of the run.
+    """
     from training.release import report
 
-    given = ((data, "data"), (validation, "validation"), (test, "test"))
-    sources = [(Source(path, text_column, label_column, group_column), role) for path, role in given if path]
+    sources = _sources(how, _needed(data), validation, test)
     found = bundle.read(folder)
-    report.renew(found, sources, split == "test", f"`training report` on {data.name}")
+    report.renew(found, sources, split == "test", f"`training report` on {', '.join(path.name for path in data)}")
     print(f"{folder / 'README.md'}: {found.name}")
 
 
 @main.command("inspect")
-@click.option("--bundle", "folder", type=_PATH, default="models/imdb-bilstm")
-@click.option("--out", type=_PATH, default="cell.png", help="The PNG to write.")
+@click.option("--bundle", "folder", type=PATH, default="models/imdb-bilstm")
+@click.option("--out", type=PATH, default="cell.png", help="The PNG to write.")
 @click.argument("text")
 def inspect_command(folder: Path, out: Path, text: str) -> None:
     """Draws the LSTM at work along TEXT: its gates and its memory, in both directions.
@@ -238,9 +293,14 @@ def inspect_command(folder: Path, out: Path, text: str) -> None:
     print(f"{out}: {title}")
 
 
-if __name__ == "__main__":
+def start(arguments: Sequence[str] | None = None) -> None:
+    """Runs `main` with `arguments`, those of the process by default; what is wrong ends it with code 1 and one line."""
     try:
-        main(standalone_mode=True)
+        main(arguments, standalone_mode=True)
     except (BundleError, DataError, ParityError, RunError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    start()

@@ -1,7 +1,7 @@
 """One run, from labelled reviews to a verified bundle, told in order."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,10 @@ from rich.console import Console
 
 from service.model import bundle
 from service.model.bundle import Bundle
-from service.model.tokenizer import Tokenizer
-from training.data.corpus import Corpus, build
-from training.data.sources import Source
+from service.model.tokenizer import Rules, Tokenizer
+from training.arguments import say_to
+from training.data.corpus import Corpus
+from training.data.overview import examine
 from training.data.split import TRAIN, UNLABELLED
 from training.fitting import checkpoint
 from training.fitting.examples import Examples, with_sentences
@@ -41,10 +42,9 @@ def run(options: Options, console: Console) -> Path:
     trainer = Trainer(options, console, device, choose_precision(device), started - checkpoint.spent_seconds(options))
     base = bundle.read(options.warm_start) if options.warm_start else None
 
-    rules = base.manifest.rules if base else options.preset.rules
+    rules, max_tokens = reads_as(options.preset, base)
     shares = (options.preset.validation_share, options.test_share, options.sample)
-    corpus = build(options.sources, rules, *shares)
-    _tell(corpus, (source for source, _ in options.sources), console)
+    corpus = examine(options.sources, rules, max_tokens, shares, base, say_to(console))
     tokenizer = base.tokenizer if base else _tokenizer(options.preset, corpus)
     vocabulary = tokenizer.vocabulary
     encoded = corpus.encode(tokenizer)
@@ -90,15 +90,10 @@ def run(options: Options, console: Console) -> Path:
     return options.out
 
 
-def _tell(corpus: Corpus, sources: Iterable[Source], console: Console) -> None:
-    """Prints what was read, and every row that was not, up to a score of them."""
-    for name, count in corpus.report.items():
-        console.print(f"{name}: {count:,}", highlight=False)
-    for source in sources:
-        for place in source.bad.places:
-            console.print(f"left out {place}", markup=False, highlight=False)
-        if (rest := sum(source.bad.counts.values()) - len(source.bad.places)) > 0:
-            console.print(f"left out {rest:,} more rows of {source.path.name}", highlight=False)
+def reads_as(preset: Preset, base: Bundle | None) -> tuple[Rules, int]:
+    """The tokenizer's rules and the most tokens that it reads: those of `base` where a run starts from one."""
+    manifest = base.manifest if base else None
+    return (manifest.rules, manifest.max_tokens) if manifest else (preset.rules, preset.max_tokens)
 
 
 def _tell_plan(trainer: Trainer, corpus: Corpus, offsets: NDArray[np.int64], model: BiLSTM) -> None:

@@ -20,6 +20,7 @@ from service.model.bundle import Bundle
 from service.model.classifier import Classifier
 from tests.conftest import made_up_reviews, train, write_csv
 from tests.training.data.test_sources import write_imdb
+from tests.training.test_check import command
 from training.network.bilstm import BiLSTM
 from training.options import Options
 from training.recipe import short_reader
@@ -75,22 +76,45 @@ def wait_for(process: subprocess.Popen[str], words: str) -> None:
     raise AssertionError(f"the run ended before it said {words!r}: {process.communicate()[1]}")
 
 
-def test_killed_and_resumed_is_as_never_killed(reviews_csv: Path, tmp_path: Path) -> None:
-    arguments = ("run", "--data", reviews_csv, "--epochs", "8", "--seed", "5", "--device", "cpu")
+def test_killed_and_resumed_is_as_never_killed(
+    reviews_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments: tuple[str | Path, ...] = (
+        "run",
+        "--data",
+        reviews_csv,
+        "--epochs",
+        "8",
+        "--seed",
+        "5",
+        "--device",
+        "cpu",
+    )
     assert train(*arguments, "--out", tmp_path / "whole").returncode == 0
 
     # A start that failed has nothing to lose: the corrected one need not be told to.
-    failed = train(*arguments, "--text-column", "nowhere", "--out", tmp_path / "killed")
-    assert "nowhere" in failed.stderr
+    assert command(*arguments, "--text-column", "nowhere", "--out", tmp_path / "killed") == 1
+    assert "nowhere" in capsys.readouterr().err
     process = start(*arguments, "--out", tmp_path / "killed")
     wait_for(process, "epoch 3/8")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (tmp_path / "killed").exists()
-    refused = train(*arguments, "--out", tmp_path / "killed")
-    assert "--resume goes on with it" in refused.stderr
-    other = train(*arguments[:-4], "--seed", "6", "--device", "cpu", "--out", tmp_path / "killed", "--resume")
-    assert "with the same options, found others: seed" in other.stderr
+    changed = write_csv(tmp_path / reviews_csv.name, [*made_up_reviews(), ("It broke, too.", "negative")])
+    others: list[tuple[list[str | Path], str]] = [
+        ([], "--resume goes on with it"),
+        (["--seed", "6", "--resume"], "found another --seed: 6, not 5; go on"),
+        (["--epochs", "4", "--min-reviews", "2", "--resume"],
+         "found another --epochs: 4, not 8; another --min-reviews: 2, not 0; go on"),
+        (["--data", changed, "--resume"], f"found another --data: {reviews_csv.name} {reviews_csv.name}, not"),
+    ]  # fmt: skip
+    for other, message in others:
+        assert command(*arguments, *other, "--out", tmp_path / "killed") == 1
+        assert message in capsys.readouterr().err
+    assert command("run", "--data", changed, *arguments[3:], "--resume", "--out", tmp_path / "killed") == 1
+    assert f"found changed data in --data {reviews_csv.name}; go on" in capsys.readouterr().err
+    moved = write_csv(tmp_path / "moved.csv", made_up_reviews())  # what is read counts, not where it stands
+    arguments = ("run", "--data", moved, *arguments[3:])
 
     resumed = train(*arguments, "--out", tmp_path / "killed", "--resume")
     assert resumed.returncode == 0, resumed.stderr
@@ -224,8 +248,8 @@ def test_three_labels_from_json_lines_with_bad_rows(tmp_path: Path) -> None:
         "run", "--data", path, "--text-column", "review", "--label-column", "stars", "--out", out, "--epochs", "1"
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "left out three.jsonl:1: invalid JSON" in done.stdout
-    assert "left out three.jsonl:242: no text" in done.stdout
+    assert "left out: invalid JSON: 1 (three.jsonl:1)" in done.stdout
+    assert "left out: no text: 1 (three.jsonl:242)" in done.stdout
     assert bundle.read(out).manifest.labels == ("mixed", "negative", "positive")
     [prediction] = Classifier(bundle.read(out), "cpu")(["so-so"], evidence=True)
     assert len(prediction.probabilities) == 3

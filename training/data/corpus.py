@@ -7,9 +7,9 @@ and every id mapped to its place in it by one look-up, so that files of millions
 import hashlib
 import re
 from array import array
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,103 @@ class Corpus:
         return lookup[np.concatenate(kept)], np.cumsum(lengths)
 
 
+@dataclass
+class Gathered:
+    """What was read of the sources; row i is the i-th good review, in their order."""
+
+    token_ids: NDArray[np.int32]  # [total tokens] indices into `words`
+    offsets: NDArray[np.int64]  # [review + 1]
+    words: list[str]
+    labels: NDArray[np.int32]  # [review] index into `label_names`; -1: unlabelled
+    label_names: tuple[str, ...]  # sorted
+    examples: dict[str, str]  # the first text of each label
+    ratings: NDArray[np.int8]
+    digests: NDArray[np.uint64]
+    numbers: NDArray[np.int64]
+    given: NDArray[np.int8]  # the split that a source or its role dictates; LEFT_OUT: to be drawn
+    groups: NDArray[np.str_] | None
+
+    def label_counts(self) -> dict[str, int]:
+        """How many reviews each label has."""
+        counts = np.bincount(self.labels[self.labels >= 0], minlength=len(self.label_names))
+        return dict(zip(self.label_names, counts.tolist(), strict=True))
+
+
+def gather(sources: Sequence[tuple[Source, str]], rules: Rules, sample: float = 1.0) -> Gathered:
+    """Reads `sources`, each with its role: "data", "validation", "test" or "unlabelled". Raises DataError.
+
+    With `sample` below 1 the same share of every source is read, chosen by the digest of the text.
+    """
+    token_ids, offsets, vocabulary = array("i"), array("q", [0]), dict[str, int]()
+    label_ids: dict[str, int] = {}
+    examples: dict[str, str] = {}
+    labels, ratings, digests, numbers, given = array("i"), array("b"), array("Q"), array("q"), array("b")
+    groups: list[str | None] = []
+    for review, role, digest in _reviews(sources, sample):
+        found = words(review.text, rules) or [SPECIAL[UNKNOWN]]
+        token_ids.extend([vocabulary.setdefault(word, len(vocabulary)) for word in found])
+        offsets.append(len(token_ids))
+        unlabelled = review.label is None or role == "unlabelled"
+        labels.append(-1 if unlabelled else label_ids.setdefault(str(review.label), len(label_ids)))
+        if not unlabelled:
+            examples.setdefault(str(review.label), review.text[:200])
+        given.append(_given(review, role))
+        ratings.append(review.rating)
+        digests.append(digest)
+        numbers.append(-1 if review.number is None else review.number)
+        groups.append(review.group)
+    names = tuple(sorted(label_ids))
+    order = np.array([names.index(name) for name in label_ids] + [-1], np.int32)
+    return Gathered(
+        np.frombuffer(token_ids, np.int32),
+        np.frombuffer(offsets, np.int64),
+        list(vocabulary),
+        order[np.array(labels, np.int32)],  # index -1 is the last: unlabelled stays -1
+        names,
+        examples,
+        np.frombuffer(ratings, np.int8),
+        np.array(digests, np.uint64),
+        np.array(numbers, np.int64),
+        np.array(given, np.int8),
+        np.array([group or "" for group in groups]) if any(groups) else None,
+    )
+
+
+def draw(found: Gathered, sources: Sequence[tuple[Source, str]], validation_share: float, test_share: float) -> Corpus:
+    """Decides which review belongs to which split. Raises DataError where a label has too few.
+
+    Left out are labels with fewer reviews than their sources' `min_reviews`, and of texts under several labels, where
+    the split is drawn here, all copies but those of the most frequent label; all of them where there is none.
+    """
+    least = max((source.min_reviews for source, _ in sources), default=0)
+    counts = found.label_counts()
+    names = tuple(name for name, count in counts.items() if count >= least)
+    if len(names) < 2:
+        raise DataError(_too_few_labels(counts, least, [source for source, _ in sources]))
+    order = np.array([names.index(name) if name in names else -2 for name in counts] + [-1], np.int32)
+    labels = order[found.labels]
+    rare = labels == -2
+    contradicted = _contradicted(found.digests, labels, (found.given == LEFT_OUT) & ~rare)
+    kept = ~(rare | contradicted)
+    reviews = Reviews(
+        labels[kept],
+        found.digests[kept],
+        found.numbers[kept],
+        found.given[kept],
+        None if found.groups is None else found.groups[kept],
+    )
+    splits = np.full(len(labels), LEFT_OUT, np.int8)
+    splits[kept], report = split(reviews, names, validation_share, test_share)
+    for reason, rows in (("label of fewer than --min-reviews", rare), ("text under another label", contradicted)):
+        if rows.any():
+            report[f"left out: {reason}"] = int(rows.sum())
+    for source, _ in sources:
+        for reason, count in source.bad.counts.items():
+            report[f"bad rows: {reason}"] = report.get(f"bad rows: {reason}", 0) + count
+    labels[rare] = -1
+    return Corpus(found.token_ids, found.offsets, labels, found.ratings, splits, found.words, names, report)
+
+
 def build(
     sources: Sequence[tuple[Source, str]],
     rules: Rules,
@@ -73,68 +170,74 @@ def build(
     test_share: float,
     sample: float = 1.0,
 ) -> Corpus:
-    """Reads `sources`, each with its role: "data", "validation", "test" or "unlabelled". Raises DataError.
-
-    With `sample` below 1 the same share of every source is read, chosen by the digest of the text.
-    """
-    token_ids, offsets, vocabulary = array("i"), array("q", [0]), dict[str, int]()
-    label_ids: dict[str, int] = {}
-    labels, ratings, digests, numbers, given = array("i"), array("b"), array("Q"), array("q"), array("b")
-    groups: list[str | None] = []
-    bad: Counter[str] = Counter()
-    for source, role in sources:
-        for review in source:
-            digest = text_digest(review.text)
-            if not _sampled(digest, sample):
-                continue
-            found = words(review.text, rules) or [SPECIAL[UNKNOWN]]
-            token_ids.extend([vocabulary.setdefault(word, len(vocabulary)) for word in found])
-            offsets.append(len(token_ids))
-            unlabelled = review.label is None or role == "unlabelled"
-            labels.append(-1 if unlabelled else label_ids.setdefault(str(review.label), len(label_ids)))
-            given.append(_given(review, role))
-            ratings.append(review.rating)
-            digests.append(digest)
-            numbers.append(-1 if review.number is None else review.number)
-            groups.append(review.group)
-        bad.update(source.bad.counts)
-    names = tuple(sorted(label_ids))
-    if len(names) < 2:
-        raise DataError(f"expected reviews of at least two labels, found {len(names)}: {', '.join(names) or 'none'}")
-    order = np.array([names.index(name) for name in label_ids] + [-1], np.int32)
-    reviews = Reviews(
-        labels=order[np.array(labels)],  # index -1 is the last: unlabelled stays -1
-        digests=np.array(digests, np.uint64),
-        numbers=np.array(numbers),
-        given=np.array(given, np.int8),
-        groups=np.array([group or "" for group in groups]) if any(groups) else None,
-    )
-    splits, report = split(reviews, names, validation_share, test_share)
-    report |= {f"bad rows: {reason}": count for reason, count in bad.items()}
-    return Corpus(
-        np.frombuffer(token_ids, np.int32),
-        np.frombuffer(offsets, np.int64),
-        reviews.labels,
-        np.frombuffer(ratings, np.int8),
-        splits,
-        list(vocabulary),
-        names,
-        report,
-    )
+    """`gather` and `draw`. Raises DataError."""
+    return draw(gather(sources, rules, sample), sources, validation_share, test_share)
 
 
 def held_out(
     sources: Sequence[tuple[Source, str]], corpus: Corpus, wanted: int, sample: float = 1.0
 ) -> Iterator[tuple[str, int, int]]:
     """Streams (text, label, rating) of the split `wanted` from the `sources` that `corpus` was built from."""
-    row = 0
-    for source, _ in sources:
+    for row, (review, _, _) in enumerate(_reviews(sources, sample)):
+        if corpus.splits[row] == wanted:
+            yield review.text, int(corpus.labels[row]), review.rating
+
+
+def reviews_at(sources: Sequence[tuple[Source, str]], rows: Iterable[int], sample: float = 1.0) -> list[Review]:
+    """The reviews of some of the `rows` that `gather` gave, in their order."""
+    wanted = set(rows)
+    return [
+        review
+        for row, (review, _, _) in enumerate(islice(_reviews(sources, sample), max(wanted, default=-1) + 1))
+        if row in wanted
+    ]
+
+
+def _reviews(sources: Sequence[tuple[Source, str]], sample: float) -> Iterator[tuple[Review, str, int]]:
+    """(review, role, digest of its text) of every review in the sample."""
+    for source, role in sources:
         for review in source:
-            if not _sampled(text_digest(review.text), sample):
-                continue
-            if corpus.splits[row] == wanted:
-                yield review.text, int(corpus.labels[row]), review.rating
-            row += 1
+            digest = text_digest(review.text)
+            if _sampled(digest, sample):
+                yield review, role, digest
+
+
+def _contradicted(
+    digests: NDArray[np.uint64], labels: NDArray[np.int32], chosen: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """The `chosen` rows whose text has other labels at least as often as theirs."""
+    contradicted = np.zeros(len(labels), bool)
+    rows = np.flatnonzero(chosen & (labels >= 0))
+    if not len(rows):
+        return contradicted
+    pairs, place, counts = np.unique(
+        np.stack([digests[rows], labels[rows].astype(np.uint64)]), axis=1, return_inverse=True, return_counts=True
+    )
+    place = place.reshape(-1)
+    _, text, labels_of_text = np.unique(pairs[0], return_inverse=True, return_counts=True)
+    if not (labels_of_text > 1).any():
+        return contradicted
+    most = np.zeros(len(labels_of_text), np.int64)
+    np.maximum.at(most, text, counts)
+    ties = np.bincount(text[counts == most[text]], minlength=len(most)) > 1
+    wrong = (counts < most[text]) | ties[text]
+    contradicted[rows] = wrong[place]
+    return contradicted
+
+
+def _too_few_labels(counts: dict[str, int], least: int, sources: Sequence[Source]) -> str:
+    """The message where there are not two labels; with everything that was told, since it may be the reason."""
+    told = [f"\n  {line}" for source in sources for line in (*source.bad.lines(), *source.notes.lines())]
+    found = ", ".join(f"{name} ({count:,})" for name, count in counts.items()) or "none"
+    if not counts and not told:
+        remedy = "no rows were found: check that the file has any after its header"
+    elif not counts:
+        remedy = "no row could be used, for the reasons below"
+    elif len(counts) > 1:
+        remedy = f"fewer have {least} reviews, as --min-reviews asks: lower it"
+    else:
+        remedy = "add reviews of another label, or name another column with --label-column"
+    return f"expected reviews of at least two labels, found {len(counts)}: {found}; {remedy}{''.join(told)}"
 
 
 def text_digest(text: str) -> int:

@@ -1,23 +1,25 @@
 """Labelled reviews on disk, as a stream that can be read again and again in the same order.
 
-A source is the Large Movie Review Dataset (its archive, read without unpacking, or its folder) or a table.
+A source is the Large Movie Review Dataset (its archive, read without unpacking, or its folder) or whatever
+`service.bulk.tables` reads.
 """
 
 import hashlib
 import re
 import tarfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from service.bulk import tables
+from service.bulk.tables import BadRow, Reading, TableError, Tally
 from service.model.tokenizer import is_blank
-from training.data import tables
+from training.data.labels import UNCHANGED, LabelMap
 
-_BAD_PLACES_KEPT = 20
 _LABELS = {"neg": "negative", "pos": "positive", "unsup": None}
 _FILE = re.compile(r"(?:.*/)?(train|test)/(neg|pos|unsup)/(\d+)_(\d+)\.txt")
+_ARCHIVES = (".tar.gz", ".tgz", ".tar")
 
 
 class DataError(Exception):
@@ -37,109 +39,104 @@ class Review(NamedTuple):
 
 
 @dataclass
-class BadRows:
-    """Rows that could not be used: every one is counted, the first ones are listed."""
-
-    counts: Counter[str] = field(default_factory=Counter)  # by reason
-    places: list[str] = field(default_factory=list)
-
-    def add(self, place: str, reason: str) -> None:
-        """Notes one."""
-        self.counts[reason] += 1
-        if len(self.places) < _BAD_PLACES_KEPT:
-            self.places.append(f"{place}: {reason}")
-
-
-@dataclass
 class Source:
-    """Reviews in the file or folder `path`. Iterating raises DataError and, each time anew, fills `bad`."""
+    """Reviews in the file or folder `path`.
+
+    Iterating raises DataError and, each time anew, fills `bad`, `notes` and `seen`.
+    """
 
     path: Path
-    text_column: str = "text"
-    label_column: str | None = "label"  # None: the table is unlabelled
-    group_column: str | None = None
-    bad: BadRows = field(default_factory=BadRows)
+    reading: Reading = tables.JUDGED
+    labels: LabelMap = UNCHANGED
+    min_reviews: int = 0  # labels with fewer reviews are left out, by whoever has counted them
+    labelled: bool = True  # False: the table's labels, if it has any, are not read
+    bad: Tally = field(default_factory=Tally)  # rows that could not be used, by reason
+    notes: Tally = field(default_factory=Tally)  # what was guessed, repaired or passed over
+    seen: set[str] = field(default_factory=set)  # the table's labels, before they are renamed
 
     def __iter__(self) -> Iterator[Review]:
-        self.bad = BadRows()
-        if not self.path.exists():
-            raise DataError(f"{self.path}: expected a file or folder of reviews, found nothing")
-        if self.is_imdb:
-            return self._imdb()
-        return self._table()
+        self.bad, self.notes, self.seen = Tally(), Tally(), set()
+        return self._imdb() if self.is_imdb else self._table()
 
     @property
     def is_imdb(self) -> bool:
-        """Whether this is the Large Movie Review Dataset, as an archive or a folder."""
-        return self.path.is_dir() or self.path.name.endswith((".tar.gz", ".tgz", ".tar"))
+        """Whether this is the Large Movie Review Dataset, as an archive (any tar, whatever its name) or a folder."""
+        if self.path.is_dir():
+            return any(True for _ in _folder(self.path))
+        return tables.is_tar(self.path) or (self.path.name.endswith(_ARCHIVES) and self.path.is_file())
 
     def digest(self) -> str:
-        """SHA-256 of the file's bytes, or of a folder's names and contents in sorted order."""
-        if self.path.is_file():
-            with self.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        found = hashlib.sha256()
-        for path in sorted(self.path.rglob("*.txt")):
-            found.update(path.relative_to(self.path).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-        return found.hexdigest()
+        """SHA-256 of the file's bytes, or of a folder's names and contents in sorted order. Raises DataError."""
+        try:
+            files = [self.path] if self.is_imdb else tables.tables_at(self.path)
+            if self.path.is_file():
+                with self.path.open("rb") as file:
+                    return hashlib.file_digest(file, "sha256").hexdigest()
+            total = hashlib.sha256()
+            for path in sorted(self.path.rglob("*.txt")) if self.is_imdb else files:
+                total.update(path.relative_to(self.path).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        except (TableError, OSError) as error:
+            raise DataError(str(error)) from error
+        return total.hexdigest()
 
     def _imdb(self) -> Iterator[Review]:
-        files = _folder(self.path) if self.path.is_dir() else _archive(self.path)
+        found = _folder(self.path) if self.path.is_dir() else _archive(self.path)
         # Sorted, so that an archive and its folder, in whatever order they list their files, give the same run.
-        keyed = sorted((match[1], match[2], int(match[3]), int(match[4]), read()) for match, read in files)
-        if not keyed:
-            raise DataError(
-                f"{self.path}: expected files such as train/pos/0_9.txt (the Large Movie Review Dataset), found none"
-            )
+        keyed = sorted((match[1], match[2], int(match[3]), int(match[4]), read()) for match, read in found)
         for split, folder, number, rating, raw in keyed:
             label, place = _LABELS[folder], f"{split}/{folder}/{number}_{rating}.txt"
             text = raw.decode("utf-8", "surrogateescape")
             if reason := _unusable(text):
-                self.bad.add(place, reason)
+                self.bad.add(reason, place)
                 continue
             yield Review(text, label, split if label else "unlabelled", place, number, rating if label else 0)
 
     def _table(self) -> Iterator[Review]:
-        wanted = [column for column in (self.text_column, self.label_column, self.group_column) if column]
+        rows = tables.read(self.path, self.reading, labelled=self.labelled, every_column=False, notes=self.notes)
         try:
-            for place, row in tables.rows(self.path, wanted):
-                label = row.get(self.label_column) if isinstance(row, dict) and self.label_column else None
-                reason = row if isinstance(row, str) else _unusable(row[self.text_column])
-                if reason is None and self.label_column and not str("" if label is None else label).strip():
-                    reason = "no label"
-                if reason is not None or isinstance(row, str):
-                    self.bad.add(place, str(reason))
+            for row in rows:
+                if isinstance(row, BadRow):
+                    self.bad.add(row.reason, row.place)
                     continue
-                group = row[self.group_column] if self.group_column else None
-                yield Review(
-                    str(row[self.text_column]),
-                    None if self.label_column is None else str(label).strip(),
-                    None if self.label_column else "unlabelled",
-                    place,
-                    group=None if group is None else str(group),
-                )
-        except tables.TableError as error:
+                label = None
+                if row.label is not None:
+                    self.seen.add(row.label)
+                    label = self.labels.apply(row.label)
+                    if label is None:
+                        self.bad.add(f"the label {row.label} is left out by --map-labels", row.place)
+                        continue
+                yield Review(row.text, label, None if self.labelled else "unlabelled", row.place, group=row.group)
+        except TableError as error:
             raise DataError(str(error)) from error
 
 
-def _unusable(text: object) -> str | None:
-    """Why a row's text cannot be used, or None."""
-    if text is None or not isinstance(text, str) or is_blank(text):
+def _unusable(text: str) -> str | None:
+    """Why a text of the film reviews cannot be used, or None."""
+    if is_blank(text):
         return "no text"
-    # What does not decode has been smuggled through as lone surrogates, so that only its own row is lost.
     return "bad encoding (expected UTF-8)" if any("\ud800" <= c <= "\udfff" for c in text) else None
 
 
 def _archive(path: Path) -> Iterator[tuple[re.Match[str], Callable[[], bytes]]]:
+    others: list[str] = []
+    none = True
     try:
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
                 file = archive.extractfile(member) if member.isfile() else None
                 if file and (match := _FILE.fullmatch(member.name)):
+                    none = False
                     content = file.read()
                     yield match, lambda content=content: content  # type: ignore[misc]
+                elif file and len(others) < 3:
+                    others.append(member.name)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DataError(f"{path}: expected a whole tar archive, found a damaged one ({error})") from error
+    if none:
+        raise DataError(
+            f"{path}: expected files such as train/pos/0_9.txt (the Large Movie Review Dataset), found a tar of "
+            f"{', '.join(others) or 'nothing'}: unpack it and pass its file or folder"
+        )
 
 
 def _folder(path: Path) -> Iterator[tuple[re.Match[str], Callable[[], bytes]]]:

@@ -114,7 +114,8 @@ def _count(splits: Splits, reviews: Reviews, label_names: tuple[str, ...], repor
             if count < least:
                 raise DataError(
                     f"expected at least {least} {NAMES[part]} reviews of the label {name!r}, found {count}: "
-                    "add reviews of it, or leave the label out"
+                    "add reviews of it, or leave labels out: --min-reviews N those of fewer than N reviews, "
+                    f"--map-labels {name}= this one"
                 )
             report[f"{NAMES[part]}: {name}"] = count
     report["unlabelled"] = int((splits == UNLABELLED).sum())

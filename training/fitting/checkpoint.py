@@ -48,9 +48,11 @@ def _compare(options: Options, path: Path) -> None:
     """Raises RunError where there is no run to resume, or one with other options."""
     if not path.exists():
         raise RunError(f"{options.folder}: expected an unfinished run to resume, found none")
-    theirs, ours = json.loads(path.read_text()), json.loads(json.dumps(options.fingerprint()))
-    if different := [key for key, value in ours.items() if theirs.get(key) != value]:
-        raise RunError(f"{path}: expected a run with the same options, found others: {', '.join(different)}")
+    if different := options.differences(json.loads(path.read_text())):
+        raise RunError(
+            f"{path}: expected the options and the data that the run began with, found {'; '.join(different)}; go on "
+            "with the same, or begin anew with --force"
+        )
 
 
 def save(options: Options, stage: str, state: State, spent_seconds: float, machines: list[str]) -> None:

@@ -1,0 +1,1 @@
+"""Whole files of texts: what reads them, for scoring here and for training."""
