@@ -24,6 +24,7 @@ from service.http.body import JsonRoute, json_route
 from service.http.connections import Connections
 from service.http.edge import Edge
 from service.http.held import Held
+from service.http.origins import Origins
 from service.http.shutdown import Drain
 from service.model import bundle, grouping
 from service.model.classifier import Classifier, Slot
@@ -75,7 +76,7 @@ def create_app(
         log.critical("inference thread lost, the process ends", reason=reason, code=LOST)
         asyncio.get_running_loop().call_later(_FAIL_SECONDS, end, LOST)
 
-    admission = Admission(settings.max_waiting_texts, settings.max_waiting_tokens)
+    admission = Admission(settings.max_waiting_texts, settings.max_waiting_tokens, settings.timeout_seconds)
     batcher = Batcher(
         [Slot(classifier) for _ in range(threads)],
         lambda encoded: len(encoded.token_ids),
@@ -85,7 +86,7 @@ def create_app(
         on_batch=request_log.batch,
         on_lost=on_lost,
     )
-    engine = Engine(classifier, batcher, request_log)
+    engine = Engine(classifier, batcher, request_log, settings.max_characters)
     readiness = Readiness(engine)
 
     held = Held(settings.max_held_bytes)
@@ -137,6 +138,7 @@ def create_app(
         {route.path: route.handle for route in predicting.routes if isinstance(route, JsonRoute)},
         readiness,
         request_log,
+        Origins(settings.allowed_origins),
         settings.timeout_seconds,
     )
     return app
@@ -149,5 +151,5 @@ def _statuses(routes: Iterable[BaseRoute]) -> dict[str, set[int]]:
         if isinstance(route, Route | APIRoute):
             documented = {int(status) for status in route.responses} if isinstance(route, APIRoute) else set()
             left = {CALLER_LEFT} if isinstance(route, JsonRoute) else set()
-            statuses[route.path] = {200, 405} | documented | left
+            statuses[route.path] = {200, 403, 405} | documented | left
     return statuses
