@@ -243,8 +243,8 @@ def problem_responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
     responses: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         status, meaning = KINDS[kind]
-        # FastAPI would put a `model` under application/json.
-        content = {MEDIA_TYPE: {"schema": ProblemDetails.model_json_schema(), "examples": {}}}
+        # FastAPI would put a `model` under application/json. It knows the schema from `Failure`.
+        content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}, "examples": {}}}
         headers = REQUEST_ID_HEADER | (_RETRY_AFTER_HEADER if status in (429, 503) else {})
         entry = responses.setdefault(status, {"description": "", "headers": headers, "content": content})
         entry["description"] = f"{entry['description']} {meaning}".strip()

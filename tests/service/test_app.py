@@ -395,7 +395,8 @@ async def test_openapi_tells_every_status_limit_and_example(client: httpx.AsyncC
             if status != "200":
                 assert list(response["content"]) == ["application/problem+json"]
                 assert response["content"]["application/problem+json"]["examples"]
-                assert response["content"]["application/problem+json"]["schema"]["properties"]["error_type"]
+                schema = response["content"]["application/problem+json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/ProblemDetails"}
     assert document["paths"]["/metrics"]["get"]["operationId"] == "metrics_metrics_get"  # which generated clients call
     components = document["components"]["schemas"]
     assert components["PredictRequest"]["properties"]["text"]["maxLength"] == 50_000
@@ -403,7 +404,10 @@ async def test_openapi_tells_every_status_limit_and_example(client: httpx.AsyncC
     assert [chr(code) for code in range(0x110000) if not not_blank.search(chr(code))] == [
         chr(code) for code in range(0x110000) if is_blank(chr(code))
     ]
+    assert components["ProblemDetails"]["properties"]["error_type"]
     assert components["PredictBatchRequest"]["properties"]["texts"]["maxItems"] == 3
+    limits = {name: components["PredictRequest"]["properties"]["text"][name] for name in ("maxLength", "pattern")}
+    assert components["PredictBatchRequest"]["else"]["properties"]["texts"]["items"] == {"minLength": 1, **limits}
     for name in ("PredictRequest", "PredictBatchRequest", "Prediction", "Predictions"):
         assert components[name]["example"]
     assert (await client.get("/docs")).status_code == 200
