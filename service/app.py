@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.routing import APIRoute
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 
@@ -26,6 +27,7 @@ from service.http.body import JsonRoute, json_route
 from service.http.connections import Connections
 from service.http.edge import Edge
 from service.http.held import Held
+from service.http.origins import Origins
 from service.http.shutdown import Drain
 from service.model import bundle, grouping
 from service.model.classifier import Classifier, Slot
@@ -77,7 +79,7 @@ def create_app(
         log.critical("inference thread lost, the process ends", reason=reason, code=LOST)
         asyncio.get_running_loop().call_later(_FAIL_SECONDS, end, LOST)
 
-    admission = Admission(settings.max_waiting_texts, settings.max_waiting_tokens)
+    admission = Admission(settings.max_waiting_texts, settings.max_waiting_tokens, settings.timeout_seconds)
     batcher = Batcher(
         [Slot(classifier) for _ in range(threads)],
         lambda encoded: len(encoded.token_ids),
@@ -87,7 +89,7 @@ def create_app(
         on_batch=request_log.batch,
         on_lost=on_lost,
     )
-    engine = Engine(classifier, batcher, request_log)
+    engine = Engine(classifier, batcher, request_log, settings.max_characters)
     readiness = Readiness(engine)
 
     held = Held(settings.max_held_bytes)
@@ -140,6 +142,7 @@ def create_app(
         {route.path: route.handle for route in predicting.routes if isinstance(route, JsonRoute)},
         readiness,
         request_log,
+        Origins(settings.allowed_origins),
         settings.timeout_seconds,
     )
     return app
@@ -147,7 +150,7 @@ def create_app(
 
 def _add_document(app: FastAPI) -> None:
     """Adds /openapi.json and /docs. FastAPI's own would make the JSON, some 100 KB of it, anew for each request."""
-    document = cache(lambda: schemas.document(app))
+    document = cache(lambda: to_json(app.openapi()))
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
@@ -165,5 +168,5 @@ def _statuses(routes: Iterable[BaseRoute]) -> dict[str, set[int]]:
         if isinstance(route, Route | APIRoute):
             documented = {int(status) for status in route.responses} if isinstance(route, APIRoute) else set()
             left = {CALLER_LEFT} if isinstance(route, JsonRoute) else set()
-            statuses[route.path] = {200, 405} | documented | left
+            statuses[route.path] = {200, 403, 405} | documented | left
     return statuses

@@ -1,11 +1,16 @@
 """Every environment variable of the service, its unit and its default."""
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Settings(BaseSettings):
@@ -51,6 +56,13 @@ class Settings(BaseSettings):
     keep_alive_seconds: Annotated[
         float, Field(gt=0, allow_inf_nan=False, description="seconds a connection stays open without a request")
     ] = 75.0
+    cors_origins: Annotated[
+        str,
+        Field(
+            description="origins whose web pages may call the service, separated by commas, such as "
+            "`https://shop.example`; `*` for all, `off` for none but its own"
+        ),
+    ] = "off"
     timeout_seconds: Annotated[
         float,
         Field(gt=0, allow_inf_nan=False, description="seconds for a request; `X-Request-Timeout-Ms` can only lower it"),
@@ -90,6 +102,27 @@ class Settings(BaseSettings):
         float,
         Field(ge=0, le=1, description="share of requests to trace; a `traceparent` header decides for its own request"),
     ] = 0.1
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """The origins in `cors_origins`, or "*" alone."""
+        return [] if self.cors_origins == "off" else self.cors_origins.split(",")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, listed: str) -> str:
+        if listed.strip() in ("", "off", "*"):
+            return listed.strip() or "off"
+        origins = [origin.strip().lower() for origin in listed.split(",")]
+        for origin in origins:
+            parts = urlsplit(origin) if _ORIGIN.fullmatch(origin) else None
+            if parts is None or parts.netloc.endswith(f":{_DEFAULT_PORTS.get(parts.scheme)}"):
+                raise ValueError(
+                    "expected `off`, `*` or origins as browsers send them, separated by commas, such as "
+                    "https://shop.example,http://localhost:3000 (no path, no slash at the end, no default port), "
+                    f"found {origin!r}"
+                )
+        return ",".join(origins)
 
     @field_validator("tracing")
     @classmethod

@@ -25,7 +25,7 @@ def router(engine: Engine, readiness: Readiness, metrics: Metrics, limits: schem
     """`/model`, `/health*` and `/metrics`."""
     routes = APIRouter(tags=["operate"])
     good: dict[int | str, dict[str, Any]] = {200: {"headers": schemas.REQUEST_ID_HEADER}}
-    always = good | schemas.problem_responses("internal")
+    always = good | schemas.problem_responses("forbidden_origin", "internal")
     probe = good | schemas.problem_responses("internal", "not_ready")
     of_metrics: dict[int | str, dict[str, Any]] = {
         200: good[200] | {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}

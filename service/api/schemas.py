@@ -1,12 +1,12 @@
 """What is sent to the native routes and what comes back, as OpenAPI tells it."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, create_model
-from pydantic_core import to_json
 
+from service.engine.encoding import MAX_SENTENCES_A_REQUEST, MAX_SENTENCES_A_TEXT
 from service.http.problems import KINDS, MEDIA_TYPE, Problem
+from service.model.offsets import Unit
 
 TEXT_EXAMPLE = "An absolute joy from start to finish."
 # Some character is no white space, in the sense of Python's str.isspace; what `\S` leaves out differs by language.
@@ -40,11 +40,17 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+_START: Any = Field(description="offset of its first character in the text as sent, in the unit of `offsets`")
+_END: Any = Field(description="offset after its last character")
+_LABEL: Any = Field(description="the likeliest label")
+_SCORE: Any = Field(ge=0, le=1, description="calibrated probability of `label`")
+
+
 class EvidenceToken(_Wire):
     """A token and what it contributed."""
 
-    start: int = Field(description="offset of its first character in the text as sent, in Unicode code points")
-    end: int = Field(description="offset after its last character")
+    start: int = _START
+    end: int = _END
     weight: float = Field(description="its share of the winning label's logit minus the mean of the others'")
 
 
@@ -55,17 +61,33 @@ class Evidence(_Wire):
     tokens: list[EvidenceToken]
 
 
+class Sentence(_Wire):
+    """What the model says of a sentence, the same as of that sentence alone."""
+
+    start: int = _START
+    end: int = _END
+    label: str = _LABEL
+    score: float = _SCORE
+    uncertain: bool
+
+
 class Judgement(_Wire):
     """What the model says of one text."""
 
-    label: str = Field(description="the likeliest label")
-    score: float = Field(ge=0, le=1, description="calibrated probability of `label`")
+    label: str = _LABEL
+    score: float = _SCORE
     probabilities: dict[str, float] = Field(description="calibrated probability of every label")
     uncertain: bool = Field(description="the score is too low to rely on, or no word of the text is known")
     tokens: int = Field(ge=1, description="tokens of the whole text")
     truncated: bool = Field(description="the text is longer than the model reads")
     unknown_share: float = Field(ge=0, le=1, description="share of unknown tokens among those read")
     evidence: Evidence | None = Field(None, description="present when it was asked for")
+    mixed: bool | None = Field(
+        default=None, description="sentences that are not uncertain have different labels; present when `sentences` is"
+    )
+    sentences: list[Sentence] | None = Field(
+        default=None, description="present when they were asked for, in their order"
+    )
 
 
 class Prediction(Judgement):
@@ -73,16 +95,6 @@ class Prediction(Judgement):
 
     model: str = Field(description="name of the bundle, @, the first 8 hex digits of its manifest's SHA-256")
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {**_EXAMPLE, "model": _MODEL_EXAMPLE}})
-
-
-class Predictions(_Wire):
-    """The answer to `POST /predict/batch`, in the order of the texts."""
-
-    model: str
-    predictions: list[Judgement]
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"model": _MODEL_EXAMPLE, "predictions": [_EXAMPLE]}}
-    )
 
 
 def _optional(description: str) -> Any:
@@ -106,6 +118,22 @@ class ProblemDetails(_Wire):
     error_type: str
     request_id: str = _optional(
         "the request's id, where the caller named none; the header `X-Request-ID` always has it"
+    )
+
+
+class Failure(_Wire):
+    """What stands in the place of a text that has no answer, where `on_error` is `item`."""
+
+    problem: ProblemDetails
+
+
+class Predictions(_Wire):
+    """The answer to `POST /predict/batch`, in the order of the texts."""
+
+    model: str
+    predictions: list[Judgement | Failure]
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"model": _MODEL_EXAMPLE, "predictions": [_EXAMPLE]}}
     )
 
 
@@ -146,7 +174,33 @@ class Model(_Wire):
     metrics: dict[str, Any]
 
 
-def requests(max_characters: int, max_texts: int) -> tuple[type[BaseModel], type[BaseModel]]:
+class _Asked(_Wire):
+    evidence: bool = Field(False, strict=True, description="tell what each token contributed")
+    sentences: bool = Field(
+        False,
+        strict=True,
+        description="predict each sentence, too, of at most "
+        f"{MAX_SENTENCES_A_TEXT} in a text and {MAX_SENTENCES_A_REQUEST} in a request; each counts as a text",
+    )
+    offsets: Unit = Field("code_points", description="what `start` and `end` count")
+
+
+class One(_Asked):
+    """The body of `/predict`."""
+
+    text: str
+
+
+class Many(_Asked):
+    """The body of `/predict/batch`."""
+
+    texts: list[str]
+    on_error: Literal["request", "item"] = Field(
+        "request", description="what a text without an answer fails: the whole request, or its own item alone"
+    )
+
+
+def requests(max_characters: int, max_texts: int) -> tuple[type[One], type[Many]]:
     """The bodies of `/predict` and `/predict/batch` under these limits, so that OpenAPI tells what is checked."""
     # The pattern is for callers; the tokenizer, which takes `<br />` for white space too, refuses a blank text.
     text = Annotated[
@@ -158,27 +212,32 @@ def requests(max_characters: int, max_texts: int) -> tuple[type[BaseModel], type
             json_schema_extra={"pattern": NOT_BLANK},
         ),
     ]
-    evidence = Annotated[bool, Field(strict=True, description="tell what each token contributed")]
     one = create_model(
         "PredictRequest",
         __config__=ConfigDict(extra="forbid", json_schema_extra={"example": {"text": TEXT_EXAMPLE}}),
+        __base__=One,
         text=(text, ...),
-        evidence=(evidence, False),
+    )
+    # The engine refuses single texts of a batch, since with "item" they fail alone.
+    limits = {"minLength": 1, "maxLength": max_characters, "pattern": NOT_BLANK}
+    as_request: dict[str, Any] = {
+        "if": {"properties": {"on_error": {"const": "item"}}, "required": ["on_error"]},
+        "else": {"properties": {"texts": {"items": limits}}},
+    }
+    texts = Field(
+        min_length=1,
+        max_length=max_texts,
+        description=f"each not blank, and at most {max_characters} characters long",
     )
     many = create_model(
         "PredictBatchRequest",
-        __config__=ConfigDict(extra="forbid", json_schema_extra={"example": {"texts": [TEXT_EXAMPLE, "Dull."]}}),
-        texts=(Annotated[list[text], Field(min_length=1, max_length=max_texts)], ...),
-        evidence=(evidence, False),
+        __config__=ConfigDict(
+            extra="forbid", json_schema_extra={"example": {"texts": [TEXT_EXAMPLE, "Dull."]}, **as_request}
+        ),
+        __base__=Many,
+        texts=(Annotated[list[str], texts], ...),
     )
     return one, many
-
-
-def document(app: FastAPI) -> bytes:
-    """The service's OpenAPI document, as JSON."""
-    content = app.openapi()
-    content["components"]["schemas"]["ProblemDetails"] = ProblemDetails.model_json_schema()
-    return to_json(content)
 
 
 def problem_responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
@@ -186,7 +245,7 @@ def problem_responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
     responses: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         status, meaning = KINDS[kind]
-        # FastAPI would put a `model` under application/json. `document` adds the schema that this refers to.
+        # FastAPI would put a `model` under application/json. It knows the schema from `Failure`.
         content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}, "examples": {}}}
         headers = REQUEST_ID_HEADER | (_RETRY_AFTER_HEADER if status in (429, 503) else {})
         entry = responses.setdefault(status, {"description": "", "headers": headers, "content": content})

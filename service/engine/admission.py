@@ -23,39 +23,53 @@ class Closed(Exception):
 class Admission:
     """Counts waiting texts, measures how fast they are predicted, and refuses what would exceed a limit.
 
-    The queue holds at most `max_texts` and `max_tokens`, but an empty one takes a request of any size.
+    The queue holds at most `max_texts` and `max_tokens`, but an empty one takes a request of any size. Whatever waits
+    now has left after `max_seconds`, so nobody is told to come back later than that.
     """
 
-    def __init__(self, max_texts: int, max_tokens: int) -> None:
-        self._max_texts, self._max_tokens = max_texts, max_tokens
-        self._rate_tokens = self._rate_seconds = 0.0
+    def __init__(self, max_texts: int, max_tokens: int, max_seconds: float = math.inf) -> None:
+        self._max_texts, self._max_tokens, self._max_seconds = max_texts, max_tokens, max_seconds
+        self._measured_texts = self._measured_tokens = self._measured_seconds = 0.0
         self.texts = self.tokens = 0  # in the queue: no batch has taken them yet
         self.closed = False
 
-    @property
-    def tokens_per_second(self) -> float | None:
-        """Tokens predicted per second of work, over the last batches; None before the first batch."""
-        return self._rate_tokens / self._rate_seconds if self._rate_seconds else None
+    def seconds(self, texts: float, tokens: float) -> float:
+        """How long so much work takes, at the rate of the last batches; 0 before the first.
+
+        A batch takes some time for each of its texts and some for each token; what of it is which is not known. So the
+        time is estimated by texts and by tokens, and the lesser counts: after one-word texts alone, whose time is all
+        for texts, reviews would by their tokens seem to take a hundred times as long as they do. Texts like the
+        measured ones are estimated alike by both.
+        """
+        if not self._measured_texts:
+            return 0.0
+        return self._measured_seconds * min(texts / self._measured_texts, tokens / self._measured_tokens)
 
     def check(self, texts: int, tokens: int, seconds_left: float) -> None:
-        """Raises Closed, or Overloaded where a request of this size would find no room or no time."""
+        """Raises Closed, or Overloaded where a request of this size would find no room or no time.
+
+        Before the body of a request is read, its size is not known: then `texts` is 1 and `tokens` 0.
+        """
         if self.closed:
             raise Closed
         if not self.texts:
             return
-        rate = self.tokens_per_second
-        excess = self.tokens + tokens - self._max_tokens
-        if self.texts + texts > self._max_texts or excess > 0:
-            needed = max(excess, self.tokens / self.texts * texts)
+        size = f"{texts} text{'s' if texts > 1 else ''} ({tokens} tokens)" if tokens else "at least one text"
+        excess = (
+            (self.texts + texts - self._max_texts) / self.texts,
+            (self.tokens + tokens - self._max_tokens) / self.tokens,
+        )
+        if (share := max(excess)) > 0:  # of the queue, which has to leave first
             raise Overloaded(
-                f"expected room for {texts} more texts ({tokens} tokens), found {self.texts} of "
-                f"{self._max_texts} places and {self.tokens} of {self._max_tokens} tokens taken",
-                needed / rate if rate else 1,
+                f"expected room for {size}, found {self.texts} of {self._max_texts} places and {self.tokens} of "
+                f"{self._max_tokens} tokens taken",
+                min(min(1.0, share) * self.seconds(self.texts, self.tokens), self._max_seconds),
             )
-        if rate and (wait := (self.tokens + tokens) / rate) > seconds_left:
+        wait = self.seconds(self.texts + texts, self.tokens + tokens)
+        if wait > seconds_left:
             raise Overloaded(
-                f"expected an answer within {seconds_left:.3f} s, found {wait:.3f} s of work waiting",
-                wait - seconds_left,
+                f"expected an answer to {size} within {seconds_left:.3f} s, found {wait:.3f} s of work waiting",
+                min(wait - seconds_left, self._max_seconds),
             )
 
     def enter(self, texts: int, tokens: int) -> None:
@@ -68,7 +82,8 @@ class Admission:
         self.texts -= texts
         self.tokens -= tokens
 
-    def measure(self, tokens: int, seconds: float) -> None:
-        """Adds a batch of `tokens` to the rate. `seconds` is the time since the last one ended, without pauses."""
-        self._rate_tokens = self._rate_tokens * _KEEP + tokens
-        self._rate_seconds = self._rate_seconds * _KEEP + seconds
+    def measure(self, texts: int, tokens: int, seconds: float) -> None:
+        """Adds a batch to the rate. `seconds` is the time since the last one ended, without pauses."""
+        self._measured_texts = self._measured_texts * _KEEP + texts
+        self._measured_tokens = self._measured_tokens * _KEEP + tokens
+        self._measured_seconds = self._measured_seconds * _KEEP + seconds

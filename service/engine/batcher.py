@@ -228,7 +228,8 @@ class Batcher(Generic[Item, Result]):
         batch, began = self._running.pop(worker), worker.began
         assert self._work_since is not None
         # Since the end of any worker's last batch: the rate is that of all workers, the event loop's own time included.
-        self.admission.measure(sum([waiter.tokens for waiter in batch]), max(0.0, ended - self._work_since))
+        tokens = sum([waiter.tokens for waiter in batch])
+        self.admission.measure(len(batch), tokens, max(0.0, ended - self._work_since))
         self._work_since = ended
         self._idle.append(worker)
         self._fill()

@@ -1,46 +1,31 @@
 """Texts in, answers out: tokenizes, admits, waits. Every wire calls `Engine.predict` and nothing below it."""
 
 import asyncio
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import NamedTuple, Protocol
 
-from service.engine.batcher import Batcher, Ran
-from service.model.classifier import Classifier, EvidenceUnavailable, Prediction
-from service.model.tokenizer import BlankText, Encoded, tokens
-
-# Longer texts are tokenized in slices, so that other requests do not wait for the whole of one.
-_SLICE_CHARACTERS = 16_384
-_SLICE_TOKENS = 4_096
-
-
-class BlankAt(ValueError):
-    """One of the texts is blank; `index` says which."""
-
-    def __init__(self, index: int, reason: str) -> None:
-        super().__init__(reason)
-        self.index = index
-
-
-class Late(Exception):
-    """The deadline passed before all texts were answered."""
+from service.engine.batcher import Answer, Batcher, Ran
+from service.engine.encoding import BadText, Items, Late, encode
+from service.model.classifier import Classifier, EvidenceUnavailable, Prediction, Sentence
+from service.model.tokenizer import Encoded
 
 
 class Timings(NamedTuple):
-    """What the texts of a request took, in seconds."""
+    """What the texts of a request and their sentences took, in seconds."""
 
-    tokenize: float  # of all texts
-    queue: list[float]  # [text] from admission until its batch began
-    compute: list[float]  # [text] of its whole batch
+    tokenize: float  # of all
+    queue: list[float]  # [text or sentence] from admission until its batch began
+    compute: list[float]  # [text or sentence] of its whole batch
 
 
 class Answers(NamedTuple):
     """The predictions for the texts of one request, in order, with the name of the model that made them."""
 
-    predictions: list[Prediction]
+    predictions: list[Prediction]  # without those that failed
     timings: Timings
     model: str
+    failed: Mapping[int, BadText]  # by the text's place in the request
 
 
 class Observer(Protocol):
@@ -60,35 +45,66 @@ class Observer(Protocol):
 
 
 class Engine:
-    """Answers texts with the `classifier`, through the `batcher`."""
+    """Answers texts of at most `max_characters` with the `classifier`, through the `batcher`."""
 
-    def __init__(self, classifier: Classifier, batcher: Batcher[Encoded, Prediction], observer: Observer) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        batcher: Batcher[Encoded, Prediction],
+        observer: Observer,
+        max_characters: int | None = None,
+    ) -> None:
         self.classifier, self.batcher = classifier, batcher
-        self._observer = observer
+        self._observer, self._max_characters = observer, max_characters
 
     async def predict(
-        self, texts: Sequence[str], deadline: float, evidence: bool = False, tag: object = None
+        self,
+        texts: Sequence[str],
+        deadline: float,
+        evidence: bool = False,
+        tag: object = None,
+        *,
+        sentences: bool = False,
+        partial: bool = False,
     ) -> Answers:
         """Tokenizes on the event loop, then waits for the batcher, both until `deadline` (perf_counter seconds).
 
-        `tag` is handed to the observer with each batch that runs one of the texts. A caller that is cancelled leaves
-        the queue. Raises BlankAt, EvidenceUnavailable, Overloaded, Closed, Hung, Late, or what a batch raised.
+        With `sentences` each sentence is predicted like a text of its own, and counts as one. With `partial` bad texts
+        stand in `Answers.failed`, and the others are answered. `tag` is handed to the observer with each batch that
+        runs one of the texts. A caller that is cancelled leaves the queue. Raises BadText unless `partial`,
+        TooManyTogether, EvidenceUnavailable, Overloaded, Closed, Hung, Late, or what a batch raised.
         """
         classifier = self.classifier
         if evidence and not classifier.manifest.evidence:
             raise EvidenceUnavailable(classifier.name)
         began = perf_counter()
-        encoded = await self._encode_all(texts, evidence, deadline)
-        admitted = perf_counter()
-        self._observer.tokenized(tag, sum([text.tokens for text in encoded]), admitted - began)
-        if admitted >= deadline:
+        items = await encode(
+            classifier,
+            texts,
+            deadline,
+            evidence=evidence,
+            sentences=sentences,
+            partial=partial,
+            max_characters=self._max_characters,
+        )
+        tokenize = perf_counter() - began
+        self._observer.tokenized(tag, sum([item.tokens for item in items.encoded]), tokenize)
+        answers = await self._run(items.encoded, deadline, tag) if items.encoded else []
+        timings = Timings(tokenize, [one.queue_seconds for one in answers], [one.compute_seconds for one in answers])
+        results = [one.result for one in answers]
+        return Answers(_with_sentences(results, items), timings, classifier.name, items.failed)
+
+    async def _run(self, encoded: list[Encoded], deadline: float, tag: object) -> list[Answer[Prediction]]:
+        """Queues all or none, and waits for their answers."""
+        seconds_left = deadline - perf_counter()
+        if seconds_left <= 0:
             raise Late
-        ticket = self.batcher.admit(encoded, deadline - admitted, tag)
-        self._observer.admitted(tag, len(texts))
-        timer = asyncio.get_running_loop().call_later(deadline - admitted, ticket.fail, Late())
+        ticket = self.batcher.admit(encoded, seconds_left, tag)
+        self._observer.admitted(tag, len(encoded))
+        timer = asyncio.get_running_loop().call_later(seconds_left, ticket.fail, Late())
         reason = "failed"
         try:
-            answers = await ticket.answers
+            return await ticket.answers
         except Late:
             reason = "late"
             raise
@@ -99,40 +115,18 @@ class Engine:
             timer.cancel()
             if ticket.missing:
                 self._observer.dropped(reason, self.batcher.leave(ticket))
-        queue, compute = [one.queue_seconds for one in answers], [one.compute_seconds for one in answers]
-        timings = Timings(admitted - began, queue, compute)
-        return Answers([one.result for one in answers], timings, classifier.name)
-
-    async def _encode_all(self, texts: Sequence[str], evidence: bool, deadline: float) -> list[Encoded]:
-        pauses = sum(map(len, texts)) > _SLICE_CHARACTERS
-        encoded, since_pause = list[Encoded](), 0
-        for index, text in enumerate(texts):
-            since_pause += len(text)
-            if pauses and since_pause > _SLICE_CHARACTERS:  # many short texts are as long as a long one
-                await _pause(deadline)
-                since_pause = len(text)
-            try:
-                encoded.append(
-                    self.classifier.tokenizer.encode(text, evidence)
-                    if len(text) <= _SLICE_CHARACTERS
-                    else await self._encode_long(text, evidence, deadline)
-                )
-            except BlankText as error:
-                raise BlankAt(index, str(error)) from None
-        return encoded
-
-    async def _encode_long(self, text: str, evidence: bool, deadline: float) -> Encoded:
-        """Encodes one long text, with a pause for other requests after every slice."""
-        tokenizer = self.classifier.tokenizer
-        collected, stream = list[tuple[str, int, int]](), tokens(text, tokenizer.rules)
-        while part := list(islice(stream, _SLICE_TOKENS)):
-            collected += part
-            await _pause(deadline)
-        return tokenizer.encode_tokens(text, collected, spans=evidence)
 
 
-async def _pause(deadline: float) -> None:
-    """Lets other requests run. Raises Late if the deadline has passed, since nobody waits for the remaining tokens."""
-    await asyncio.sleep(0)
-    if perf_counter() >= deadline:
-        raise Late
+def _with_sentences(results: list[Prediction], items: Items) -> list[Prediction]:
+    """The predictions of the texts, with those of their sentences where there are some; `results` are of all items."""
+    if items.sentences is None:
+        return results
+    predictions = list[Prediction]()
+    for prediction, spans in zip(results[: len(items.sentences)], items.sentences, strict=True):
+        of_spans = [results[span.item] for span in spans]
+        sentences = [
+            Sentence(span.start, span.end, one.label, one.score, one.uncertain)
+            for span, one in zip(spans, of_spans, strict=True)
+        ]
+        predictions.append(prediction._replace(sentences=sentences))
+    return predictions

@@ -1,4 +1,4 @@
-"""The edge of the service: pure ASGI around every request, for its id, deadline, record and unforeseen errors."""
+"""The edge of the service: pure ASGI around every request, for its id, origin, deadline, record, unforeseen errors."""
 
 import asyncio
 import os
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.engine.admission import Closed
 from service.engine.readiness import Readiness
 from service.http.connection import CALLER_LEFT
+from service.http.origins import Origins
 from service.http.problems import Problem, problem_of
 from service.telemetry.request_log import RequestLog, RequestRecord
 
@@ -25,8 +26,8 @@ class Edge:
 
     Requests to the paths in `predicting` have a deadline: `timeout_seconds` after they came, or sooner if
     `X-Request-Timeout-Ms` says so. Each of these routes is called as it stands there, not through `app`, so that it
-    does not pay for middleware and routing that have nothing to do for it. While draining, connections are closed after
-    their answer. An exception that nobody handled becomes a 500.
+    does not pay for middleware and routing that have nothing to do for it. What web pages may ask, `origins` decides.
+    While draining, connections are closed after their answer. An exception that nobody handled becomes a 500.
     """
 
     def __init__(
@@ -35,10 +36,11 @@ class Edge:
         predicting: Mapping[str, ASGIApp],
         readiness: Readiness,
         log: RequestLog,
+        origins: Origins,
         timeout_seconds: float,
     ) -> None:
         self._app, self._predicting, self._readiness = app, predicting, readiness
-        self._log, self._timeout_seconds = log, timeout_seconds
+        self._log, self._origins, self._timeout_seconds = log, origins, timeout_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -57,16 +59,23 @@ class Edge:
             own_id=sent_id is not None,
         )
         scope.setdefault("state", {})["record"] = record
+        origin = headers.get(b"origin")
+        cors = self._origins.headers(origin)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                message["headers"].append((b"x-request-id", record.request_id.encode()))
+                message["headers"] += [(b"x-request-id", record.request_id.encode()), *cors]
                 if self._readiness.draining:
                     message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:
+            if origin is not None:
+                self._origins.check(origin, record.method, record.path, headers.get(b"host", b""))
+                if preflight := self._origins.preflight(origin, record.method, headers):
+                    await preflight(scope, receive, send_with_id)
+                    return
             await self._answer(record, headers, scope, receive, send_with_id)
         except ClientDisconnect:
             pass  # the caller left

@@ -15,7 +15,7 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
 from service.engine.admission import Closed, Overloaded
-from service.engine.engine import BlankAt, Late
+from service.engine.encoding import BadText, Late, TooManyTogether
 from service.engine.readiness import NotReady
 from service.model.classifier import EvidenceUnavailable
 from service.telemetry.request_log import RequestRecord
@@ -25,13 +25,14 @@ MEDIA_TYPE = "application/problem+json"
 # Kind: status, what it means. Every answer that is no success is one of these.
 KINDS: dict[str, tuple[int, str]] = {
     "malformed": (400, "The request is not HTTP, a header is not what it should be, or the body is not JSON in UTF-8."),
+    "forbidden_origin": (403, "The request comes from a web page of an origin that the service does not allow."),
     "not_found": (404, "There is no such path."),
     "method_not_allowed": (405, "The path does not take this method; `Allow` lists those it takes."),
     "slow_head": (408, "The head of the request did not come in time; the connection is closed."),
     "slow_body": (408, "The body had not come when the request's time was over."),
     "body_too_large": (413, "The body is larger than the limit."),
     "unsupported_media_type": (415, "The body must be sent as application/json, without a Content-Encoding."),
-    "invalid": (422, "The body does not fit the schema, or a text is blank."),
+    "invalid": (422, "The body does not fit the schema, or a text is blank or has too many sentences."),
     "no_evidence": (422, "This bundle's network gives no evidence."),
     "overloaded": (429, "No room, or not enough time before the deadline; try again after `Retry-After` seconds."),
     "head_too_large": (431, "The head of the request has too many bytes or fields; the connection is closed."),
@@ -85,8 +86,10 @@ def problem_of(error: Exception) -> Problem:
             return Problem("overloaded", str(error), {"Retry-After": str(error.retry_seconds)})
         case Closed() | NotReady():
             return Problem("not_ready", str(error), {"Retry-After": "1"})
-        case BlankAt():
+        case BadText():
             return Problem("invalid", f"texts.{error.index}: {error}")
+        case TooManyTogether():
+            return Problem("invalid", f"texts: {error}")
         case Late():
             return Problem("timeout", KINDS["timeout"][1])
         case HTTPException() if error.status_code in _BY_STATUS:

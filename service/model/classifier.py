@@ -55,6 +55,16 @@ class Evidence(NamedTuple):
         return list(zip(self.starts, self.ends, self.weights, strict=True))
 
 
+class Sentence(NamedTuple):
+    """What the model says of one sentence of a text: the same as of that sentence alone."""
+
+    start: int  # offset of its first character into the text as sent
+    end: int  # offset after its last character
+    label: str
+    score: float
+    uncertain: bool
+
+
 class Prediction(NamedTuple):
     """The model's answer for one text."""
 
@@ -66,16 +76,21 @@ class Prediction(NamedTuple):
     truncated: bool  # the network read fewer than `tokens`
     unknown_share: float  # of the tokens read
     evidence: Evidence | None
+    sentences: list[Sentence] | None = None
 
     def as_json(self, model: str | None = None) -> dict[str, Any]:
         """The JSON object that the API and the command line give for it, with the name of the model if given."""
         content = self._asdict()
-        del content["evidence"]
+        del content["evidence"], content["sentences"]
         if model is not None:
             content["model"] = model
         if self.evidence is not None:
             tokens = [{"start": start, "end": end, "weight": weight} for start, end, weight in self.evidence.tokens]
             content["evidence"] = {"bias": self.evidence.bias, "tokens": tokens}
+        if self.sentences is not None:
+            labels = {sentence.label for sentence in self.sentences if not sentence.uncertain}
+            content["mixed"] = len(labels) > 1
+            content["sentences"] = [sentence._asdict() for sentence in self.sentences]
         return content
 
 

@@ -5,7 +5,7 @@ which of them do. Written for reviews and chat messages, where capitals and spac
 """
 
 import re
-from itertools import pairwise
+from collections.abc import Iterator
 
 # HTML's and Unicode's line breaks; each is replaced by "\n" and spaces of the same length, which keeps the offsets.
 _LINE_BREAK = re.compile(r"<br\s*/?>|\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]", re.IGNORECASE)
@@ -86,19 +86,31 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
     The time is linear in the length of `text`.
     """
+    return [span for span in split(text) if span is not None]
+
+
+def split(text: str) -> Iterator[tuple[int, int] | None]:
+    """Yields what `sentences` returns, and None at each mark that ends no sentence: so a caller can pause anywhere."""
     plain = _LINE_BREAK.sub(lambda match: "\n".ljust(len(match.group())), text)
     start = line = len(plain) - len(plain.lstrip())
-    cuts = [start]
     for mark in _MARK.finditer(plain, start):
         if mark["line_break"]:
             is_end = _ends_at_line_break(plain, line, mark)
             line = mark.end()
         else:
-            is_end = _ends_at_stop(plain, cuts[-1], mark)
+            is_end = _ends_at_stop(plain, start, mark)
         if is_end:
-            cuts.append(mark.end())
-    parts = ((start, plain[start:end].rstrip()) for start, end in pairwise([*cuts, len(plain)]))
-    return [(start, start + len(part)) for start, part in parts if part]
+            yield _stripped(plain, start, mark.end())
+            start = mark.end()
+        else:
+            yield None
+    yield _stripped(plain, start, len(plain))
+
+
+def _stripped(plain: str, start: int, end: int) -> tuple[int, int] | None:
+    """`start` and the end of what stands there before white space; None where nothing does."""
+    part = plain[start:end].rstrip()
+    return (start, start + len(part)) if part else None
 
 
 def _ends_at_line_break(plain: str, line: int, mark: re.Match[str]) -> bool:

@@ -118,6 +118,7 @@ class Metrics:
         )
         self._score = of_texts("score", "Probability of the label answered.", "score", _SCORES)
         predictions = counter("predictions", "Texts predicted.", ("label",))
+        self._sentences = counter("sentences", "Sentences predicted; no other series of predictions counts them.")
         self._uncertain = counter("predictions_uncertain", "Texts flagged uncertain.")
         self._truncated = counter("texts_truncated", "Texts cut to the model's length.")
         dropped = counter("texts_dropped", "Texts that left the queue before they were run.", ("reason",))
@@ -132,7 +133,7 @@ class Metrics:
         gauge("memory_limit_bytes", "What the cgroup allows; +Inf without a limit.").set(cgroup.memory_bytes())
         # Every child is made at the start: a series that appears with its first event has no rate for it.
         self._routes: dict[str, _Histogram] = {}
-        self.add_routes({OTHER: (400, 404, 408, 429, 431, 501, 505)})
+        self.add_routes({OTHER: (400, 403, 404, 408, 429, 431, 501, 505)})
         self._connections_ended = {reason: ended.labels(reason) for reason in CONNECTION_ENDS}
         self._predictions = {label: predictions.labels(label) for label in classifier.manifest.labels}
         self._dropped = {reason: dropped.labels(reason) for reason in ("cancelled", "late", "failed")}
@@ -207,7 +208,7 @@ class Metrics:
         self._tokenize_seconds.observe(seconds)
 
     def observe_answers(self, answers: Sequence[Answers]) -> None:
-        """The answers to some requests."""
+        """The answers to some requests. What sentences look like is not counted: the reference is of whole texts."""
         if not answers:
             return
         predictions = [prediction for one in answers for prediction in one.predictions]
@@ -219,6 +220,7 @@ class Metrics:
             self._score.labels(model).observe_all([prediction.score for prediction in of_model])
         for label, count in Tally([prediction.label for prediction in predictions]).items():
             self._predictions[label].inc(count)
+        self._sentences.inc(sum([len(prediction.sentences or ()) for prediction in predictions]))
         self._uncertain.inc(sum([prediction.uncertain for prediction in predictions]))
         self._truncated.inc(sum([prediction.truncated for prediction in predictions]))
 

@@ -32,7 +32,7 @@ class RequestRecord:
     route: str = OTHER  # what the path is counted under
     own_id: bool = False  # the caller's X-Request-ID
     deadline: float = math.inf
-    tokens: int | None = None  # of all its texts, as far as they were tokenized
+    tokens: int | None = None  # of all its texts and their sentences, as far as they were tokenized
     answers: Answers | None = None
     trace: "Trace | None" = None
     status: int = 0  # 0: no answer has begun
@@ -94,9 +94,9 @@ class RequestLog:
             }
             if record.answers is not None:
                 timings = record.answers.timings
-                line["queue_seconds"] = round(max(timings.queue), 6)
+                line["queue_seconds"] = round(max(timings.queue, default=0.0), 6)
                 line["tokenize_seconds"] = round(timings.tokenize, 6)
-                line["compute_seconds"] = round(max(timings.compute), 6)
+                line["compute_seconds"] = round(max(timings.compute, default=0.0), 6)
             if record.trace is not None and self._tracing is not None:
                 line |= record.trace.ids
                 self._tracing.end(record.trace, record.ended, record.status, record.tokens, record.model or "")

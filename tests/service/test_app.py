@@ -82,8 +82,9 @@ async def test_a_batch_keeps_its_order(client: httpx.AsyncClient) -> None:
     response = await client.post("/predict/batch", json={"texts": texts})
     answer = schemas.Predictions.model_validate_json(response.content, strict=True)
     alone = [(await client.post("/predict", json={"text": text})).json() for text in texts]
-    assert [found.score for found in answer.predictions] == [one["score"] for one in alone]
-    assert [found.tokens for found in answer.predictions] == [one["tokens"] for one in alone]
+    assert [(one.score, one.tokens) for one in answer.predictions if isinstance(one, schemas.Judgement)] == [
+        (one["score"], one["tokens"]) for one in alone
+    ]
 
 
 async def test_a_long_text_is_the_same_in_slices(client: httpx.AsyncClient, tiny_classifier: Classifier) -> None:
@@ -327,7 +328,7 @@ async def test_a_full_queue_refuses_whole_requests(tiny_classifier: Classifier) 
         while b"ovation_waiting_texts 1.0" not in (await client.get("/metrics")).content:
             await asyncio.sleep(0)
         refused = await client.post("/predict/batch", json={"texts": ["sekret", "sekret"]})
-        check_problem(refused, 429, "overloaded")
+        assert "room for 2 texts (2 tokens)" in check_problem(refused, 429, "overloaded")["detail"]
         assert refused.headers["retry-after"] == "1"
         # However busy: what is too large will be tomorrow, too.
         check_problem(await client.post("/predict", json={"text": "x" * 2000}), 413, "body_too_large")
@@ -390,7 +391,7 @@ async def test_openapi_tells_every_status_limit_and_example(client: httpx.AsyncC
         assert headers["X-Request-ID"] == {"type": "string"}  # one that does not match is replaced, not refused
         assert re.fullmatch(MILLISECONDS.pattern.decode(), str(headers["X-Request-Timeout-Ms"]["maximum"]))
         responses = document["paths"][path]["post"]["responses"]
-        assert set(responses) == OF_THE_PROTOCOL | {"200", "413", "415", "422", "500", "503", "504"}
+        assert set(responses) == OF_THE_PROTOCOL | {"200", "403", "413", "415", "422", "500", "503", "504"}
         for status, response in responses.items():
             assert response["headers"]["X-Request-ID"]["schema"]["pattern"] == f"^{REQUEST_ID.pattern}$"
             assert ("Retry-After" in response["headers"]) == (status in ("429", "503"))
@@ -408,8 +409,10 @@ async def test_openapi_tells_every_status_limit_and_example(client: httpx.AsyncC
     assert [chr(code) for code in range(0x110000) if not not_blank.search(chr(code))] == [
         chr(code) for code in range(0x110000) if is_blank(chr(code))
     ]
-    assert components["PredictBatchRequest"]["properties"]["texts"]["maxItems"] == 3
     assert components["ProblemDetails"]["properties"]["error_type"]
+    assert components["PredictBatchRequest"]["properties"]["texts"]["maxItems"] == 3
+    limits = {name: components["PredictRequest"]["properties"]["text"][name] for name in ("maxLength", "pattern")}
+    assert components["PredictBatchRequest"]["else"]["properties"]["texts"]["items"] == {"minLength": 1, **limits}
     for name in ("PredictRequest", "PredictBatchRequest", "Prediction", "Predictions"):
         assert components[name]["example"]
     assert (await client.get("/docs")).status_code == 200
