@@ -170,16 +170,21 @@ def requests(max_characters: int, max_texts: int) -> tuple[type[BaseModel], type
     return one, many
 
 
-def problem_responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
+def text_schema(max_characters: int) -> dict[str, Any]:
+    """JSON Schema of a text, for what a wire checks by hand."""
+    return {"type": "string", "minLength": 1, "maxLength": max_characters, "pattern": NOT_BLANK}
+
+
+def problem_responses(*kinds: str, media_type: str = MEDIA_TYPE) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's entries, by status, for these kinds of problem."""
     responses: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         status, meaning = KINDS[kind]
         # FastAPI would put a `model` under application/json.
-        content = {MEDIA_TYPE: {"schema": ProblemDetails.model_json_schema(), "examples": {}}}
+        content = {media_type: {"schema": ProblemDetails.model_json_schema(), "examples": {}}}
         headers = REQUEST_ID_HEADER | (_RETRY_AFTER_HEADER if status in (429, 503) else {})
         entry = responses.setdefault(status, {"description": "", "headers": headers, "content": content})
         entry["description"] = f"{entry['description']} {meaning}".strip()
         body = Problem(kind, meaning).body("/predict", "0f8fad5bd9cb469fa165708867285bb3")
-        entry["content"][MEDIA_TYPE]["examples"][kind] = {"value": body}
+        entry["content"][media_type]["examples"][kind] = {"value": body}
     return responses

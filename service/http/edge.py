@@ -23,7 +23,7 @@ MILLISECONDS = re.compile(rb"[1-9][0-9]{0,8}")
 class Edge:
     """Gives each request an id (the caller's own `X-Request-ID` where it is harmless) and a record.
 
-    Requests to the paths in `predicting` have a deadline: `timeout_seconds` after they came, or sooner if
+    Requests to the routes in `predicting` have a deadline: `timeout_seconds` after they came, or sooner if
     `X-Request-Timeout-Ms` says so. Each of these routes is called as it stands there, not through `app`, so that it
     does not pay for middleware and routing that have nothing to do for it. While draining, connections are closed after
     their answer. An exception that nobody handled becomes a 500.
@@ -81,7 +81,7 @@ class Edge:
                 log.error("unhandled error", request_id=record.request_id, exc_info=error)
             if record.status:  # the answer is on its way already; cutting it off is all that is left
                 raise
-            response = problem.response(record.instance, record.made_id)
+            response = problem.response(record.instance, record.made_id, record.path)
             # Its traceback holds this frame and the request's body: that cycle would last until a collection.
             del problem
             await response(scope, receive, send_with_id)
@@ -91,7 +91,7 @@ class Edge:
     async def _answer(
         self, record: RequestRecord, headers: Mapping[bytes, bytes], scope: Scope, receive: Receive, send: Send
     ) -> None:
-        app = self._predicting.get(record.path)
+        app = self._predicting.get(record.route)
         if app is None:
             self._log.flush()  # /metrics must know of every request before it
         else:

@@ -2,7 +2,8 @@
 
 Bodies are RFC 9457 problem details; `error`, `error_type` and `request_id` stand beside them for the clients of
 Hugging Face and Triton. No body repeats what the caller sent: `instance` is a route, and absent where the path is none;
-`request_id` is absent where the caller named the request (the header `X-Request-ID` has the name).
+`request_id` is absent where the caller named the request (the header `X-Request-ID` has the name). Under /v2 the same
+body is bare `application/json`: KServe's client reads `error` of no other media type.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from service.engine.readiness import NotReady
 from service.model.classifier import EvidenceUnavailable
 from service.telemetry.request_log import RequestRecord
 
-MEDIA_TYPE = "application/problem+json"
+MEDIA_TYPE, BARE_MEDIA_TYPE = "application/problem+json", "application/json"
 
 # Kind: status, what it means. Every answer that is no success is one of these.
 KINDS: dict[str, tuple[int, str]] = {
@@ -66,10 +67,15 @@ class Problem(Exception):
         }
         return {name: value for name, value in members.items() if value is not None}
 
-    def response(self, instance: str | None, request_id: str | None) -> Response:
-        """The answer to a request for the route `instance`, or (None) to what never became a request."""
+    def response(self, instance: str | None, request_id: str | None, path: str = "") -> Response:
+        """The answer to a request of `path` for the route `instance`, or (None) to what never became a request."""
         content = to_json(self.body(instance, request_id))
-        return Response(content, self.status, self.headers, media_type=MEDIA_TYPE)
+        return Response(content, self.status, self.headers, media_type=media_type(path))
+
+
+def media_type(path: str) -> str:
+    """The media type of errors at `path`."""
+    return BARE_MEDIA_TYPE if path == "/v2" or path.startswith("/v2/") else MEDIA_TYPE
 
 
 def problem_of(error: Exception) -> Problem:
@@ -101,7 +107,7 @@ def problem_of(error: Exception) -> Problem:
 async def answer(request: Request, error: Exception) -> Response:
     """FastAPI's exception handler for everything in the table."""
     record = RequestRecord.of(request.scope)
-    return problem_of(error).response(record.instance, record.made_id)
+    return problem_of(error).response(record.instance, record.made_id, record.path)
 
 
 def _what_does_not_fit(error: RequestValidationError) -> str:
