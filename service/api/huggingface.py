@@ -35,7 +35,7 @@ class Score(BaseModel):
 class Parameters(BaseModel):
     """What else may be asked; unknown parameters are ignored."""
 
-    top_k: Annotated[int, Field(strict=True, ge=1)] | None = Field(
+    top_k: Annotated[int, Field(strict=True, ge=1), schemas.WHOLE] | None = Field(
         default=None, description="this many labels, best first"
     )
     function_to_apply: Literal["softmax", "sigmoid", "none"] | None = Field(

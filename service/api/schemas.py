@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from service.http.problems import KINDS, MEDIA_TYPE, Problem
 
@@ -30,6 +30,14 @@ _RETRY_AFTER_HEADER: dict[str, Any] = {
     "Retry-After": {"description": "seconds", "required": True, "schema": {"type": "integer", "minimum": 1}}
 }
 _MODEL_EXAMPLE = "imdb-bilstm@1a2b3c4d"
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# Beside `strict=True`, an integer as JSON Schema has it: 1.0 is one, and true is none.
+WHOLE = BeforeValidator(_whole)
 
 
 class _Wire(BaseModel):

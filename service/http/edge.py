@@ -13,7 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.engine.admission import Closed
 from service.engine.readiness import Readiness
 from service.http.connection import CALLER_LEFT
-from service.http.problems import Problem, problem_of
+from service.http.problems import KINDS, Problem, problem_of
+from service.telemetry.metrics import OTHER
 from service.telemetry.request_log import RequestLog, RequestRecord
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -91,6 +92,8 @@ class Edge:
     async def _answer(
         self, record: RequestRecord, headers: Mapping[bytes, bytes], scope: Scope, receive: Receive, send: Send
     ) -> None:
+        if record.route == OTHER:  # Starlette's routes would match a path with a line break at its end, too
+            raise Problem("not_found", KINDS["not_found"][1])
         app = self._predicting.get(record.route)
         if app is None:
             self._log.flush()  # /metrics must know of every request before it
