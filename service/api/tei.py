@@ -14,7 +14,7 @@ from service.http.body import JsonRoute
 from service.http.problems import Problem
 
 _DTYPES = {"fp32": "float32"}
-_PAIR = "expected one text, found several: pairs of texts are not classified; a batch is a list of lists of one text"
+_SEVERAL = "several: pairs of texts are not classified, and a batch is a list of lists of one text"
 
 
 class Rank(BaseModel):
@@ -167,5 +167,5 @@ def _only(place: str, item: object, max_characters: int) -> str:
     if not isinstance(item, list):
         raise Problem("invalid", f"{place}: expected a list of one text, found another type")
     if len(item) != 1:
-        raise Problem("invalid", f"{place}: {_PAIR}")
+        raise Problem("invalid", f"{place}: expected one text, found {_SEVERAL if item else 'none'}")
     return answer.text_at(place, item[0], max_characters)
