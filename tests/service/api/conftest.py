@@ -17,7 +17,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def client(tiny_classifier: Classifier) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the app, which has low limits."""
     limits = {"max_characters": MAX_CHARACTERS, "max_texts": MAX_TEXTS, "max_body_bytes": MAX_BODY_BYTES}

@@ -338,32 +338,35 @@ async def test_bad_lengths_of_the_json(client: httpx.AsyncClient, path: str, jso
     check_refused(await client.post(path, content=b"{}", headers=headers), 400, "malformed", "application/json")
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    body=st.binary(max_size=200) | st.lists(st.binary(max_size=9), max_size=5).map(lambda each: elements(*each)),
-    shape=st.lists(st.integers(-2, 6), max_size=3),
-    json_bytes=st.none() | st.integers(-50, 400),
-    coding=st.sampled_from([None, "gzip", "deflate"]),
-    is_compressed=st.booleans(),
-)
-def test_whatever_bytes_come_the_answer_is_no_fault(
-    tiny_classifier: Classifier, body: bytes, shape: list[int], json_bytes: int | None, coding: str | None,
-    is_compressed: bool,
-) -> None:  # fmt: skip
-    content, headers = in_binary(body, shape)
-    if json_bytes is not None:
-        headers[JSON_BYTES] = str(json_bytes)
-    if coding is not None:
-        headers["Content-Encoding"] = coding
-        if is_compressed:
-            content = gzip.compress(content) if coding == "gzip" else zlib.compress(content)
+def test_whatever_bytes_come_the_answer_is_no_fault(tiny_classifier: Classifier) -> None:
+    path = f"/v2/models/{tiny_classifier.manifest.name}/infer"
 
-    async def ask() -> httpx.Response:
-        async with client_of(make_app(tiny_classifier)) as client:
-            path = f"/v2/models/{tiny_classifier.manifest.name}/infer"
-            return await client.post(path, content=content, headers=headers)
+    @settings(max_examples=150, deadline=None)
+    @given(
+        body=st.binary(max_size=200) | st.lists(st.binary(max_size=9), max_size=5).map(lambda each: elements(*each)),
+        shape=st.lists(st.integers(-2, 6), max_size=3),
+        json_bytes=st.none() | st.integers(-50, 400),
+        coding=st.sampled_from([None, "gzip", "deflate"]),
+        is_compressed=st.booleans(),
+    )
+    def check(body: bytes, shape: list[int], json_bytes: int | None, coding: str | None, is_compressed: bool) -> None:
+        content, headers = in_binary(body, shape)
+        if json_bytes is not None:
+            headers[JSON_BYTES] = str(json_bytes)
+        if coding is not None:
+            headers["Content-Encoding"] = coding
+            if is_compressed:
+                content = gzip.compress(content) if coding == "gzip" else zlib.compress(content)
+        answer = runner.run(client.post(path, content=content, headers=headers))
+        assert answer.status_code in (200, 400, 413, 422)
 
-    assert asyncio.run(ask()).status_code in (200, 400, 413, 422)
+    with asyncio.Runner() as runner:
+        context = client_of(make_app(tiny_classifier))
+        client = runner.run(context.__aenter__())
+        try:
+            check()
+        finally:
+            runner.run(context.__aexit__(None, None, None))
 
 
 async def test_server_model_and_index(client: httpx.AsyncClient, tiny_classifier: Classifier) -> None:
@@ -402,12 +405,13 @@ async def test_every_error_under_v2_is_bare_json(client: httpx.AsyncClient, path
     assert (await client.get("/v2sekret")).headers["content-type"] == "application/problem+json"
 
 
-async def test_each_wire_is_counted_under_its_protocol(client: httpx.AsyncClient, path: str) -> None:
-    await client.post(path, json=in_json(["a"]))
-    await client.post("/hf", json={"inputs": "a"})
-    await client.post("/tei/predict", json={"inputs": "a"})
-    await client.get(path[: -len("/infer")])
-    metrics = (await client.get("/metrics")).text
+async def test_each_wire_is_counted_under_its_protocol(tiny_classifier: Classifier, path: str) -> None:
+    async with client_of(make_app(tiny_classifier)) as client:
+        await client.post(path, json=in_json(["a"]))
+        await client.post("/hf", json={"inputs": "a"})
+        await client.post("/tei/predict", json={"inputs": "a"})
+        await client.get(path[: -len("/infer")])
+        metrics = (await client.get("/metrics")).text
     for protocol, route in (
         ("open_inference", "/v2/models/{model}/infer"),
         ("huggingface", "/hf"),
