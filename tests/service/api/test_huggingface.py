@@ -16,12 +16,13 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize("text", TEXTS)
 async def test_the_answer_is_that_of_predict(client: httpx.AsyncClient, path: str, text: str) -> None:
     expected = ranked(await native(client, text))
-    for more in ({}, {"parameters": {}}, {"parameters": None}, {"parameters": {"function_to_apply": "softmax"}}):
-        answer = await client.post(path, json={"inputs": text, **more})
+    for parameters in (None, {}, {"function_to_apply": "softmax"}):
+        answer = await client.post(path, json={"inputs": text, "parameters": parameters})
         assert answer.status_code == 200
         assert answer.json() == [expected]
         assert answer.headers["content-type"] == "application/json"
         assert "compute" in answer.headers["server-timing"]
+    assert (await client.post(path, json={"inputs": text})).json() == [expected]
 
 
 async def test_parameters(client: httpx.AsyncClient, tiny_classifier: Classifier) -> None:

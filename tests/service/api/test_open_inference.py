@@ -21,7 +21,7 @@ from tests.support.server import client_of, make_app
 pytestmark = pytest.mark.anyio
 
 JSON_BYTES = "Inference-Header-Content-Length"
-BINARY = {"parameters": {"binary_data_output": True}}
+BINARY: dict[str, Any] = {"parameters": {"binary_data_output": True}}
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def elements(*texts: str | bytes) -> bytes:
     return b"".join(struct.pack("<I", len(part)) + part for part in parts)
 
 
-def in_json(texts: Sequence[Any], shape: Sequence[int] = (), **more: Any) -> dict[str, Any]:
+def in_json(texts: Sequence[Any], shape: Sequence[Any] = (), **more: Any) -> dict[str, Any]:
     """A request with its texts in JSON."""
     tensor = {"name": "text", "datatype": "BYTES", "shape": list(shape) or [len(texts)], "data": texts}
     return {"inputs": [tensor], **more}
@@ -334,7 +334,7 @@ async def test_bad_binary_tensors(
 
 @pytest.mark.parametrize("json_bytes", ["1", "3", "-1", "sekret", "", "9" * 5000, "1e1", "0x1", "²"])
 async def test_bad_lengths_of_the_json(client: httpx.AsyncClient, path: str, json_bytes: str) -> None:
-    headers = {JSON_BYTES: json_bytes.encode()}
+    headers = [(JSON_BYTES.encode(), json_bytes.encode())]
     check_refused(await client.post(path, content=b"{}", headers=headers), 400, "malformed", "application/json")
 
 
