@@ -25,13 +25,13 @@ MEDIA_TYPE, BARE_MEDIA_TYPE = "application/problem+json", "application/json"
 
 # Kind: status, what it means. Every answer that is no success is one of these.
 KINDS: dict[str, tuple[int, str]] = {
-    "malformed": (400, "The body is not JSON in UTF-8, or a header is not what it should be."),
-    "not_found": (404, "There is no such path."),
+    "malformed": (400, "The body is not JSON in UTF-8 or not what its headers say, or a header is not what it should be."),
+    "not_found": (404, "There is no such path or model."),
     "method_not_allowed": (405, "The path does not take this method; `Allow` lists those it takes."),
     "slow_head": (408, "The head of the request did not come in time; the connection is closed."),
     "slow_body": (408, "The body had not come when the request's time was over."),
     "body_too_large": (413, "The body is larger than the limit."),
-    "unsupported_media_type": (415, "The body must be sent as application/json, without a Content-Encoding."),
+    "unsupported_media_type": (415, "The body's media type or Content-Encoding is not one that the route takes."),
     "invalid": (422, "The body does not fit the schema, or a text is blank."),
     "no_evidence": (422, "This bundle's network gives no evidence."),
     "overloaded": (429, "No room, or not enough time before the deadline; try again after `Retry-After` seconds."),
