@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, PrivateAttr, WithJsonSchema, create_model
+from pydantic import BaseModel, Field, WithJsonSchema, create_model
 from pydantic_core import to_json
 
 from service.api import answer, binary_tensors, schemas
@@ -74,7 +74,6 @@ class InferRequest(BaseModel):
     outputs: Annotated[list[RequestedOutput], Field(max_length=len(OUTPUTS))] | None = Field(
         default=None, description="all of them if absent"
     )
-    _binary: bytes = PrivateAttr(b"")  # what stands behind the JSON
 
 
 class Tensor(BaseModel):
@@ -113,54 +112,52 @@ def request_model(limits: schemas.Limits) -> type[InferRequest]:
     return model
 
 
-def read(body: bytes, headers: Mapping[bytes, bytes], parse_json: Callable[[bytes], InferRequest]) -> InferRequest:
-    """The request in a whole body: JSON, JSON with a binary tensor behind it, or a text. Raises what `parse_json` does,
-    and Problem."""
+def read(
+    body: bytes, headers: Mapping[bytes, bytes], parse_json: Callable[[bytes], InferRequest], limits: schemas.Limits
+) -> InferRequest:
+    """The request in a whole body: JSON, JSON and a binary tensor behind it, which becomes `data`, or a text.
+
+    Raises Problem, and what `parse_json` raises.
+    """
     json_bytes = binary_tensors.json_length(headers, len(body))
-    if json_bytes is None:
-        return parse_json(body)
     if json_bytes == 0:  # a raw request: the body is the one text
         data = [_decode(body, 0)]
         return InferRequest(inputs=[InferInput(name="text", datatype="BYTES", shape=[1], data=data)])
-    request = parse_json(body[:json_bytes])
-    request._binary = body[json_bytes:]
+    request = parse_json(body if json_bytes is None else body[:json_bytes])
+    binary = b"" if json_bytes is None else body[json_bytes:]
+    [tensor] = request.inputs
+    size = 0 if tensor.parameters is None else tensor.parameters.binary_data_size or 0
+    if size != len(binary):
+        detail = f"inputs.0: expected {len(binary)} bytes, as stand behind the JSON, found another binary_data_size"
+        raise Problem("malformed", detail)
+    if binary:
+        if tensor.data is not None:
+            raise Problem("invalid", "inputs.0: expected data or binary_data_size, found both")
+        elements = binary_tensors.read_bytes(binary, _rows(tensor, limits))
+        tensor.data = [_decode(element, index) for index, element in enumerate(elements)]
     return request
 
 
 def texts(request: InferRequest, limits: schemas.Limits) -> list[str]:
     """The texts of a request, of which there is at least one. Raises Problem."""
     [tensor] = request.inputs
+    rows = _rows(tensor, limits)
+    items = tensor.data if isinstance(tensor.data, list) else []
+    if len(items) != rows:
+        raise Problem("invalid", f"inputs.0.data: expected {rows} texts, as the shape says, found another number")
+    flat = [item[0] if isinstance(item, list) and len(item) == 1 else item for item in items]
+    return [answer.text_at(f"inputs.0.data.{index}", text, limits.max_characters) for index, text in enumerate(flat)]
+
+
+def _rows(tensor: InferInput, limits: schemas.Limits) -> int:
+    """How many texts there are, by the shape. Raises Problem."""
     rows, *columns = tensor.shape
     if columns not in ([], [1]):
         raise Problem("invalid", "inputs.0.shape: expected [N] or [N, 1], found another")
     if not 1 <= rows <= limits.max_texts:
         found = "more" if rows else "none"
         raise Problem("invalid", f"inputs.0.shape: expected 1 to {limits.max_texts} texts, found {found}")
-    size = None if tensor.parameters is None else tensor.parameters.binary_data_size
-    if (size or 0) != len(request._binary):
-        detail = (
-            f"inputs.0: expected {len(request._binary)} bytes, as stand behind the JSON, found another binary_data_size"
-        )
-        raise Problem("malformed", detail)
-    found_texts: list[Any] = _data(tensor.data, rows) if size is None else _elements(tensor, request._binary, rows)
-    return [
-        answer.text_at(f"inputs.0.data.{index}", text, limits.max_characters) for index, text in enumerate(found_texts)
-    ]
-
-
-def _data(data: object, rows: int) -> list[Any]:
-    """What stands in `data`, flat or nested. Raises Problem."""
-    items = data if isinstance(data, list) else []
-    if len(items) != rows:
-        raise Problem("invalid", f"inputs.0.data: expected {rows} texts, as the shape says, found another number")
-    return [item[0] if isinstance(item, list) and len(item) == 1 else item for item in items]
-
-
-def _elements(tensor: InferInput, binary: bytes, rows: int) -> list[str]:
-    """The texts of the binary tensor. Raises Problem."""
-    if tensor.data is not None:
-        raise Problem("invalid", "inputs.0: expected data or binary_data_size, found both")
-    return [_decode(element, index) for index, element in enumerate(binary_tensors.read_bytes(binary, rows))]
+    return rows
 
 
 def _decode(element: bytes, index: int) -> str:
@@ -170,10 +167,13 @@ def _decode(element: bytes, index: int) -> str:
         raise Problem("malformed", f"inputs.0.data.{index}: expected UTF-8, found other bytes") from None
 
 
-def outputs(request: InferRequest) -> dict[OutputName, OutputParameters]:
+_ALL_OUTPUTS: Mapping[OutputName, OutputParameters] = {name: OutputParameters() for name in OUTPUTS}
+
+
+def outputs(request: InferRequest) -> Mapping[OutputName, OutputParameters]:
     """The outputs that are asked for. Raises Problem."""
     if not request.outputs:
-        return {name: OutputParameters() for name in OUTPUTS}
+        return _ALL_OUTPUTS
     wanted = {output.name: output.parameters or OutputParameters() for output in request.outputs}
     if any(name != "probabilities" and parameters.classification for name, parameters in wanted.items()):
         raise Problem("invalid", "outputs: expected classification of probabilities alone, found it of another output")

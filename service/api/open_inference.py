@@ -4,6 +4,7 @@ One model, by the name in `GET /model`; its version is the digest that stands be
 may hold binary tensors and be compressed, and need no Content-Type: tritonclient sends none.
 """
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -105,7 +106,7 @@ def _add_infer(routes: APIRouter, engine: Engine, route: type[JsonRoute], limits
             record.deadline = min(record.deadline, record.began + timeout_us / 1e6)
         answers = await answer.predict(engine, request, texts, "inputs.0.data.{}")
         content, json_bytes = inference.content(body, outputs, answers)
-        coding = codings.accepted(request.headers.get("accept-encoding", "").encode("latin-1"))
+        coding = codings.accepted(dict(request.scope["headers"]).get(b"accept-encoding", b""))
         more = [(b"vary", b"Accept-Encoding")]
         if coding is not None:
             content = codings.compress(content, coding)
@@ -116,6 +117,8 @@ def _add_infer(routes: APIRouter, engine: Engine, route: type[JsonRoute], limits
         response.raw_headers += more
         return response
 
+    reading = Reading(partial(inference.read, limits=limits), any_media_type=True, compressed=True)
+    infer_route = route.reading_by(reading)
     problems = schemas.problem_responses("not_found", *answer.PROBLEMS, media_type=BARE_MEDIA_TYPE)
     for path in ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"):
         parameters = [*answer.HEADERS, _LENGTH, *_path_parameters(path)]
@@ -126,7 +129,7 @@ def _add_infer(routes: APIRouter, engine: Engine, route: type[JsonRoute], limits
             response_model=InferResponse,
             responses=_GOOD_INFER | problems,
             openapi_extra={"parameters": parameters, "requestBody": {"content": _BINARY}},
-            route_class_override=route.reading_by(Reading(inference.read, any_media_type=True, compressed=True)),
+            route_class_override=infer_route,
         )
 
 

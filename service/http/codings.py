@@ -44,6 +44,8 @@ class Inflater:
 
 def accepted(header: bytes) -> bytes | None:
     """The coding to answer in, by `Accept-Encoding`; None for none."""
+    if not header:
+        return None
     taken = set[bytes]()
     for part in header.lower().split(b","):
         name, _, weight = part.partition(b";")

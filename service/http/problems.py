@@ -25,7 +25,10 @@ MEDIA_TYPE, BARE_MEDIA_TYPE = "application/problem+json", "application/json"
 
 # Kind: status, what it means. Every answer that is no success is one of these.
 KINDS: dict[str, tuple[int, str]] = {
-    "malformed": (400, "The body is not JSON in UTF-8 or not what its headers say, or a header is not what it should be."),
+    "malformed": (
+        400,
+        "The body is not JSON in UTF-8 or not what its headers say, or a header is not what it should be.",
+    ),
     "not_found": (404, "There is no such path or model."),
     "method_not_allowed": (405, "The path does not take this method; `Allow` lists those it takes."),
     "slow_head": (408, "The head of the request did not come in time; the connection is closed."),

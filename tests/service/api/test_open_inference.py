@@ -310,7 +310,7 @@ async def test_refusals(client: httpx.AsyncClient, path: str, body: Any, reason:
         (elements("sekret") + b"x", [1], {}, 400, "found more bytes"),
         (elements("sekret"), [2], {}, 400, "found fewer"),
         (b"abc", [1], {}, 400, "found fewer"),
-        (b"", [1], {}, 400, "found fewer"),
+        (b"", [1], {}, 422, "inputs.0.data: expected 1 texts"),
         (b"", [0], {"data": None}, 422, "found none"),
         (elements("a"), [10**9], {}, 422, "found more"),
         (elements(b"\xff sekret"), [1], {}, 400, "inputs.0.data.0: expected UTF-8"),
