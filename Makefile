@@ -6,13 +6,15 @@ VENV := .venv$(if $(filter cuda,$(RUNTIME)),-cuda)
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve setup test test-image lint format train bench lock clean
+.PHONY: serve setup clients test test-image lint format train bench lock clean
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.service ## serve the bundled model on 127.0.0.1:8000 (OVATION_HOST, OVATION_PORT); leaves .venv/bin/ovation
 	@exec $(BIN)/python -m service serve
 
 setup: $(VENV)/.dev ## what training, benchmarks and tests need
+
+clients: $(VENV)-clients/.clients ## other people's clients, which the tests try where they are there (needs npm, too)
 
 test: lint ## format check, lint, types and all tests
 	$(BIN)/python -m pytest
@@ -39,7 +41,7 @@ lock:
 	requirements/lock.sh
 
 clean:
-	rm -rf $(VENV) ovation_sentiment.egg-info
+	rm -rf $(VENV) $(VENV)-clients tests/clients/node_modules ovation_sentiment.egg-info
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "Ovation needs Python 3.11 or newer; '$(PYTHON)' was not found (make PYTHON=/path/to/python3)." >&2; exit 1; }
@@ -56,4 +58,12 @@ $(VENV)/.service: requirements/$(RUNTIME).txt requirements/build.txt pyproject.t
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.service
 	$(if $(TORCH_INDEX),$(PIP_INSTALL) --index-url $(TORCH_INDEX) "$$(grep ^torch== requirements/dev.txt)")
 	$(PIP_INSTALL) -r requirements/dev.txt
+	@touch $@
+
+# Their dependencies clash with ours.
+$(VENV)-clients/.clients: requirements/clients.txt tests/clients/package-lock.json
+	@command -v npm >/dev/null || { echo "expected npm, which installs a client, found none: install Node.js 20 or newer" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)-clients
+	$(VENV)-clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/clients.txt
+	npm ci --silent --no-audit --no-fund --prefix tests/clients
 	@touch $@

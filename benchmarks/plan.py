@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load import stream
-from benchmarks.load.closed import closed
+from benchmarks.load.closed import Body, closed
 from benchmarks.load.servers import Server
 
 TEXTS_A_BATCH = 64  # in each request to /predict/batch
@@ -59,7 +59,7 @@ class Plan:
         server: Server,
         connections: int,
         path: str = "/predict",
-        bodies: Sequence[bytes] = (),
+        bodies: Sequence[Body] = (),
         cores: Collection[int] = (),
     ) -> dict[str, Any]:
         """Runs a closed loop after a short one to warm up: the fields of `Closed`, and the server's cores and memory.

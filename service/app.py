@@ -14,10 +14,11 @@ from fastapi.routing import APIRoute
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 import service
 from service import cgroup
-from service.api import native, operations, schemas
+from service.api import huggingface, native, open_inference, operations, schemas, tei
 from service.engine.admission import Admission
 from service.engine.batcher import Batcher
 from service.engine.engine import Engine
@@ -129,17 +130,28 @@ def create_app(
         redirect_slashes=False,
     )
     route = json_route(settings.max_body_bytes, settings.max_texts, batcher, held, request_log)
-    predicting = native.router(engine, route, limits)
+    wires = {
+        "native": native.router(engine, route, limits),
+        "huggingface": huggingface.router(engine, route, limits),
+        "tei": tei.router(engine, route, limits, readiness, settings.max_waiting_tokens),
+        "open_inference": open_inference.router(engine, route, limits, readiness),
+    }
     operating = operations.router(engine, readiness, metrics, limits)
-    app.include_router(predicting)
-    app.include_router(operating)
+    for router in (*wires.values(), operating):
+        app.include_router(router)
     _add_document(app)
     for error in (HTTPException, NotReady, problems.Problem):  # all that the routes that `app` calls itself may raise
         app.add_exception_handler(error, problems.answer)
-    metrics.add_routes(_statuses([*app.routes, *predicting.routes, *operating.routes]))
+    predicting: dict[str, ASGIApp] = {}
+    for protocol, wire in wires.items():
+        of_texts = [route for route in wire.routes if isinstance(route, JsonRoute)]
+        metrics.add_routes(_statuses(of_texts), protocol)
+        predicting |= {route.path: route.handle for route in of_texts}
+    others = [route for wire in wires.values() for route in wire.routes if not isinstance(route, JsonRoute)]
+    metrics.add_routes(_statuses([*app.routes, *others, *operating.routes]))
     app.middleware_stack = Edge(
         app.build_middleware_stack(),
-        {route.path: route.handle for route in predicting.routes if isinstance(route, JsonRoute)},
+        predicting,
         readiness,
         request_log,
         Origins(settings.allowed_origins),

@@ -363,7 +363,11 @@ def several_workers() -> str:
         load.until_answered(500)
 
     def counted() -> int:
-        found = re.search(r'^ovation_requests_total\{route="/predict",status="200"\} (\S+)', get("/metrics")[1], re.M)
+        found = re.search(
+            r'^ovation_requests_total\{protocol="native",route="/predict",status="200"\} (\S+)',
+            get("/metrics")[1],
+            re.M,
+        )
         return int(float(found[1])) if found else 0
 
     # An answer is counted when it has been sent: the worker may still be at it.

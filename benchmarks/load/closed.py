@@ -12,6 +12,8 @@ from pathlib import Path
 
 _SCRIPT = Path(__file__).parent / "wrk.lua"
 _MARKER = "\nFIGURES "
+# JSON, or JSON and the binary tensor behind it (Open Inference Protocol).
+Body = bytes | tuple[bytes, bytes]
 _ANSWER_SECONDS = 30  # wrk counts slower answers as timeouts
 
 
@@ -33,22 +35,22 @@ class Closed:
 
 def closed(
     url: str,
-    bodies: Sequence[bytes],
+    bodies: Sequence[Body],
     connections: int,
     seconds: float,
     cores: Collection[int],
 ) -> Closed:
-    """POSTs the JSON `bodies` to `url` in turn for `seconds` (rounded up to whole ones), from one thread on `cores`.
+    """POSTs `bodies` to `url` in turn for `seconds` (rounded up to whole ones), from one thread on `cores`.
 
     There is no warm-up: send a shorter load first. wrk reopens connections that the server closes, without counting
-    them. Raises RuntimeError if wrk fails, and ValueError if a body holds a line break.
+    them. Raises RuntimeError if wrk fails, and ValueError without bodies.
     """
-    if any(b"\n" in body for body in bodies) or not bodies:
-        raise ValueError("expected JSON bodies without line breaks, found some with, or none")
+    if not bodies:
+        raise ValueError("expected bodies to send, found none")
     pinned = ["taskset", "--cpu-list", ",".join(map(str, cores))]
     with tempfile.TemporaryDirectory(prefix="closed-") as folder:
         body_file = Path(folder) / "bodies"
-        body_file.write_bytes(b"".join(body + b"\n" for body in bodies))
+        body_file.write_text("".join(map(_line, bodies)))
         load = ["--threads=1", f"--connections={connections}", f"--duration={math.ceil(seconds)}s"]
         load += [f"--timeout={_ANSWER_SECONDS}s", f"--script={_SCRIPT}", url, "--", str(body_file)]
         limit_seconds = math.ceil(seconds) + 2 * _ANSWER_SECONDS
@@ -64,6 +66,12 @@ def closed(
     p50, p90, p95, p99, most = (_percentile(latencies_us, percent) / 1e3 for percent in (50, 90, 95, 99, 100))
     rate, measured = requests / (duration_us / 1e6), duration_us / 1e6
     return Closed(rate, p50, p90, p95, p99, most, requests, result["errors"], connections, measured)
+
+
+def _line(body: Body) -> str:
+    """A body as wrk.lua reads it."""
+    json_bytes, content = (0, body) if isinstance(body, bytes) else (len(body[0]), b"".join(body))
+    return f"{json_bytes} {content.hex()}\n"
 
 
 def _uncorrected(corrected: Counter[int], requests: int, duration_us: int, connections: int) -> Counter[int]:

@@ -1,11 +1,17 @@
--- For benchmarks/load/closed.py: `wrk --script wrk.lua URL -- BODIES`, where each line of the file BODIES is a JSON body.
+-- For benchmarks/load/closed.py: `wrk --script wrk.lua URL -- BODIES`, where each line of the file BODIES is the length of
+-- the JSON in a body, which binary tensors follow, or 0 where all of it is JSON; and the body in hexadecimal digits.
 -- Builds each request once, sends them in turn; done() writes the figures after a marker.
 
 local requests, at = {}, 0
 
 function init(arguments)
-  local headers = {["Content-Type"] = "application/json"}
-  for body in io.lines(arguments[1]) do
+  for line in io.lines(arguments[1]) do
+    local json_bytes, digits = line:match("(%d+) (%x*)")
+    local headers = {["Content-Type"] = "application/json"}
+    if json_bytes ~= "0" then
+      headers = {["Content-Type"] = "application/octet-stream", ["Inference-Header-Content-Length"] = json_bytes}
+    end
+    local body = digits:gsub("%x%x", function(byte) return string.char(tonumber(byte, 16)) end)
     requests[#requests + 1] = wrk.format("POST", nil, headers, body)
   end
 end

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from service.engine.encoding import MAX_SENTENCES_A_REQUEST, MAX_SENTENCES_A_TEXT
 from service.http.problems import KINDS, MEDIA_TYPE, Problem
@@ -34,6 +34,14 @@ _RETRY_AFTER_HEADER: dict[str, Any] = {
 # Kinds of problem that the connection itself may answer, before a request has a route.
 OF_THE_PROTOCOL = ("malformed", "slow_head", "overloaded", "head_too_large", "not_implemented", "version")
 _MODEL_EXAMPLE = "imdb-bilstm@1a2b3c4d"
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# Beside `strict=True`, an integer as JSON Schema has it: 1.0 is one, and true is none.
+WHOLE = BeforeValidator(_whole)
 
 
 class _Wire(BaseModel):
@@ -240,16 +248,21 @@ def requests(max_characters: int, max_texts: int) -> tuple[type[One], type[Many]
     return one, many
 
 
-def problem_responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
+def text_schema(max_characters: int) -> dict[str, Any]:
+    """JSON Schema of a text, for what a wire checks by hand."""
+    return {"type": "string", "minLength": 1, "maxLength": max_characters, "pattern": NOT_BLANK}
+
+
+def problem_responses(*kinds: str, media_type: str = MEDIA_TYPE) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's entries, by status, for these kinds of problem."""
     responses: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         status, meaning = KINDS[kind]
         # FastAPI would put a `model` under application/json. It knows the schema from `Failure`.
-        content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}, "examples": {}}}
+        content = {media_type: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}, "examples": {}}}
         headers = REQUEST_ID_HEADER | (_RETRY_AFTER_HEADER if status in (429, 503) else {})
         entry = responses.setdefault(status, {"description": "", "headers": headers, "content": content})
         entry["description"] = f"{entry['description']} {meaning}".strip()
         body = Problem(kind, meaning).body("/predict", "0f8fad5bd9cb469fa165708867285bb3")
-        entry["content"][MEDIA_TYPE]["examples"][kind] = {"value": body}
+        entry["content"][media_type]["examples"][kind] = {"value": body}
     return responses

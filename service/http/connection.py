@@ -222,7 +222,7 @@ class Connection(HttpToolsProtocol):
             self._refuse("not_implemented", "Transfer-Encoding: expected chunked or none, found another")
             return
         if not self._connections.may_ask(self, self.url):
-            self._refuse("overloaded", "expected fewer connections, found as many as the service takes")
+            self._refuse("overloaded", "expected fewer connections, found as many as the service takes", self.url)
             return
         self._body_left, self._chunks = length, ChunkedReader() if encodings else None
         super().on_headers_complete()
@@ -289,7 +289,7 @@ class Connection(HttpToolsProtocol):
 
     # Refusals of the protocol itself.
 
-    def _refuse(self, kind: str, detail: str) -> None:
+    def _refuse(self, kind: str, detail: str, path: bytes = b"") -> None:
         """Answers what never became a request, logs it, and closes."""
         self._refused = True
         self._pending.clear()
@@ -297,7 +297,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         headers = {"Connection": "close"} | ({"Retry-After": "1"} if kind == "overloaded" else {})
-        response = self._connections.refusal(Problem(kind, detail, headers))
+        response = self._connections.refusal(Problem(kind, detail, headers), path)
         content = [STATUS_LINE[response.status_code]]
         for name, value in (*self.server_state.default_headers, *response.raw_headers):
             content += name, b": ", value, b"\r\n"

@@ -14,6 +14,7 @@ from service.telemetry.request_log import RequestLog, RequestRecord
 
 RESERVE = 16  # connections above the limit, for probes alone
 _SPARE_DESCRIPTORS = 32  # for all that is opened later and is no connection
+_PROBES = (b"/health", b"/tei/health", b"/v2/health")
 _LOG_SECONDS = 60.0  # a limit that is reached again and again is logged at most this often
 
 
@@ -61,7 +62,7 @@ class Connections:
 
     def may_ask(self, connection: Endable, path: bytes) -> bool:
         """Whether a request may run: one above the limit may only ask how the service is."""
-        if connection not in self._extra or path.startswith(b"/health"):
+        if connection not in self._extra or path.startswith(_PROBES):
             return True
         if not self._make_room():
             return False
@@ -76,10 +77,10 @@ class Connections:
         """Its last request is answered, or was refused."""
         self._idle[connection] = None
 
-    def refusal(self, problem: Problem) -> Response:
-        """The answer to what never became a request, counted and logged like one."""
+    def refusal(self, problem: Problem, path: bytes) -> Response:
+        """The answer to what never became a request for `path`, counted and logged like one."""
         record = RequestRecord("-", "-", os.urandom(16).hex(), perf_counter())
-        response = problem.response(None, record.request_id)
+        response = problem.response(None, record.request_id, path.decode("latin-1"))
         response.raw_headers.append((b"x-request-id", record.request_id.encode()))
         record.status = problem.status
         self._log.end(record)

@@ -14,7 +14,8 @@ from service.engine.admission import Closed
 from service.engine.readiness import Readiness
 from service.http.connection import CALLER_LEFT
 from service.http.origins import Origins
-from service.http.problems import Problem, problem_of
+from service.http.problems import KINDS, Problem, problem_of
+from service.telemetry.metrics import OTHER
 from service.telemetry.request_log import RequestLog, RequestRecord
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -24,7 +25,7 @@ MILLISECONDS = re.compile(rb"[1-9][0-9]{0,8}")
 class Edge:
     """Gives each request an id (the caller's own `X-Request-ID` where it is harmless) and a record.
 
-    Requests to the paths in `predicting` have a deadline: `timeout_seconds` after they came, or sooner if
+    Requests to the routes in `predicting` have a deadline: `timeout_seconds` after they came, or sooner if
     `X-Request-Timeout-Ms` says so. Each of these routes is called as it stands there, not through `app`, so that it
     does not pay for middleware and routing that have nothing to do for it. What web pages may ask, `origins` decides.
     While draining, connections are closed after their answer. An exception that nobody handled becomes a 500.
@@ -92,7 +93,7 @@ class Edge:
                 log.error("unhandled error", request_id=record.request_id, exc_info=error)
             if record.status:  # the answer is on its way already; cutting it off is all that is left
                 raise
-            response = problem.response(record.instance, record.made_id)
+            response = problem.response(record.instance, record.made_id, record.path)
             # Its traceback holds this frame and the request's body: that cycle would last until a collection.
             del problem
             await response(scope, receive, send_with_id)
@@ -102,7 +103,9 @@ class Edge:
     async def _answer(
         self, record: RequestRecord, headers: Mapping[bytes, bytes], scope: Scope, receive: Receive, send: Send
     ) -> None:
-        app = self._predicting.get(record.path)
+        if record.route == OTHER:  # Starlette's routes would match a path with a line break at its end, too
+            raise Problem("not_found", KINDS["not_found"][1])
+        app = self._predicting.get(record.route)
         if app is None:
             self._log.flush()  # /metrics must know of every request before it
         else:

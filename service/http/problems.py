@@ -2,7 +2,8 @@
 
 Bodies are RFC 9457 problem details; `error`, `error_type` and `request_id` stand beside them for the clients of
 Hugging Face and Triton. No body repeats what the caller sent: `instance` is a route, and absent where the path is none;
-`request_id` is absent where the caller named the request (the header `X-Request-ID` has the name).
+`request_id` is absent where the caller named the request (the header `X-Request-ID` has the name). Under /v2 the same
+body is bare `application/json`: KServe's client reads `error` of no other media type.
 """
 
 from collections.abc import Mapping
@@ -20,18 +21,22 @@ from service.engine.readiness import NotReady
 from service.model.classifier import EvidenceUnavailable
 from service.telemetry.request_log import RequestRecord
 
-MEDIA_TYPE = "application/problem+json"
+MEDIA_TYPE, BARE_MEDIA_TYPE = "application/problem+json", "application/json"
 
 # Kind: status, what it means. Every answer that is no success is one of these.
 KINDS: dict[str, tuple[int, str]] = {
-    "malformed": (400, "The request is not HTTP, a header is not what it should be, or the body is not JSON in UTF-8."),
+    "malformed": (
+        400,
+        "The request is not HTTP, a header is not what it should be, or the body is not JSON in UTF-8 or not what its "
+        "headers say.",
+    ),
     "forbidden_origin": (403, "The request comes from a web page of an origin that the service does not allow."),
-    "not_found": (404, "There is no such path."),
+    "not_found": (404, "There is no such path or model."),
     "method_not_allowed": (405, "The path does not take this method; `Allow` lists those it takes."),
     "slow_head": (408, "The head of the request did not come in time; the connection is closed."),
     "slow_body": (408, "The body had not come when the request's time was over."),
     "body_too_large": (413, "The body is larger than the limit."),
-    "unsupported_media_type": (415, "The body must be sent as application/json, without a Content-Encoding."),
+    "unsupported_media_type": (415, "The body's media type or Content-Encoding is not one that the route takes."),
     "invalid": (422, "The body does not fit the schema, or a text is blank or has too many sentences."),
     "no_evidence": (422, "This bundle's network gives no evidence."),
     "overloaded": (429, "No room, or not enough time before the deadline; try again after `Retry-After` seconds."),
@@ -67,10 +72,15 @@ class Problem(Exception):
         }
         return {name: value for name, value in members.items() if value is not None}
 
-    def response(self, instance: str | None, request_id: str | None) -> Response:
-        """The answer to a request for the route `instance`, or (None) to what never became a request."""
+    def response(self, instance: str | None, request_id: str | None, path: str = "") -> Response:
+        """The answer to a request of `path` for the route `instance`, or (None) to what never became a request."""
         content = to_json(self.body(instance, request_id))
-        return Response(content, self.status, self.headers, media_type=MEDIA_TYPE)
+        return Response(content, self.status, self.headers, media_type=media_type(path))
+
+
+def media_type(path: str) -> str:
+    """The media type of errors at `path`."""
+    return BARE_MEDIA_TYPE if path == "/v2" or path.startswith("/v2/") else MEDIA_TYPE
 
 
 def problem_of(error: Exception) -> Problem:
@@ -104,7 +114,7 @@ def problem_of(error: Exception) -> Problem:
 async def answer(request: Request, error: Exception) -> Response:
     """FastAPI's exception handler for everything in the table."""
     record = RequestRecord.of(request.scope)
-    return problem_of(error).response(record.instance, record.made_id)
+    return problem_of(error).response(record.instance, record.made_id, record.path)
 
 
 def _what_does_not_fit(error: RequestValidationError) -> str:

@@ -76,12 +76,13 @@ class Prediction(NamedTuple):
     truncated: bool  # the network read fewer than `tokens`
     unknown_share: float  # of the tokens read
     evidence: Evidence | None
+    logits: list[float]  # [label] which the softmax makes `probabilities` of
     sentences: list[Sentence] | None = None
 
     def as_json(self, model: str | None = None) -> dict[str, Any]:
         """The JSON object that the API and the command line give for it, with the name of the model if given."""
         content = self._asdict()
-        del content["evidence"], content["sentences"]
+        del content["evidence"], content["logits"], content["sentences"]
         if model is not None:
             content["model"] = model
         if self.evidence is not None:
@@ -169,6 +170,7 @@ class Classifier:
             truncated=text.tokens > read,
             unknown_share=text.unknown / read,
             evidence=None if evidence is None else self._evidence(text, evidence, winner),
+            logits=logits,
         )
 
     def _evidence(self, text: Encoded, shares: NDArray[np.float32], winner: int) -> Evidence:

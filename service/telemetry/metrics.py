@@ -9,6 +9,7 @@ which is a series, too: deploy/prometheus/recording.yml compares the two.
 
 import math
 import os
+import re
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,7 +46,8 @@ _ROWS = tuple(2**power for power in range(8))
 _SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 _SCORES = tuple(step / 20 for step in range(1, 21))
 
-OTHER = "other"
+OTHER = "other"  # the route of all paths that are none
+NO_PROTOCOL = "none"  # the protocol of routes that take no texts
 # Why the service ends a connection: a head or the rest of a body is late, an answer is not taken, the body is
 # malformed, another connection or answer needs the room, or there is no room for it.
 CONNECTION_ENDS = ("late_head", "late_body", "unread", "malformed", "room", "refused")
@@ -103,8 +105,10 @@ class Metrics:
             histogram.labels(classifier.name)
             return histogram
 
-        self._requests = counter("requests", "Requests answered.", ("route", "status"))
-        self._request_seconds = seconds("request", "From a request's first byte to its answer's last.", ("route",))
+        self._requests = counter("requests", "Requests answered.", ("route", "protocol", "status"))
+        self._request_seconds = seconds(
+            "request", "From a request's first byte to its answer's last.", ("route", "protocol")
+        )
         self._shed = counter("requests_shed", "Requests refused for lack of room or time before their body was read.")
         self._tokenize_seconds = seconds("tokenize", "Tokenizing of all the texts of a request.")
         self._queue_seconds = seconds("queue", "A text's wait for its batch.")
@@ -133,6 +137,8 @@ class Metrics:
         gauge("memory_limit_bytes", "What the cgroup allows; +Inf without a limit.").set(cgroup.memory_bytes())
         # Every child is made at the start: a series that appears with its first event has no rate for it.
         self._routes: dict[str, _Histogram] = {}
+        self._protocols: dict[str, str] = {}
+        self._patterns: list[tuple[re.Pattern[str], str]] = []
         self.add_routes({OTHER: (400, 403, 404, 408, 429, 431, 501, 505)})
         self._connections_ended = {reason: ended.labels(reason) for reason in CONNECTION_ENDS}
         self._predictions = {label: predictions.labels(label) for label in classifier.manifest.labels}
@@ -141,25 +147,31 @@ class Metrics:
         if self._folder:
             _remove_ended_workers(Path(self._folder))
 
-    def add_routes(self, statuses: Mapping[str, Iterable[int]]) -> None:
-        """Makes the series of these routes, with the statuses that each may answer."""
+    def add_routes(self, statuses: Mapping[str, Iterable[int]], protocol: str = NO_PROTOCOL) -> None:
+        """Makes the series of these routes, with the statuses that each may answer. `protocol` names the wire by which
+        texts come; a route may have parameters, each a part of a path: `/v2/models/{model}`."""
         for route, codes in statuses.items():
-            self._routes[route] = self._request_seconds.labels(route)
+            self._routes[route] = self._request_seconds.labels(route, protocol)
+            self._protocols[route] = protocol
+            if "{" in route:
+                self._patterns.append((re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(route))), route))
             for code in codes:
-                self._requests.labels(route, code)
+                self._requests.labels(route, protocol, code)
 
     def route(self, path: str) -> str:
         """The route that a path is counted under."""
-        return path if path in self._routes else OTHER
+        if path in self._routes:
+            return path
+        return next((route for pattern, route in self._patterns if pattern.fullmatch(path)), OTHER)
 
     def observe_requests(self, route: str, status: int, seconds: Sequence[float]) -> None:
         """Requests to one route that ended alike, whatever came of them."""
-        self._requests.labels(route, status).inc(len(seconds))
+        self._requests.labels(route, self._protocols[route], status).inc(len(seconds))
         self._routes[route].observe_all(seconds)
 
     def observe_traced(self, route: str, status: int, seconds: float, trace: dict[str, str]) -> None:
         """One request, and the ids of its trace as an exemplar (one process of several keeps none)."""
-        self._requests.labels(route, status).inc()
+        self._requests.labels(route, self._protocols[route], status).inc()
         self._routes[route].observe(seconds, trace)
 
     def observe_shed(self) -> None:

@@ -66,7 +66,7 @@ class RequestLog:
     def begin(self, record: RequestRecord, headers: Mapping[bytes, bytes], scheme: str) -> None:
         """Starts the trace of a request, if it is to have one."""
         if self._tracing is not None:
-            record.trace = self._tracing.begin(record.method, record.path, scheme, headers, record.began)
+            record.trace = self._tracing.begin(record.method, record.route, scheme, headers, record.began)
 
     def end(self, record: RequestRecord) -> None:
         """Schedules the counting and logging of a request: at most _FLUSH_SECONDS from now."""

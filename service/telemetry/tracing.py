@@ -66,7 +66,7 @@ class Tracing:
         self._propagator = TraceContextTextMapPropagator()
         logging.getLogger(OTLPSpanExporter.__module__).addFilter(_Rarely())
 
-    def begin(self, method: str, path: str, scheme: str, headers: Mapping[bytes, bytes], began: float) -> Trace | None:
+    def begin(self, method: str, route: str, scheme: str, headers: Mapping[bytes, bytes], began: float) -> Trace | None:
         """The trace of a request that came at `began` (perf_counter seconds); None where it is not sampled."""
         parent = Context()
         if b"traceparent" in headers:
@@ -79,13 +79,13 @@ class Tracing:
         known = method in _METHODS
         clock_ns = time_ns() - perf_counter_ns()
         span = self._tracer.start_span(
-            f"{method if known else 'HTTP'} {path}",
+            f"{method if known else 'HTTP'} {route}",
             parent,
             SpanKind.SERVER,
             {
                 "http.request.method": method if known else "_OTHER",
-                "http.route": path,  # the paths of these routes hold no parameters
-                "url.path": path,
+                "http.route": route,
+                "url.path": route,  # in place of the path, whose parameters a caller writes
                 "url.scheme": scheme,
             },
             start_time=clock_ns + int(began * 1e9),

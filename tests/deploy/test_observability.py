@@ -72,6 +72,7 @@ def metrics(request: pytest.FixtureRequest, tiny_bundle_path: Path) -> str:
     with service(tiny_bundle_path, workers=request.param) as found:
         for text in ("The film was superb.", "Awful!", ""):
             httpx.post(f"{found.url}/predict", json={"text": text}, timeout=30)
+            httpx.post(f"{found.url}/hf", json={"inputs": text}, timeout=30)
         return httpx.get(f"{found.url}/metrics", timeout=30).text
 
 
@@ -161,6 +162,14 @@ def test_every_expression_asks_for_what_is_there(metrics: str) -> None:
 )
 def test_a_wrong_name_would_be_found(metrics: str, expr: str, gone: list[str]) -> None:
     assert sorted(missing(expr, samples(metrics))) == sorted(gone)
+
+
+def test_no_expression_leaves_out_or_splits_by_a_wire() -> None:
+    for place, expr in EXPRESSIONS:
+        for selector in re.findall(r"ovation_request(?:s_total|_seconds_\w+)\{([^}]*)\}", expr):
+            assert re.search(r'protocol!="none"|route=~', selector), place
+        assert not re.search(r"\bby \([^)]*\bprotocol\b", expr), place
+        assert not re.search(r'protocol(=|=~|!~)"|protocol!="(?!none")', expr), place
 
 
 def test_every_alert_says_what_to_do_and_is_tested() -> None:

@@ -49,9 +49,9 @@ def fuzz(url: str, cases: int, seed: int | None = None) -> Run:
             f"--report-json-path={report}",
             *([] if seed is None else [f"--seed={seed}"]),
         ]
-        done = subprocess.run(
-            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
-        )
+        served = httpx.get(f"{url}/model").json()["model"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "SERVED_MODEL": served}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         output = done.stdout + done.stderr
         if not report.exists():
             raise RuntimeError(f"expected a report of schemathesis, found none:\n{output}")

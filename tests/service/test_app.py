@@ -239,8 +239,8 @@ async def test_a_client_that_leaves_while_it_sends_is_no_fault_of_ours(tiny_clas
         await app({**PREDICT}, receive, send)
         metrics = (await client.get("/metrics")).text
     assert sent == []
-    assert 'ovation_requests_total{route="/predict",status="499"} 1.0' in metrics
-    assert 'ovation_requests_total{route="/predict",status="500"} 0.0' in metrics
+    assert 'ovation_requests_total{protocol="native",route="/predict",status="499"} 1.0' in metrics
+    assert 'ovation_requests_total{protocol="native",route="/predict",status="500"} 0.0' in metrics
 
 
 async def test_a_request_is_cancelled_when_its_caller_leaves_while_it_is_tokenized(tiny_classifier: Classifier) -> None:
@@ -261,7 +261,7 @@ async def test_a_request_is_cancelled_when_its_caller_leaves_while_it_is_tokeniz
         await request
         metrics = (await client.get("/metrics")).text
     assert (sent, held.judged) == ([], [])
-    assert 'ovation_requests_total{route="/predict",status="499"} 1.0' in metrics
+    assert 'ovation_requests_total{protocol="native",route="/predict",status="499"} 1.0' in metrics
 
 
 async def test_a_batch_of_many_texts_lets_others_in_between(tiny_classifier: Classifier) -> None:
@@ -423,7 +423,11 @@ async def test_metrics_are_there_from_the_start_and_add_up(
 ) -> None:
     async def read() -> dict[tuple[str, ...], float]:
         families = text_string_to_metric_families((await client.get("/metrics")).text)
-        return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
+        return {
+            (s.name, *[value for label, value in s.labels.items() if label != "protocol"]): s.value
+            for family in families
+            for s in family.samples
+        }
 
     before = await read()
     assert before["ovation_requests_total", "/predict", "200"] == 0

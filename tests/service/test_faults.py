@@ -63,7 +63,11 @@ async def clients(url: str) -> AsyncIterator[httpx.AsyncClient]:
 async def series(client: httpx.AsyncClient) -> dict[tuple[str, ...], float]:
     """All samples of /metrics."""
     families = text_string_to_metric_families((await client.get("/metrics")).text)
-    return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
+    return {
+        (s.name, *[value for label, value in s.labels.items() if label != "protocol"]): s.value
+        for family in families
+        for s in family.samples
+    }
 
 
 async def hold(client: httpx.AsyncClient, tally: Tally) -> asyncio.Task[int]:

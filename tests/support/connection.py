@@ -1,6 +1,5 @@
 """A caller that speaks HTTP/1.1 as a test wants it: byte by byte, half-closed, malformed, or not at all."""
 
-import re
 import select
 import socket
 import struct
@@ -10,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 BODY = b'{"text": "as good as it gets"}'
 _PATIENCE_SECONDS = 20.0  # more than anything here may take
@@ -152,13 +152,13 @@ def chunked(body: bytes, size: int, trailers: bytes = b"") -> bytes:
 
 
 def sample(url: str, name: str, **labels: Any) -> float:
-    """One sample of /metrics; labels in the order in which they are declared."""
-    text = httpx.get(f"{url}/metrics").text
-    inside = ",".join(f'{label}="{value}"' for label, value in labels.items())
-    wanted = f"{name}{{{inside}}}" if inside else name
-    match = re.search(rf"^{re.escape(wanted)} (\S+)$", text, re.MULTILINE)
-    assert match, wanted
-    return float(match[1])
+    """The sum of the samples of /metrics that have these labels, whatever others they have."""
+    wanted = {label: str(value) for label, value in labels.items()}
+    families = text_string_to_metric_families(httpx.get(f"{url}/metrics").text)
+    samples = [each for family in families for each in family.samples if each.name == name]
+    values = [each.value for each in samples if wanted.items() <= each.labels.items()]
+    assert values, (name, wanted)
+    return sum(values)
 
 
 def until(url: str, value: float, name: str, **labels: Any) -> None:

@@ -222,7 +222,7 @@ async def test_where_all_are_bad_nothing_is_run(tiny_classifier: Classifier) -> 
         assert response.headers["server-timing"].startswith("queue;dur=0.000, ")
         log = (await client.get("/metrics")).text
     assert held.judged == []
-    assert 'ovation_requests_total{route="/predict/batch",status="200"} 1.0' in log
+    assert 'ovation_requests_total{protocol="native",route="/predict/batch",status="200"} 1.0' in log
 
 
 async def test_words_that_are_none_of_the_options(client: httpx.AsyncClient) -> None:

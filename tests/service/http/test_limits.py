@@ -150,7 +150,11 @@ def test_where_none_idles_others_are_refused_and_probes_are_answered(tiny_classi
             assert answer.header("retry-after") == "1"
             assert json.loads(answer.body)["error_type"] == "overloaded"
             assert ask(url, get("/health/live")).status == 200
-        assert ask(url, get("/metrics")).status == 429
+        for path, media_type in (("/metrics", "application/problem+json"), ("/v2", "application/json")):
+            answer = ask(url, get(path))
+            assert (answer.status, answer.header("content-type")) == (429, media_type)
+        for path in ("/v2/health/live", "/v2/health/ready", "/tei/health"):
+            assert ask(url, get(path)).status != 429
         # Those that idle above the limit make room for others there, and never become more.
         idle = [stack.enter_context(Connection(url)) for _ in range(3 * RESERVE)]
         assert ask(url).status == 429

@@ -23,7 +23,7 @@ def prediction(spans: list[tuple[int, int]]) -> Prediction:
     starts, ends = (array("i", [span[side] for span in spans]) for side in (0, 1))
     evidence = Evidence(0.1, starts, ends, array("d", [0.5] * len(spans)))
     sentences = [Sentence(start, end, "good", 0.9, False) for start, end in spans]
-    return Prediction("good", 0.9, {"good": 0.9, "bad": 0.1}, False, 9, False, 0.0, evidence, sentences)
+    return Prediction("good", 0.9, {"good": 0.9, "bad": 0.1}, False, 9, False, 0.0, evidence, [0.0, 2.2], sentences)
 
 
 @pytest.mark.parametrize("unit", CUT)
