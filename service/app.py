@@ -14,7 +14,8 @@ from starlette.routing import BaseRoute, Route
 
 import service
 from service import cgroup
-from service.api import native, operations, schemas
+from service.api import native, operations, schemas, stream
+from service.api.stream import StreamRoute
 from service.engine.admission import Admission
 from service.engine.batcher import Batcher
 from service.engine.engine import Engine
@@ -127,14 +128,20 @@ def create_app(
     route = json_route(settings.max_body_bytes, settings.max_texts, batcher, held, request_log)
     predicting = native.router(engine, route, limits)
     operating = operations.router(engine, readiness, metrics, limits)
+    streaming = stream.router(engine, limits, held, request_log, settings.keep_alive_seconds)
     app.include_router(predicting)
+    app.include_router(streaming)
     app.include_router(operating)
     for error in (HTTPException, NotReady, problems.Problem):  # all that the routes that `app` calls itself may raise
         app.add_exception_handler(error, problems.answer)
-    metrics.add_routes(_statuses([*app.routes, *predicting.routes, *operating.routes]))
+    metrics.add_routes(_statuses([*app.routes, *predicting.routes, *streaming.routes, *operating.routes]))
     app.middleware_stack = Edge(
         app.build_middleware_stack(),
-        {route.path: route.handle for route in predicting.routes if isinstance(route, JsonRoute)},
+        {
+            route.path: route.handle
+            for route in [*predicting.routes, *streaming.routes]
+            if isinstance(route, JsonRoute | StreamRoute)
+        },
         readiness,
         request_log,
         settings.timeout_seconds,
@@ -148,6 +155,6 @@ def _statuses(routes: Iterable[BaseRoute]) -> dict[str, set[int]]:
     for route in routes:
         if isinstance(route, Route | APIRoute):
             documented = {int(status) for status in route.responses} if isinstance(route, APIRoute) else set()
-            left = {CALLER_LEFT} if isinstance(route, JsonRoute) else set()
+            left = {CALLER_LEFT} if isinstance(route, JsonRoute | StreamRoute) else set()
             statuses[route.path] = {200, 405} | documented | left
     return statuses

@@ -9,6 +9,7 @@ Of HttpToolsProtocol in uvicorn 0.54 this relies on what tests/service/http/test
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -57,6 +58,7 @@ class Connection(HttpToolsProtocol):
         self._read_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._unsent = self._held = 0  # bytes, when last counted: written and not sent; these and what is pending
+        self._stop_stream: Callable[[], None] | None = None
 
     # The transport's calls.
 
@@ -117,6 +119,7 @@ class Connection(HttpToolsProtocol):
         if self._request is not None:
             self._request.cancel(CALLER_LEFT)
         self.cycle = None  # type: ignore[assignment]  # which refers to this: see _start_asgi_task
+        self.scope, self._stop_stream = {}, None  # type: ignore[typeddict-item]  # the same
 
     def pause_writing(self) -> None:
         """The caller takes an answer more slowly than it is written."""
@@ -213,6 +216,7 @@ class Connection(HttpToolsProtocol):
             self._refuse("overloaded", "expected fewer connections, found as many as the service takes")
             return
         self._body_left, self._chunks = length, ChunkedReader() if encodings else None
+        self.scope["state"]["connection"] = self
         super().on_headers_complete()
         if not self._body_left and self._chunks is None:
             self._end_body()
@@ -259,6 +263,9 @@ class Connection(HttpToolsProtocol):
         self._watch_writing()
         # Until the next request: an idle connection holds neither a head nor, in its record, an answer.
         self.url, self.headers, self.scope, self.cycle.scope = b"", [], {}, {}  # type: ignore[typeddict-item]
+        if self._stop_stream is not None:
+            self._stop_stream = None
+            self.transport.set_write_buffer_limits()
         if self.transport.is_closing():
             return
         if self._body_left or self._chunks is not None:
@@ -273,6 +280,34 @@ class Connection(HttpToolsProtocol):
     def _owes_answer(self) -> bool:
         """Whether a request that has come whole is not answered yet."""
         return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+
+    # Answers that are written while their request is still read.
+
+    def stream(self, most_unsent_bytes: int, stop: Callable[[], None]) -> None:
+        """Lets so many bytes of the answer wait for the caller, in place of uvicorn's 64 KiB, until it has ended.
+
+        `stop` is called where the server stops meanwhile.
+        """
+        self._stop_stream = stop
+        self.transport.set_write_buffer_limits(most_unsent_bytes)
+        if self.parser.get_http_version() == "1.0":  # which has no chunks: the end of the connection ends the answer
+            self.cycle.chunked_encoding = False
+
+    async def send_part(self, send: Send, part: bytes) -> None:
+        """Sends a part of such an answer; waits while too many bytes wait for the caller."""
+        if self.cycle is None:
+            return  # the caller has left
+        if not self.cycle.chunked_encoding:
+            self.cycle.expected_content_length = len(part)  # which uvicorn compares with what is sent
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+        self._unsent += len(part)  # what is fewer than these was taken
+        self._watch_writing()
+
+    def shutdown(self) -> None:
+        """Called by the server, which stops."""
+        super().shutdown()
+        if self._stop_stream is not None:
+            self._stop_stream()
 
     # Refusals of the protocol itself.
 

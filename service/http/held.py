@@ -60,7 +60,11 @@ class HeldBody:
         self.bytes += size
         self._held.add(size)
 
+    def drop(self, size: int) -> None:
+        """So many of the bytes are not held any more."""
+        self.bytes -= size
+        self._held.bytes -= size
+
     def release(self) -> None:
         """The body is not held any more."""
-        self._held.bytes -= self.bytes
-        self.bytes = 0
+        self.drop(self.bytes)
