@@ -35,6 +35,8 @@ from service.telemetry.request_log import RequestLog, RequestRecord
 MEDIA_TYPE = "application/x-ndjson"
 ANSWER_BYTES = 4 * 2**20  # of a stream's answers wait for a caller who does not take them
 MOST_STREAMS = 100  # at once: a stream has no deadline, and must not take the connections of all others
+_GROUP_LINES = 64  # at most; fewer where the queue is short
+_QUEUE_SHARE = 8  # a group takes at most this part of the queue's places, so that others find room
 _TURNS = 2  # groups that are worked on at once, of all streams: one runs, the next waits in the queue
 _PAUSE_SECONDS = 0.02  # between two looks whether the queue has room
 _LINGER_SECONDS = 1.0  # for what a caller still sends once the stream has ended early
@@ -131,6 +133,7 @@ class Streams:
         self.ids: TypeAdapter[Id] = TypeAdapter(schemas.LineId)
         # In turns, so that streams together put no more into the queue than one, and the longest never lasts longer.
         self.turns = asyncio.Semaphore(_TURNS)
+        self._group_lines = max(1, min(_GROUP_LINES, limits.max_waiting_texts // _QUEUE_SHARE))
         self._open = 0
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -141,7 +144,15 @@ class Streams:
             raise Overloaded(f"expected at most {MOST_STREAMS} streams at once, found as many", 1)
         record, held = RequestRecord.of(scope), HeldBody(self.held)
         line_seconds = record.deadline - record.began
-        lines = Lines(receive, held, self.limits.max_body_bytes, line_seconds, self.silence_seconds, is_one_line)
+        lines = Lines(
+            receive,
+            held,
+            self.limits.max_body_bytes,
+            line_seconds,
+            self.silence_seconds,
+            self._group_lines,
+            is_one_line,
+        )
         stream = _Stream(self, record, lines, held, scope["state"].get("connection"), send)
         self._open += 1
         try:

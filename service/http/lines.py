@@ -11,7 +11,6 @@ from starlette.types import Receive
 from service.http.held import HeldBody
 from service.http.problems import Problem
 
-GROUP_LINES = 64
 _GROUP_BYTES = 2**18  # a line that reaches it is the last of its group
 _BLANK_LINES = 1024  # after so many, with no other line among them, the event loop's other work has its turn
 _MARK = b"\xef\xbb\xbf"  # the byte order mark that some programs put before UTF-8
@@ -30,7 +29,7 @@ class Lines:
 
     A line has at most `max_bytes` and comes within `line_seconds`, and a caller sends something every
     `silence_seconds`, not counting the time in which nobody asks for more. A body that `is_one_line` is not split.
-    What has come is counted in `held`; whoever is done with a group lets go of its bytes.
+    A group has at most `group_lines`. What has come is counted in `held`; whoever is done with a group drops its bytes.
     """
 
     def __init__(
@@ -40,11 +39,12 @@ class Lines:
         max_bytes: int,
         line_seconds: float,
         silence_seconds: float,
-        is_one_line: bool = False,
+        group_lines: int,
+        is_one_line: bool,
     ) -> None:
         self._receive, self._held, self._max_bytes = receive, held, max_bytes
         self._line_seconds, self._silence_seconds = line_seconds, silence_seconds
-        self._line_break = b"" if is_one_line else b"\n"
+        self._group_lines, self._line_break = group_lines, b"" if is_one_line else b"\n"
         self.number = 1  # of the line that comes now
         self.has_ended = False  # the whole body has come
         self._stopped = False
@@ -115,7 +115,7 @@ class Lines:
             begin = end + 1
             group.bytes += 1
             blank = 0 if self._end_line(group) else blank + 1
-            if len(group.lines) == GROUP_LINES or group.bytes >= _GROUP_BYTES or blank == _BLANK_LINES:
+            if len(group.lines) == self._group_lines or group.bytes >= _GROUP_BYTES or blank == _BLANK_LINES:
                 yield group
                 group, blank = Group(), 0
         self._begin(part[begin:])
