@@ -8,7 +8,20 @@ from typing import Any
 from benchmarks import plots
 
 FOLDER = Path(__file__).parent / "results"
-SECTIONS = ("grid", "floor", "closed", "peers", "open", "hostile", "workers", "soak", "start", "tuning", "tracing")
+SECTIONS = (
+    "grid",
+    "floor",
+    "closed",
+    "peers",
+    "open",
+    "stream",
+    "hostile",
+    "workers",
+    "soak",
+    "start",
+    "tuning",
+    "tracing",
+)
 _COMMANDS = ("cuda", "frontier", "keras")  # each measured by its own command, `python -m benchmarks.NAME`
 
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import structlog
 from fastapi import APIRouter, Response
@@ -25,6 +25,7 @@ from service.engine.admission import Closed, Overloaded
 from service.engine.batcher import Hung
 from service.engine.engine import Answers, BlankAt, Engine, Late
 from service.http.body import parse
+from service.http.connection import CALLER_LEFT
 from service.http.held import Held, HeldBody
 from service.http.lines import Group, Lines
 from service.http.problems import Problem, problem_of
@@ -116,6 +117,15 @@ class _Line:
     problem: Problem | None = None
 
 
+class _Part(NamedTuple):
+    """A part of the answer."""
+
+    content: bytes
+    answered: int  # lines
+    failed: int
+    next: int  # number of the line that follows those of the part
+
+
 class Streams:
     """All streams of a worker; `line` is the schema of a line."""
 
@@ -173,10 +183,11 @@ class _Stream:
     ) -> None:
         self._streams, self._record, self._lines, self._held = streams, record, lines, held
         self._connection, self._send = connection, send
-        self._parts: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(1)
+        self._parts: asyncio.Queue[asyncio.Task[_Part] | None] = asyncio.Queue(1)
         self._ending: Problem | None = None  # why the stream ends before the request does
         self._line_seconds = record.deadline - record.began
         self._answered = self._failed = 0
+        self._next = 1  # number of the first line that is not answered
 
     @property
     def counts(self) -> dict[str, int]:
@@ -187,6 +198,22 @@ class _Stream:
         """Answers all lines, or as many as there were when it had to end. Raises ClientDisconnect in a group."""
         if self._connection is not None:
             self._connection.stream(ANSWER_BYTES, lambda: self._end_early(Closed()))
+        try:
+            ending = await self._answer_all()
+        except asyncio.CancelledError as error:
+            if error.args == (CALLER_LEFT,):
+                raise
+            ending = problem_of(Closed())  # the server stops, and waits no longer
+        last = b""
+        if ending is not None:
+            self._failed += 1
+            last = self._render(_Line(self._next, problem=ending))
+        await self._send_part(last + to_json({"done": self.counts}) + b"\n")
+        await self._lines.drop(_LINGER_SECONDS)
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _answer_all(self) -> Problem | None:
+        """Answers lines as they come; returns why it ended where it did so before the request."""
         ending: Problem | None = None
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write())  # begins once this waits for the body: 100 Continue is sent before
@@ -196,12 +223,8 @@ class _Stream:
             except (Problem, Overloaded) as error:
                 ending = problem_of(error).with_traceback(None)  # which would refer to this frame
             await self._parts.put(None)
-        if not self._lines.has_ended:
-            ending = ending or self._ending
-        last = b"" if ending is None else self._render(_Line(self._lines.number, problem=ending))
-        await self._send_part(last + to_json({"done": self.counts}) + b"\n")
-        await self._lines.drop(_LINGER_SECONDS)
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        self._next = self._lines.number  # after blank lines
+        return ending or (None if self._lines.has_ended else self._ending)
 
     def _end_early(self, reason: Exception) -> None:
         """What has been read is answered, and then there is a line with the reason."""
@@ -214,9 +237,12 @@ class _Stream:
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         while (task := await self._parts.get()) is not None:
             part = await task
-            if part:
-                await self._send_part(part)
-            self._held.drop(len(part))
+            if part.content:
+                await self._send_part(part.content)
+            self._held.drop(len(part.content))
+            self._answered += part.answered
+            self._failed += part.failed
+            self._next = part.next
 
     async def _send_part(self, part: bytes) -> None:
         if self._connection is not None:
@@ -224,7 +250,7 @@ class _Stream:
         else:
             await self._send({"type": "http.response.body", "body": part, "more_body": True})
 
-    async def _answer(self, group: Group) -> bytes:
+    async def _answer(self, group: Group) -> _Part:
         """The lines that answer a group, which are held until they are written."""
         async with self._streams.turns:
             lines = [self._parse(number, content) for number, content in group.lines]
@@ -234,13 +260,14 @@ class _Stream:
                     by_evidence.setdefault(line.body.evidence, []).append(line)
             for evidence, alike in by_evidence.items():
                 await self._predict(alike, evidence, perf_counter() + self._line_seconds)
-            part = b"".join([self._render(line) for line in lines])
+            content = b"".join([self._render(line) for line in lines])
         self._held.drop(group.bytes)
         try:
-            self._held.add(len(part))
-        except Overloaded as error:  # the part is there already
+            self._held.add(len(content))
+        except Overloaded as error:  # the content is there already
             self._end_early(error)
-        return part
+        failed = sum([line.problem is not None for line in lines])
+        return _Part(content, len(lines) - failed, failed, group.next)
 
     def _parse(self, number: int, content: bytes | None) -> _Line:
         limits = self._streams.limits
@@ -302,9 +329,7 @@ class _Stream:
         its_id: dict[str, Any] = {} if line.id is None else {"id": line.id}
         if line.problem is None:
             assert line.prediction is not None
-            self._answered += 1
             return to_json(its_id | line.prediction) + b"\n"
-        self._failed += 1
         problem = line.problem.body(self._record.instance, self._record.made_id)
         return to_json({"line": line.number, **its_id, "problem": problem}) + b"\n"
 

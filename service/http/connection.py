@@ -8,7 +8,10 @@ Of HttpToolsProtocol in uvicorn 0.54 this relies on what tests/service/http/test
 """
 
 import asyncio
+import fcntl
 import re
+import sys
+import termios
 from collections.abc import Callable
 from typing import Any
 
@@ -361,10 +364,11 @@ class Connection(HttpToolsProtocol):
         """Gives the caller WRITE_SECONDS to take some of what is written, and so on until it has taken all."""
         unsent = self.transport.get_write_buffer_size()
         self._count_held(unsent)
-        if unsent < self._unsent and self._write_timer is not None:
+        untaken = self._untaken(unsent)
+        if untaken < self._unsent and self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
-        self._unsent = unsent
+        self._unsent = untaken
         if unsent and self._write_timer is None:
             self._write_timer = self.loop.call_later(WRITE_SECONDS, self._check_writing)
 
@@ -375,10 +379,18 @@ class Connection(HttpToolsProtocol):
             self._connections.held.waits(self, held)
 
     def _check_writing(self) -> None:
-        if self.transport.get_write_buffer_size() >= self._unsent:
+        if self._untaken(self.transport.get_write_buffer_size()) >= self._unsent:
             self._close("unread")
         else:
+            self._write_timer = None
             self._watch_writing()
+
+    def _untaken(self, unsent: int) -> int:
+        """With what the kernel holds of the answer: it takes more in steps of a megabyte, from a slow caller rarely."""
+        if not unsent or sys.platform != "linux":
+            return unsent
+        in_kernel = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        return unsent + int.from_bytes(in_kernel, sys.byteorder)
 
     def _probe(self, times: int) -> None:
         if not self.transport.is_closing() and not self.cycle.response_started:

@@ -22,6 +22,7 @@ class Group:
 
     lines: list[tuple[int, bytes | None]] = field(default_factory=list)
     bytes: int = 0  # counted as held: of these lines, and of blank ones among them
+    next: int = 1  # number of the line after them
 
 
 class Lines:
@@ -144,6 +145,7 @@ class Lines:
         if not is_blank:
             group.lines.append((self.number, line))
         self.number += 1
+        group.next = self.number
         self._begun.clear()
         self._begun_bytes, self._waited_seconds = 0, 0.0
         return not is_blank

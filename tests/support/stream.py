@@ -30,7 +30,7 @@ class Caller:
         before: "Caller | None" = None,
     ) -> None:
         parts = urlsplit(url)
-        self.socket = before.socket if before else socket.socket()
+        self.socket: socket.socket = before.socket if before else socket.socket()
         if before is None:
             self.socket.settimeout(_PATIENCE_SECONDS)
             if lazy:  # the kernel's buffers take only some 100 KB of the answer

@@ -381,14 +381,16 @@ def test_sigterm_ends_a_stream_with_its_reason(tiny_bundle_path: Path) -> None:
         assert running.end()[0] == 0
 
 
-def test_lines_that_still_wait_when_the_service_ends_are_told(tiny_bundle_path: Path) -> None:
+def test_lines_without_an_answer_when_the_service_ends_are_told(tiny_bundle_path: Path) -> None:
     with service(tiny_bundle_path, grace_seconds=0) as running, Caller(running.url) as caller:
+        caller.send(line("one"))
+        assert "label" in caller.line()
         caller.send(b"".join([line(text(HELD)), *(200 * [line("waits")])]))
-        until(running.url, 2, "ovation_tokenize_seconds_count")
+        until(running.url, 3, "ovation_tokenize_seconds_count")
         running.process.send_signal(signal.SIGTERM)
         *lines, last = caller.lines()
         assert {kind for _, _, kind in problems(lines)} == {"not_ready"}
-        assert last["done"]["failed"] == len(problems(lines))
+        assert last == done(1, len(lines))
         running.gate.touch()
         assert running.end()[0] == 0
 
