@@ -36,7 +36,7 @@ from service.telemetry.request_log import RequestLog, RequestRecord
 MEDIA_TYPE = "application/x-ndjson"
 ANSWER_BYTES = 4 * 2**20  # of a stream's answers wait for a caller who does not take them
 MOST_STREAMS = 100  # at once: a stream has no deadline, and must not take the connections of all others
-_GROUP_LINES = 64  # at most; fewer where the queue is short
+_GROUP_LINES = 32  # at most; fewer where the queue is short
 _QUEUE_SHARE = 8  # a group takes at most this part of the queue's places, so that others find room
 _TURNS = 2  # groups that are worked on at once, of all streams: one runs, the next waits in the queue
 _PAUSE_SECONDS = 0.02  # between two looks whether the queue has room

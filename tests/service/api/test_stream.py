@@ -325,6 +325,7 @@ def test_a_bad_head_is_no_stream(url: str, fields: list[str], media_type: str, s
         assert caller.answer.headers["Content-Type"] == "application/problem+json"
 
 
+@pytest.mark.anyio
 async def test_without_a_connection_of_our_own(tiny_classifier: Classifier) -> None:
     async with client_of(make_app(tiny_classifier)) as client:
         answer = await client.post("/predict/stream", content=LINES[0], headers={"Content-Type": NDJSON})
