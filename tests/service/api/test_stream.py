@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import re
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +19,7 @@ from service.api import stream
 from service.model.classifier import Classifier, Prediction
 from service.model.tokenizer import Encoded
 from tests.conftest import made_up_reviews
+from tests.service.http.test_clients import needs
 from tests.support.connection import BODY, Connection, head, sample, until
 from tests.support.faulty_service import HELD, RAISES, text
 from tests.support.process import service
@@ -23,6 +27,11 @@ from tests.support.server import Held, client_of, make_app, serving
 from tests.support.stream import NDJSON, Caller, ask, done, line
 
 LINES = [line(review, id=number) for number, (review, _) in enumerate(made_up_reviews())]
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 @pytest.fixture(scope="module")
@@ -409,3 +418,30 @@ def test_it_is_counted_and_logged(tiny_classifier: Classifier) -> None:
     assert (logged_line["lines"], logged_line["answered"], logged_line["failed"]) == (181, 180, 1)
     tokens = sum(tiny_classifier.tokenizer.encode(json.loads(each)["text"]).tokens for each in LINES)
     assert (logged_line["route"], logged_line["tokens"]) == ("/predict/stream", tokens)
+
+
+# Other people's clients, as docs/api.md shows them
+
+PAGE = Path(__file__).parents[3] / "docs" / "api.md"
+EXAMPLES = [
+    (language, code)
+    for language, code in re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    if language in ("python", "js", "sh") and ("reviews.ndjson" in code or "-T -" in code)
+]
+PROGRAMS = {"python": [sys.executable], "js": ["node", "--input-type=module"], "sh": ["sh"]}
+
+
+@pytest.mark.parametrize(("language", "code"), EXAMPLES)
+def test_the_clients_of_the_docs(url: str, tmp_path: Path, language: str, code: str) -> None:
+    needs(PROGRAMS[language][0] if language != "sh" else "curl")
+    (tmp_path / "reviews.ndjson").write_bytes(b"".join(LINES))
+    with (tmp_path / "reviews.ndjson").open("rb") as lines:
+        code = code.replace("http://127.0.0.1:8000", url)
+        command = [*PROGRAMS[language], *(["-c", code] if language != "js" else ["--eval", code])]
+        ran = subprocess.run(
+            command, cwd=tmp_path, stdin=lines, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert ran.returncode == 0, ran.stderr
+    *answers, last = map(json.loads, ran.stdout.splitlines())
+    assert [answer["id"] for answer in answers] == list(range(len(LINES)))
+    assert last == done(len(LINES))
