@@ -46,7 +46,6 @@ _OF_ALL = (Closed, Overloaded, Late, Hung, EvidenceUnavailable)
 
 Id = str | int | None
 
-
 _PROBLEMS = schemas.problem_responses(
     "malformed", "unsupported_media_type", "overloaded", "internal", "not_ready"
 )  # before the answer begins; a line's are in the answer
@@ -141,7 +140,7 @@ class Streams:
         self.engine, self.line, self.limits, self.held, self.log = engine, line, limits, held, log
         self.silence_seconds = silence_seconds
         self.ids: TypeAdapter[Id] = TypeAdapter(schemas.LineId)
-        # In turns, so that streams together put no more into the queue than one, and the longest never lasts longer.
+        # Groups of all streams take turns in order of arrival: many streams put no more into the queue than one does.
         self.turns = asyncio.Semaphore(_TURNS)
         self._group_lines = max(1, min(_GROUP_LINES, limits.max_waiting_texts // _QUEUE_SHARE))
         self._open = 0

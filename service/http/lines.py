@@ -77,8 +77,8 @@ class Lines:
 
     async def _more(self) -> bytes:
         """What has come, or b"" once stopped."""
-        seconds = self._silence_seconds
-        if self._begun_bytes:
+        seconds, has_begun = self._silence_seconds, self._begun_bytes > 0
+        if has_begun:
             seconds = min(seconds, self._line_seconds - self._waited_seconds)
         began = perf_counter()
         try:
@@ -87,14 +87,15 @@ class Lines:
         except TimeoutError:
             if self._stopped:
                 return b""
-            if not self._begun_bytes:
+            if not has_begun:
                 found = f"expected a line within {seconds:g} s, found none"
             else:
                 found = f"expected a whole line within {self._line_seconds:g} s of its first byte, found a part of it"
             raise Problem("slow_body", found) from None
         finally:
             self._patience = None
-        self._waited_seconds += perf_counter() - began
+        if has_begun:
+            self._waited_seconds += perf_counter() - began
         self._held.add(len(part))
         return part
 
