@@ -18,7 +18,8 @@ from starlette.types import ASGIApp
 
 import service
 from service import cgroup
-from service.api import huggingface, native, open_inference, operations, schemas, tei
+from service.api import huggingface, native, open_inference, operations, schemas, stream, tei
+from service.api.stream import StreamRoute
 from service.engine.admission import Admission
 from service.engine.batcher import Batcher
 from service.engine.engine import Engine
@@ -132,6 +133,7 @@ def create_app(
     route = json_route(settings.max_body_bytes, settings.max_texts, batcher, held, request_log)
     wires = {
         "native": native.router(engine, route, limits),
+        "stream": stream.router(engine, limits, held, request_log, settings.keep_alive_seconds),
         "huggingface": huggingface.router(engine, route, limits),
         "tei": tei.router(engine, route, limits, readiness, settings.max_waiting_tokens),
         "open_inference": open_inference.router(engine, route, limits, readiness),
@@ -144,10 +146,12 @@ def create_app(
         app.add_exception_handler(error, problems.answer)
     predicting: dict[str, ASGIApp] = {}
     for protocol, wire in wires.items():
-        of_texts = [route for route in wire.routes if isinstance(route, JsonRoute)]
+        of_texts = [route for route in wire.routes if isinstance(route, JsonRoute | StreamRoute)]
         metrics.add_routes(_statuses(of_texts), protocol)
         predicting |= {route.path: route.handle for route in of_texts}
-    others = [route for wire in wires.values() for route in wire.routes if not isinstance(route, JsonRoute)]
+    others = [
+        route for wire in wires.values() for route in wire.routes if not isinstance(route, JsonRoute | StreamRoute)
+    ]
     metrics.add_routes(_statuses([*app.routes, *others, *operating.routes]))
     app.middleware_stack = Edge(
         app.build_middleware_stack(),
@@ -179,6 +183,6 @@ def _statuses(routes: Iterable[BaseRoute]) -> dict[str, set[int]]:
     for route in routes:
         if isinstance(route, Route | APIRoute):
             documented = {int(status) for status in route.responses} if isinstance(route, APIRoute) else set()
-            left = {CALLER_LEFT} if isinstance(route, JsonRoute) else set()
+            left = {CALLER_LEFT} if isinstance(route, JsonRoute | StreamRoute) else set()
             statuses[route.path] = {200, 403, 405} | documented | left
     return statuses

@@ -54,7 +54,12 @@ class Settings(BaseSettings):
         int, Field(ge=1, description="connections a worker; fewer where the limit of open files demands it")
     ] = 2000
     keep_alive_seconds: Annotated[
-        float, Field(gt=0, allow_inf_nan=False, description="seconds a connection stays open without a request")
+        float,
+        Field(
+            gt=0,
+            allow_inf_nan=False,
+            description="seconds a connection stays open without a request, or a stream without a line",
+        ),
     ] = 75.0
     cors_origins: Annotated[
         str,

@@ -23,6 +23,7 @@ from service.model import bundle
 from service.model.classifier import Classifier
 from service.settings import Settings
 from tests.support.server import client_of, make_app
+from tests.support.stream import NDJSON
 from training.__main__ import main as training_main
 from training.recipe.recipes import PRESETS
 
@@ -319,16 +320,22 @@ async def test_examples_are_answered_so(shipped: Classifier) -> None:
     count = 0
     async with client_of(make_app(shipped)) as client:
         for page in PAGES.values():
-            blocks = _FENCED.findall(page)
-            for (language, block), (_, printed) in pairwise(blocks):
+            blocks = [("", ""), *_FENCED.findall(page)]
+            for (_, before), (language, block), (_, printed) in zip(blocks, blocks[1:], blocks[2:], strict=False):
                 if language != "sh" or not block.startswith("curl"):
+                    continue
+                if NDJSON in block:
+                    if "-T reviews.ndjson" in block:
+                        answer = await client.post("/predict/stream", content=before, headers={"Content-Type": NDJSON})
+                        for told, line in zip(printed.splitlines(), answer.text.splitlines(), strict=True):
+                            check_same(json.loads(told), json.loads(line))
                     continue
                 _, url, *options = shlex.split(block.replace("\\\n", " "))
                 assert options[:3] == ["-H", "Content-Type: application/json", "-d"]
                 assert url.startswith("http://127.0.0.1:8000/")
                 sent = {"content": options[3], "headers": {"Content-Type": "application/json"}}
-                answer = (await client.post(url.removeprefix("http://127.0.0.1:8000"), **sent)).json()  # type: ignore[arg-type]
-                check_same(json.loads(printed), answer)
+                answer = await client.post(url.removeprefix("http://127.0.0.1:8000"), **sent)  # type: ignore[arg-type]
+                check_same(json.loads(printed), answer.json())
                 count += 1
     assert count >= 5
 

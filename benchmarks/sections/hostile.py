@@ -30,9 +30,9 @@ def measure(plan: Plan) -> dict[str, Any]:
         rate = SHARE * short.load(server, CONNECTIONS)["requests_per_second"]
         rounds = []
         for number in range(plan.rounds):
-            found: dict[str, Any] = {"without": _load(plan, server, rate, number)}
+            found: dict[str, Any] = {"without": load(plan, server, rate, number)}
             with _attackers(server) as became:
-                found["beside"] = _load(plan, server, rate, number)
+                found["beside"] = load(plan, server, rate, number)
             rounds.append({**found, "attackers": became})
     return {"rate": rate, "rounds": rounds}
 
@@ -72,7 +72,7 @@ def _attackers(server: Server) -> Iterator[dict[str, int]]:
         became.update(json.loads(told))
 
 
-def _load(plan: Plan, server: Server, rate: float, seed: int) -> dict[str, Any]:
+def load(plan: Plan, server: Server, rate: float, seed: int) -> dict[str, Any]:
     """Poisson arrivals on connections that stay; latency from the intended start."""
     url = f"{server.url}/predict"
     requests = [arrivals.request(url, body, {}) for body in plan.bodies]

@@ -2,7 +2,8 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, create_model
+from pydantic_core import to_json
 
 from service.engine.encoding import MAX_SENTENCES_A_REQUEST, MAX_SENTENCES_A_TEXT
 from service.http.problems import KINDS, MEDIA_TYPE, Problem
@@ -108,10 +109,16 @@ class Prediction(Judgement):
 def _optional(description: str) -> Any:
     """A string that may be absent; it has no default that OpenAPI could tell, and is never null."""
 
-    def without_default(schema: dict[str, Any]) -> None:
-        del schema["default"]
+    return Field("", description=description, json_schema_extra=_without_default)
 
-    return Field("", description=description, json_schema_extra=without_default)
+
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
+
+LineId = (
+    Annotated[str, Field(max_length=256)] | Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)] | None
+)  # what a line of a stream may be named
 
 
 class ProblemDetails(_Wire):
@@ -143,6 +150,34 @@ class Predictions(_Wire):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"example": {"model": _MODEL_EXAMPLE, "predictions": [_EXAMPLE]}}
     )
+
+
+class StreamPrediction(Prediction):
+    """The line that answers a line of a stream."""
+
+    id: LineId = Field(None, description="the line's own, where it has one")
+
+
+class StreamProblem(_Wire):
+    """The line in place of an answer."""
+
+    line: int = Field(ge=1, description="number of the line in the request, blank ones counted")
+    id: LineId = Field(None, description="the line's own, where it has one that could be read")
+    problem: ProblemDetails
+
+
+class StreamCounts(_Wire):
+    """What became of the lines of a stream."""
+
+    lines: int = Field(description="how many were answered or failed; blank ones are none")
+    answered: int
+    failed: int
+
+
+class StreamDone(_Wire):
+    """The last line of a stream: without it the answer is not whole."""
+
+    done: StreamCounts
 
 
 class Health(_Wire):
@@ -251,6 +286,45 @@ def requests(max_characters: int, max_texts: int) -> tuple[type[One], type[Many]
 def text_schema(max_characters: int) -> dict[str, Any]:
     """JSON Schema of a text, for what a wire checks by hand."""
     return {"type": "string", "minLength": 1, "maxLength": max_characters, "pattern": NOT_BLANK}
+
+
+def stream_line(one: type[BaseModel]) -> type[BaseModel]:
+    """A line of the body of `/predict/stream`: the body of `/predict`, and an id."""
+    described = Field(None, description="stands in the line that answers", json_schema_extra=_without_default)
+    return create_model("StreamLine", __base__=one, id=(LineId, described))
+
+
+def stream_request(line: type[BaseModel]) -> dict[str, Any]:
+    """OpenAPI's entry for the lines of a request."""
+    lines = [{"id": "a", "text": TEXT_EXAMPLE}, {"id": "b", "text": "Dull."}]
+    return {
+        "schema": {
+            "type": "string",
+            "description": "lines, each of which is like `x-line`; blank ones are passed over",
+        },
+        "x-line": line.model_json_schema(),
+        "example": _lines(lines),
+    }
+
+
+def stream_answer() -> dict[str, Any]:
+    """OpenAPI's entry for the lines of an answer."""
+    found = "text: expected a text with at least one visible character, found only white space"
+    problem = Problem("invalid", found).body("/predict/stream", "0f8fad5bd9cb469fa165708867285bb3")
+    lines = [
+        {"id": "a", **_EXAMPLE, "model": _MODEL_EXAMPLE},
+        {"line": 2, "id": "b", "problem": problem},
+        {"done": {"lines": 2, "answered": 1, "failed": 1}},
+    ]
+    return {
+        "schema": {"type": "string", "description": "lines, each of which is like one of `x-line`"},
+        "x-line": TypeAdapter(StreamPrediction | StreamProblem | StreamDone).json_schema(),
+        "example": _lines(lines),
+    }
+
+
+def _lines(contents: list[dict[str, Any]]) -> str:
+    return "".join(f"{to_json(content).decode()}\n" for content in contents)
 
 
 def problem_responses(*kinds: str, media_type: str = MEDIA_TYPE) -> dict[int | str, dict[str, Any]]:

@@ -130,6 +130,12 @@ def json_route(
     return Bounded
 
 
+def parse(body: bytes, model: type[BaseModel], max_texts: int) -> BaseModel:
+    """The `model` that a body of JSON with at most so many texts is. Raises Problem, RequestValidationError."""
+    _check_shape(body, max_texts)
+    return _parse(body, model)
+
+
 def _check_shape(body: bytes, max_texts: int) -> None:
     """Refuses a body of many more JSON values than texts are allowed, before it is parsed. Raises Problem.
 

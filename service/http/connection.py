@@ -8,10 +8,15 @@ Of HttpToolsProtocol in uvicorn 0.54 this relies on what tests/service/http/test
 """
 
 import asyncio
+import fcntl
 import re
+import sys
+import termios
+from collections.abc import Callable
 from typing import Any
 
 import httptools
+from starlette.types import Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -64,6 +69,7 @@ class Connection(HttpToolsProtocol):
         self._write_timer: asyncio.TimerHandle | None = None
         self._long_head = HeldBody(self._connections.held)  # that of the request that runs, where it is a long one
         self._unsent = self._held = 0  # bytes, when last counted: written and not sent; these and what is pending
+        self._stop_stream: Callable[[], None] | None = None
 
     # The transport's calls.
 
@@ -125,7 +131,9 @@ class Connection(HttpToolsProtocol):
         self._long_head.release()
         if self._request is not None:
             self._request.cancel(CALLER_LEFT)
-        self.cycle = None  # type: ignore[assignment]  # which refers to this, and would keep it until a collection
+        # These refer to this, and would keep it until a collection.
+        self.cycle = None  # type: ignore[assignment]
+        self.scope, self._stop_stream = {}, None  # type: ignore[typeddict-item]
 
     def pause_writing(self) -> None:
         """The caller takes an answer more slowly than it is written."""
@@ -225,6 +233,7 @@ class Connection(HttpToolsProtocol):
             self._refuse("overloaded", "expected fewer connections, found as many as the service takes", self.url)
             return
         self._body_left, self._chunks = length, ChunkedReader() if encodings else None
+        self.scope["state"]["connection"] = self
         super().on_headers_complete()
         if not self._body_left and self._chunks is None:
             self._end_body()
@@ -272,6 +281,9 @@ class Connection(HttpToolsProtocol):
         self._watch_writing()
         # Until the next request: an idle connection holds neither a head nor, in its record, an answer.
         self.url, self.headers, self.scope, self.cycle.scope = b"", [], {}, {}  # type: ignore[typeddict-item]
+        if self._stop_stream is not None:
+            self._stop_stream = None
+            self.transport.set_write_buffer_limits()
         if self.transport.is_closing():
             return
         if self._body_left or self._chunks is not None:
@@ -286,6 +298,34 @@ class Connection(HttpToolsProtocol):
     def _owes_answer(self) -> bool:
         """Whether a request that has come whole is not answered yet."""
         return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+
+    # Answers that are written while their request is still read.
+
+    def stream(self, most_unsent_bytes: int, stop: Callable[[], None]) -> None:
+        """Lets so many bytes of the answer wait for the caller, in place of uvicorn's 64 KiB, until it has ended.
+
+        `stop` is called where the server stops meanwhile.
+        """
+        self._stop_stream = stop
+        self.transport.set_write_buffer_limits(most_unsent_bytes)
+        if self.parser.get_http_version() == "1.0":  # which has no chunks: the end of the connection ends the answer
+            self.cycle.chunked_encoding = False
+
+    async def send_part(self, send: Send, part: bytes) -> None:
+        """Sends a part of such an answer; waits while too many bytes wait for the caller."""
+        if self.cycle is None:
+            return  # the caller has left
+        if not self.cycle.chunked_encoding:
+            self.cycle.expected_content_length = len(part)  # which uvicorn compares with what is sent
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+        self._unsent += len(part)  # what is fewer than these was taken
+        self._watch_writing()
+
+    def shutdown(self) -> None:
+        """Called by the server, which stops."""
+        super().shutdown()
+        if self._stop_stream is not None:
+            self._stop_stream()
 
     # Refusals of the protocol itself.
 
@@ -347,10 +387,11 @@ class Connection(HttpToolsProtocol):
         """Gives the caller WRITE_SECONDS to take some of what is written, and so on until it has taken all."""
         unsent = self.transport.get_write_buffer_size()
         self._count_held(unsent)
-        if unsent < self._unsent and self._write_timer is not None:
+        untaken = self._untaken(unsent)
+        if untaken < self._unsent and self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
-        self._unsent = unsent
+        self._unsent = untaken
         if unsent and self._write_timer is None:
             self._write_timer = self.loop.call_later(WRITE_SECONDS, self._check_writing)
 
@@ -361,10 +402,18 @@ class Connection(HttpToolsProtocol):
             self._connections.held.waits(self, held)
 
     def _check_writing(self) -> None:
-        if self.transport.get_write_buffer_size() >= self._unsent:
+        if self._untaken(self.transport.get_write_buffer_size()) >= self._unsent:
             self._close("unread")
         else:
+            self._write_timer = None
             self._watch_writing()
+
+    def _untaken(self, unsent: int) -> int:
+        """With what the kernel holds of the answer: it takes more in steps of a megabyte, from a slow caller rarely."""
+        if not unsent or sys.platform != "linux":
+            return unsent
+        in_kernel = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        return unsent + int.from_bytes(in_kernel, sys.byteorder)
 
     def _probe(self, times: int) -> None:
         if not self.transport.is_closing() and not self.cycle.response_started:

@@ -85,8 +85,12 @@ class HeldBody:
         self.bytes += size
         self._held.add(size)
 
+    def drop(self, size: int) -> None:
+        """So many of the bytes are not held any more."""
+        self.bytes -= size
+        self._held.release(size)
+
     def release(self) -> None:
         """The body is not held any more."""
         if self.bytes:
-            self._held.release(self.bytes)
-            self.bytes = 0
+            self.drop(self.bytes)

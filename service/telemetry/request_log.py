@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ class RequestRecord:
     deadline: float = math.inf
     tokens: int | None = None  # of all its texts and their sentences, as far as they were tokenized
     answers: Answers | None = None
+    lines: Mapping[str, int] = field(default_factory=dict)  # of a stream: how many, answered, failed
     trace: "Trace | None" = None
     status: int = 0  # 0: no answer has begun
     ended: float = 0.0
@@ -62,6 +63,8 @@ class RequestLog:
         self.metrics = metrics
         self._tracing = tracing
         self._ended: list[RequestRecord] = []
+        self._answered: list[Answers] = []  # to parts of requests
+        self._flush_is_due = False
 
     def begin(self, record: RequestRecord, headers: Mapping[bytes, bytes], scheme: str) -> None:
         """Starts the trace of a request, if it is to have one."""
@@ -73,17 +76,34 @@ class RequestLog:
         record.ended = perf_counter()
         record.status = record.status or CALLER_LEFT
         self._ended.append(record)
-        if len(self._ended) == 1:
+        self._schedule()
+
+    def answered(self, record: RequestRecord, answers: Answers) -> None:
+        """Schedules the counting of some texts of a stream, whose record does not keep all its answers."""
+        record.model, record.tokens = (
+            answers.model,
+            (record.tokens or 0) + sum([one.tokens for one in answers.predictions]),
+        )
+        if record.trace is not None:
+            record.trace.texts += len(answers.predictions)
+        self._answered.append(answers)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._flush_is_due:
+            self._flush_is_due = True
             asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Counts and logs the requests that have ended since the last flush."""
+        """Counts and logs the requests that have ended, and the answers that were given, since the last flush."""
+        self._flush_is_due = False
         ended, self._ended = self._ended, []
+        answered, self._answered = self._answered, []
         alike: dict[tuple[str, int], list[float]] = {}
         lines: list[dict[str, object]] = []
         for record in ended:
             route, seconds = record.route, record.ended - record.began
-            line = {
+            line: dict[str, object] = {
                 "request_id": record.request_id,
                 "method": record.method,
                 "route": route,
@@ -91,6 +111,7 @@ class RequestLog:
                 "seconds": round(seconds, 6),
                 "tokens": record.tokens,
                 "model": record.model,
+                **record.lines,
             }
             if record.answers is not None:
                 timings = record.answers.timings
@@ -106,7 +127,8 @@ class RequestLog:
             lines.append(line)
         for (route, status), each in alike.items():
             self.metrics.observe_requests(route, status, each)
-        self.metrics.observe_answers([record.answers for record in ended if record.answers is not None])
+        answered += [record.answers for record in ended if record.answers is not None]
+        self.metrics.observe_answers(answered)
         self.metrics.count_batches()
         logs.info_all("request", lines)
 

@@ -1,5 +1,6 @@
 """What schemathesis checks of every answer besides its own checks; it loads this file (schemathesis.toml)."""
 
+import json
 import os
 from typing import Any
 
@@ -72,3 +73,32 @@ def sent(case: Case[Any]) -> dict[str, str]:
     """The headers of a case, under their documented names."""
     names = {"x-request-id": "X-Request-ID", "x-request-timeout-ms": "X-Request-Timeout-Ms"}
     return {names.get(name.lower(), name): value for name, value in (case.headers or {}).items()}
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines_that_fit_among_others(ctx: Any, value: Any) -> bytes:
+    """What is made up for `/predict/stream`: of text every other line becomes one that fits."""
+    lines = value.splitlines() if isinstance(value, str) else [json.dumps(value)]
+    sent = [json.dumps({"text": line}) if number % 2 else line for number, line in enumerate(lines)]
+    return "\n".join(sent).encode(errors="surrogatepass")
+
+
+@schemathesis.deserializer("application/x-ndjson")
+def lines_as_text(ctx: Any, response: Response) -> str:
+    """As OpenAPI tells the type."""
+    return response.content.decode()
+
+
+@schemathesis.check
+def a_stream_tells_what_became_of_every_line(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
+    """The last line counts the others; a line that is JSON alone is answered where it fits."""
+    if case.path != "/predict/stream" or response.status_code != 200:
+        return
+    *lines, last = [json.loads(line) for line in response.content.splitlines()]
+    failed = [line["problem"] for line in lines if "problem" in line]
+    assert last == {"done": {"lines": len(lines), "answered": len(lines) - len(failed), "failed": len(failed)}}
+    assert all(problem["instance"] == case.path for problem in failed)
+    in_time = [problem for problem in failed if problem["error_type"] not in ("timeout", "slow_body", "overloaded")]
+    assert all(problem["status"] < 500 for problem in in_time)
+    if case.media_type == "application/json" and case.meta and case.meta.generation.mode.is_positive:
+        assert not in_time
