@@ -14,7 +14,8 @@ from service.model.classifier import Prediction
 OutputName = Literal["label", "score", "probabilities"]
 OUTPUTS: tuple[OutputName, ...] = ("label", "score", "probabilities")
 
-_Count = Annotated[int, Field(strict=True, ge=0, lt=2**63), schemas.WHOLE]
+# The limit is one that OpenAPI, whose numbers are floats, can tell exactly.
+_Count = Annotated[int, Field(strict=True, ge=0, le=10**15), schemas.WHOLE]
 _Flag = Annotated[bool, Field(strict=True)]
 _EXAMPLE: dict[str, Any] = {
     "inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": [schemas.TEXT_EXAMPLE]}]

@@ -258,7 +258,7 @@ async def test_inflated_bytes_count_as_held(tiny_classifier: Classifier) -> None
 
 
 async def test_timeout_lowers_the_deadline(client: httpx.AsyncClient, path: str) -> None:
-    for timeout in (0, 10**7, 10**18):
+    for timeout in (0, 10**7, 10**15):
         assert (await client.post(path, json=in_json(TEXTS, parameters={"timeout": timeout}))).status_code == 200
     late = await client.post(path, json=in_json(TEXTS, parameters={"timeout": 1}))
     check_refused(late, 504, "timeout", "application/json")
