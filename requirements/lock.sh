@@ -19,8 +19,9 @@ $lock pyproject.toml --extra tables --extra excel -c requirements/training.txt -
 $lock pyproject.toml requirements/dev.in --extra cpu --extra training --extra teacher --extra tracing --extra tables \
     --extra excel -c requirements/teacher.txt -c requirements/tracing.txt -c requirements/tables.txt \
     --output-file requirements/dev.txt
-# In an environment of its own.
+# Each in an environment of its own.
 $lock requirements/generator.in --output-file requirements/generator.txt
+$lock requirements/clients.in --generate-hashes --output-file requirements/clients.txt
 # torch's wheels name the CUDA packages they need, and its CPU wheels need none: pinned here, both would pull gigabytes.
 for file in requirements/training.txt requirements/teacher.txt requirements/dev.txt; do
     grep -vE '^(nvidia-|cuda-|triton==)' "$file" >"$file.new" && mv "$file.new" "$file"

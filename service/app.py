@@ -128,6 +128,7 @@ def create_app(
         lifespan=lifespan,
         responses=schemas.problem_responses(*schemas.OF_THE_PROTOCOL),
         openapi_url=None,  # see _add_document
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours is in service/telemetry
         redirect_slashes=False,
     )
     route = json_route(settings.max_body_bytes, settings.max_texts, batcher, held, request_log)

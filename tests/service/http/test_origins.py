@@ -157,5 +157,5 @@ async def test_all_may_be_allowed(tiny_classifier: Classifier, origin: str) -> N
 async def test_a_refusal_is_counted(closed: httpx.AsyncClient) -> None:
     await closed.post("/predict", json={"text": "good"}, headers={"Origin": OTHER})
     metrics = (await closed.get("/metrics")).text
-    assert 'ovation_requests_total{route="/predict",status="403"} 1.0' in metrics
-    assert 'ovation_requests_total{route="/model",status="403"} 0.0' in metrics
+    assert 'ovation_requests_total{protocol="native",route="/predict",status="403"} 1.0' in metrics
+    assert 'ovation_requests_total{protocol="none",route="/model",status="403"} 0.0' in metrics
