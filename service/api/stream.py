@@ -4,7 +4,6 @@ What one stream holds is bounded: the lines of three groups, and ANSWER_BYTES of
 """
 
 import asyncio
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -24,7 +23,7 @@ from service.api import answer, schemas
 from service.engine.admission import Closed, Overloaded
 from service.engine.batcher import Hung
 from service.engine.encoding import BadText, Late
-from service.engine.engine import Answers, Engine
+from service.engine.engine import Engine
 from service.http.body import parse
 from service.http.connection import CALLER_LEFT
 from service.http.held import Held, HeldBody
@@ -41,9 +40,8 @@ MOST_STREAMS = 100  # at once: a stream has no deadline, and must not take the c
 _GROUP_LINES = 32  # at most; fewer where the queue is short
 _QUEUE_SHARE = 8  # a group takes at most this part of the queue's places, so that others find room
 _TURNS = 2  # groups that are worked on at once, of all streams: one runs, the next waits in the queue
-_PAUSE_SECONDS = 0.02  # between two looks whether the queue has room
 _LINGER_SECONDS = 1.0  # for what a caller still sends once the stream has ended early
-# Of these each text of a group would get the same, asked alone.
+# Errors that concern all texts of a group: asking for each alone would give the same.
 _OF_ALL = (Closed, Overloaded, Late, Hung, EvidenceUnavailable)
 
 Id = str | int | None
@@ -140,7 +138,8 @@ class Streams:
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI. Raises Problem, Overloaded, Closed where the answer is no stream."""
         is_one_line = _is_one_line(scope["headers"])
-        self.engine.batcher.admission.check(0, 0, math.inf)  # that it is not closed; for room a stream waits
+        if self.engine.batcher.admission.closed:  # for room a stream waits
+            raise Closed
         if self._open >= MOST_STREAMS:
             raise Overloaded(f"expected at most {MOST_STREAMS} streams at once, found as many", 1)
         record, held = RequestRecord.of(scope), HeldBody(self.held)
@@ -207,7 +206,8 @@ class _Stream:
         """Answers lines as they come; returns why it ended where it did so before the request."""
         ending: Problem | None = None
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._write())  # begins once this waits for the body: 100 Continue is sent before
+            # It begins when this task first waits for the body, and so behind the 100 Continue that uvicorn sends then.
+            tasks.create_task(self._write())
             try:
                 async for group in self._lines.groups():
                     await self._parts.put(tasks.create_task(self._answer(group)))
@@ -245,8 +245,9 @@ class _Stream:
         """The lines that answer a group, which are held until they are written."""
         async with self._streams.turns:
             lines = [self._parse(number, content) for number, content in group.lines]
+            deadline = perf_counter() + self._line_seconds
             for alike in _asked_alike([line for line in lines if line.problem is None]):
-                await self._predict(alike, perf_counter() + self._line_seconds)
+                await self._predict(alike, deadline)
             content = b"".join([self._render(line) for line in lines])
         self._held.drop(group.bytes)
         try:
@@ -281,7 +282,10 @@ class _Stream:
     async def _predict(self, lines: Sequence[_Line], deadline: float) -> None:
         """Gives each line, all of which ask for the same, its prediction or its problem."""
         try:
-            answers = await self._ask([line.body.text for line in lines], deadline, lines[0].body)
+            asked: Any = lines[0].body
+            answers = await self._streams.engine.predict(
+                [line.body.text for line in lines], deadline, asked.evidence, sentences=asked.sentences, waits=True
+            )
         except Exception as error:
             if len(lines) > 1 and not isinstance(error, _OF_ALL):  # one text's fault is none of the others'
                 for line in lines:
@@ -299,18 +303,6 @@ class _Stream:
         self._streams.log.answered(self._record, answers)
         for line, prediction in zip(lines, answers.predictions, strict=True):
             line.prediction = convert(prediction, line.body.text, line.body.offsets).as_json(answers.model)
-
-    async def _ask(self, texts: Sequence[str], deadline: float, asked: Any) -> Answers:
-        """The engine's answers; waits for room in its queue until the deadline. Raises what the engine raises."""
-        engine = self._streams.engine
-        while True:
-            try:
-                engine.batcher.admission.check(len(texts), 0, deadline - perf_counter())
-                return await engine.predict(texts, deadline, asked.evidence, sentences=asked.sentences)
-            except Overloaded:
-                if deadline - perf_counter() < _PAUSE_SECONDS:
-                    raise
-            await asyncio.sleep(_PAUSE_SECONDS)
 
     def _render(self, line: _Line) -> bytes:
         its_id: dict[str, Any] = {} if line.id is None else {"id": line.id}

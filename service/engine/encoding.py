@@ -113,7 +113,8 @@ class _Encoder:
 
     def __init__(self, classifier: Classifier, deadline: float) -> None:
         self._classifier, self._deadline = classifier, deadline
-        self._since_pause = 0  # characters
+        self._since_pause = 0  # characters tokenized
+        self._marks = 0  # looked at since a pause
 
     async def encode(self, text: str, evidence: bool = False) -> Encoded:
         """Encodes a text. Raises BlankText, Late."""
@@ -133,9 +134,11 @@ class _Encoder:
     async def split(self, index: int, text: str) -> list[tuple[int, int]]:
         """The sentences of a text: start and end. Raises TooManySentences, Late."""
         marks, spans = split(text), list[tuple[int, int]]()
-        while part := list(islice(marks, _SLICE_MARKS)):
+        while part := list(islice(marks, _SLICE_MARKS - self._marks)):
             spans += [span for span in part if span is not None]
-            if len(part) == _SLICE_MARKS:
+            self._marks += len(part)
+            if self._marks == _SLICE_MARKS:
+                self._marks = 0
                 await self._pause()
         if len(spans) > MAX_SENTENCES_A_TEXT:
             expected = f"expected at most {MAX_SENTENCES_A_TEXT} sentences in a text"

@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import NamedTuple, Protocol
 
+from service.engine.admission import Overloaded
 from service.engine.batcher import Answer, Batcher, Ran
 from service.engine.encoding import BadText, Items, Late, encode
 from service.model.classifier import Classifier, EvidenceUnavailable, Prediction, Sentence
 from service.model.tokenizer import Encoded
+
+_LOOK_SECONDS = 0.02  # between two looks whether the queue has room
 
 
 class Timings(NamedTuple):
@@ -66,13 +69,15 @@ class Engine:
         *,
         sentences: bool = False,
         partial: bool = False,
+        waits: bool = False,
     ) -> Answers:
         """Tokenizes on the event loop, then waits for the batcher, both until `deadline` (perf_counter seconds).
 
         With `sentences` each sentence is predicted like a text of its own, and counts as one. With `partial` bad texts
-        stand in `Answers.failed`, and the others are answered. `tag` is handed to the observer with each batch that
-        runs one of the texts. A caller that is cancelled leaves the queue. Raises BadText unless `partial`,
-        TooManyTogether, EvidenceUnavailable, Overloaded, Closed, Hung, Late, or what a batch raised.
+        stand in `Answers.failed`, and the others are answered. With `waits` texts wait for room in a full queue, until
+        the deadline, in place of a refusal. `tag` is handed to the observer with each batch that runs one of the texts.
+        A caller that is cancelled leaves the queue. Raises BadText unless `partial`, TooManyTogether,
+        EvidenceUnavailable, Overloaded, Closed, Hung, Late, or what a batch raised.
         """
         classifier = self.classifier
         if evidence and not classifier.manifest.evidence:
@@ -89,17 +94,24 @@ class Engine:
         )
         tokenize = perf_counter() - began
         self._observer.tokenized(tag, sum([item.tokens for item in items.encoded]), tokenize)
-        answers = await self._run(items.encoded, deadline, tag) if items.encoded else []
+        answers = await self._run(items.encoded, deadline, tag, waits) if items.encoded else []
         timings = Timings(tokenize, [one.queue_seconds for one in answers], [one.compute_seconds for one in answers])
         results = [one.result for one in answers]
         return Answers(_with_sentences(results, items), timings, classifier.name, items.failed)
 
-    async def _run(self, encoded: list[Encoded], deadline: float, tag: object) -> list[Answer[Prediction]]:
+    async def _run(self, encoded: list[Encoded], deadline: float, tag: object, waits: bool) -> list[Answer[Prediction]]:
         """Queues all or none, and waits for their answers."""
-        seconds_left = deadline - perf_counter()
-        if seconds_left <= 0:
-            raise Late
-        ticket = self.batcher.admit(encoded, seconds_left, tag)
+        while True:
+            seconds_left = deadline - perf_counter()
+            if seconds_left <= 0:
+                raise Late
+            try:
+                ticket = self.batcher.admit(encoded, seconds_left, tag)
+                break
+            except Overloaded:
+                if not waits or seconds_left < _LOOK_SECONDS:
+                    raise
+            await asyncio.sleep(_LOOK_SECONDS)
         self._observer.admitted(tag, len(encoded))
         timer = asyncio.get_running_loop().call_later(seconds_left, ticket.fail, Late())
         reason = "failed"

@@ -27,7 +27,8 @@ from service.http.connections import Connections
 from service.http.held import HeldBody
 from service.http.problems import Problem
 
-CALLER_LEFT = "the caller left"  # the message of the cancellation
+# Messages of a cancellation. What is refused is answered, counted and logged by the connection.
+CALLER_LEFT, REFUSED = "the caller left", "the body was refused"
 
 HEAD_BYTES = 64 * 1024
 HEAD_FIELDS = 200
@@ -200,7 +201,8 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             pass  # an offer to speak another protocol, which nobody need accept
         except httptools.HttpParserError:
-            self._refuse("malformed", _BAD_HEAD)
+            if not self._refused:  # for a transfer coding that the parser does not know, either
+                self._refuse("malformed", _BAD_HEAD)
         return not self._refused
 
     def _is_room_for(self, head: bytes) -> bool:
@@ -257,7 +259,7 @@ class Connection(HttpToolsProtocol):
             else:
                 self.cycle.disconnected = True  # its answer would come after this one
                 if self._request is not None:
-                    self._request.cancel(CALLER_LEFT)
+                    self._request.cancel(REFUSED)
                 self._refuse("malformed", str(error))
             return False
         if part:

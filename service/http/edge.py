@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.engine.admission import Closed
 from service.engine.readiness import Readiness
-from service.http.connection import CALLER_LEFT
+from service.http.connection import CALLER_LEFT, REFUSED
 from service.http.origins import Origins
 from service.http.problems import KINDS, Problem, problem_of
 from service.telemetry.metrics import OTHER
@@ -60,6 +60,7 @@ class Edge:
             own_id=sent_id is not None,
         )
         scope.setdefault("state", {})["record"] = record
+        is_refused = False
         origin = headers.get(b"origin")
         cors = self._origins.headers(origin)
 
@@ -82,7 +83,8 @@ class Edge:
             pass  # the caller left
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError):
-                if error.args == (CALLER_LEFT,):
+                is_refused = error.args == (REFUSED,)
+                if is_refused or error.args == (CALLER_LEFT,):
                     return
                 if record.status or not self._readiness.draining:
                     raise
@@ -98,7 +100,8 @@ class Edge:
             del problem
             await response(scope, receive, send_with_id)
         finally:
-            self._log.end(record)
+            if not is_refused:
+                self._log.end(record)
 
     async def _answer(
         self, record: RequestRecord, headers: Mapping[bytes, bytes], scope: Scope, receive: Receive, send: Send

@@ -7,7 +7,7 @@ import pytest
 from service.http import connection as limits
 from service.http.chunked import BadChunk, ChunkedReader
 from service.model.classifier import Classifier
-from tests.support.connection import BODY, Connection, chunked, get, head, sample
+from tests.support.connection import BODY, Connection, chunked, get, head, sample, until
 from tests.support.server import make_app, serving
 
 CHUNKED = "Transfer-Encoding: chunked"
@@ -72,12 +72,16 @@ def test_bad_framing_is_400_and_ends_the_connection(url: str, coded: bytes, step
 
 @pytest.mark.parametrize("packets", [1, 2])
 def test_bad_framing_behind_a_whole_chunk_is_the_only_answer(url: str, packets: int) -> None:
+    left = sample(url, "ovation_requests_total", route="/predict", status=499)
+    refused = sample(url, "ovation_requests_total", route="other", status=400)
     with Connection(url) as connection:
         connection.send(head(CHUNKED, length=None) + b"1e\r\n" + BODY)
         assert packets == 1 or not connection.readable(0.1)  # which separates the packets
         connection.send(b"\r\nnonsense\r\n0\r\n\r\n" + get("/health/live"))
         assert connection.answer().status == 400
         assert connection.ended()
+    until(url, refused + 1, "ovation_requests_total", route="other", status=400)
+    assert sample(url, "ovation_requests_total", route="/predict", status=499) == left
 
 
 @pytest.mark.parametrize("line", [b"X-Filler: " + 1000 * b"a" + b"\r\n", b"X: a\r\n", b"a" * 4096])

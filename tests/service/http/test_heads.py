@@ -63,12 +63,14 @@ def check_refusal(answer: Answer, status: int, kind: str) -> None:
 )
 def test_what_is_no_request_is_refused_like_one(url: str, request_: bytes, status: int, kind: str) -> None:
     before = sample(url, "ovation_requests_total", route="other", status=status)
+    refused = sample(url, "ovation_requests_total", route="other")
     with capture_logs() as lines, Connection(url) as connection:
         connection.send(request_)
         answer = connection.answer()
         check_refusal(answer, status, kind)
         assert connection.ended()
         until(url, before + 1, "ovation_requests_total", route="other", status=status)
+        assert sample(url, "ovation_requests_total", route="other") == refused + 1
     [line] = [line for line in lines if line.get("request_id") == answer.header("x-request-id")]
     assert (line["event"], line["route"], line["status"]) == ("request", "other", status)
 
