@@ -34,15 +34,16 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 # Latin, Greek and Cyrillic: what follows an address in Chinese is not part of it.
-_LETTER = "A-Za-z\u00c0-\u02ff\u0386\u0388-\u052f\u1e00-\u1fff"
-_WORD = _LETTER + "\u0300-\u036f0-9_"  # with combining marks
+_LETTER = "A-Za-z\u00c0-\u02ff\u0386\u0388-\u0482\u048a-\u052f\u1e00-\u1fff"
+_MARKED = _LETTER + "\u0300-\u036f\u0483-\u0489"  # with combining marks
+_WORD = _MARKED + "0-9_"
 # All quantifiers are possessive, bounded, or followed by what they can give back at once: the time is linear.
 _SPECIAL = re.compile(
     rf"""
     (?<![A-Za-z0-9])
     (?P<web>
         (?:(?:[Hh][Tt][Tt][Pp][Ss]?|[Ff][Tt][Pp])://|[Ww]{{3}}\.)
-        [{_WORD}\-.~:/?\#@!$&()*+,;=%]*[{_LETTER}\u0300-\u036f0-9/=\#]     # ends before the sentence's own marks
+        [{_WORD}\-.~:/?\#@!$&()*+,;=%]*[{_MARKED}0-9/=\#]                  # ends before the sentence's own marks
     )
     | (?<![{_WORD}.%+-])
     (?P<mail>[{_WORD}.%+-]{{1,64}}+@[{_WORD}-]++(?:\.[{_WORD}-]++)++)
