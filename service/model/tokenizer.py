@@ -9,19 +9,26 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from service.model import character_references, scanner
 from service.model.vocabulary import MAX_CHARACTERS, Lookup
 
 TokenIds = NDArray[np.int32]
-Rules = Literal["words-and-marks", "words"]
+Rules = Literal["words-and-marks-2", "words-and-marks", "words"]
 Truncation = Literal["head", "tail", "head-and-tail"]
 
 PADDING, UNKNOWN = 0, 1
 SPECIAL = ("<padding>", "<unknown>")  # never tokens of a text: `<` is always a token of its own
 
-# A word is a run of letters and digits of any script, inner apostrophes included; each other character that is
-# not white space is a token of its own. Both alternatives are linear in the length of the text.
+# "words-and-marks": a word is a run of letters and digits of any script, inner apostrophes included; each other
+# character that is not white space is a token of its own. "words": the words of these alone. "words-and-marks-2": as
+# "words-and-marks" for Latin-1 without addresses and names; `scanner` reads all else. The patterns are linear in the
+# length of the text.
 _WORD = r"[^\W_]+(?:'[^\W_]+)*"
-_PATTERNS = {"words-and-marks": re.compile(_WORD + r"|\S"), "words": re.compile(_WORD)}
+_PATTERNS: dict[Rules, re.Pattern[str]] = {
+    "words-and-marks-2": re.compile(_WORD + r"|\S"),
+    "words-and-marks": re.compile(_WORD + r"|\S"),
+    "words": re.compile(_WORD),
+}
 # The same for lower-cased ASCII: a set of characters is faster to match than a Unicode category.
 _ASCII_PATTERNS = {rules: re.compile(p.pattern.replace(r"[^\W_]", "[a-z0-9]")) for rules, p in _PATTERNS.items()}
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
@@ -62,35 +69,58 @@ class Batch(NamedTuple):
 def tokens(text: str, rules: Rules = "words-and-marks") -> Iterator[tuple[str, int, int]]:
     """Yields (token, start, end): each character that is not white space belongs to exactly one token.
 
-    `start` and `end` are offsets into `text` as sent, in code points. HTML's `<br />` counts as white space.
-    The pattern is matched before lower-casing, because lower-casing may change a text's length ("İ"), and
-    lazily, so that a caller can pause within a long text. With the rules "words" only words are tokens.
+    `start` and `end` are offsets into `text` as sent, in code points. HTML's `<br />` counts as white space, and with
+    "words-and-marks-2" a character reference as what it means. The text is matched before lower-casing, because
+    lower-casing may change its length ("İ"), and lazily, so that a caller can pause within a long text. With the rules
+    "words" only words are tokens.
     """
-    for match in _PATTERNS[rules].finditer(_plain(text)):
-        yield match.group().lower(), match.start(), match.end()
+    plain, starts = _plain(text, rules)
+    if rules == "words-and-marks-2" and not (plain.isascii() and not scanner.has_special(plain.lower())):
+        found = scanner.scan(plain)
+    else:
+        found = ((match.group().lower(), match.start(), match.end()) for match in _PATTERNS[rules].finditer(plain))
+    if starts is None:
+        return found
+    return ((token, int(starts[start]), int(starts[end])) for token, start, end in found)
 
 
 def words(text: str, rules: Rules = "words-and-marks") -> list[str]:
     """The tokens of `tokens` without their offsets, several times faster."""
-    text = _plain(text)
-    # For ASCII, lower-casing the whole text first gives the same tokens.
-    if text.isascii():
-        return _ASCII_PATTERNS[rules].findall(text.lower())
-    return [word.lower() for word in _PATTERNS[rules].findall(text)]
+    return _words(_plain(text, rules)[0], rules)
 
 
-def is_blank(text: str) -> bool:
-    """Whether the text holds nothing but white space and line breaks."""
-    return not _plain(text).strip()
+def _words(plain: str, rules: Rules) -> list[str]:
+    if plain.isascii():
+        lowered = plain.lower()
+        if not _has_special(lowered, rules):
+            return _ASCII_PATTERNS[rules].findall(lowered)  # lower-casing the whole text first gives the same tokens
+    if rules == "words-and-marks-2":
+        return [token for token, _, _ in scanner.scan(plain)]
+    return [word.lower() for word in _PATTERNS[rules].findall(plain)]
 
 
-def _plain(text: str) -> str:
-    """`text` with spaces for line-break tags and "'" for "\u2019", character by character: offsets do not change."""
+def _has_special(lowered: str, rules: Rules) -> bool:
+    return rules == "words-and-marks-2" and scanner.has_special(lowered)
+
+
+def is_blank(text: str, rules: Rules = "words-and-marks-2") -> bool:
+    """Whether the text holds nothing but white space and line breaks. What is blank by any rules is by the default."""
+    return not _plain(text, rules)[0].strip()
+
+
+def _plain(text: str, rules: Rules) -> tuple[str, NDArray[np.int64] | None]:
+    """`text` with spaces for line-break tags and "'" for "\u2019", and with "words-and-marks-2" references decoded.
+
+    Also where each character begins in `text`, [character + 1], or None where the offsets are those of `text`.
+    """
+    starts = None
+    if rules == "words-and-marks-2" and "&" in text:
+        text, starts = character_references.decode(text)
     if "<" in text:
         text = text.replace("<br />", "      ")  # the common form first: faster than the pattern
     if "<" in text:
         text = _LINE_BREAK.sub(lambda match: " " * len(match.group()), text)
-    return text.replace("\u2019", "'")
+    return text.replace("\u2019", "'"), starts
 
 
 class Tokenizer:
@@ -128,10 +158,13 @@ class Tokenizer:
         """Encodes `text`; with `spans`, also the offsets of each token. Raises BlankText."""
         if spans:
             return self.encode_tokens(text, list(tokens(text, self.rules)))
-        if len(text) <= MAX_CHARACTERS:
-            with contextlib.suppress(UnicodeEncodeError):
-                return self._encoded(text, self._lookup(_plain(text).lower()), None)
-        return self._encoded(text, self._look_up(words(text, self.rules)), None)
+        plain, _ = _plain(text, self.rules)
+        if len(plain) <= MAX_CHARACTERS:
+            lowered = plain.lower()
+            if not _has_special(lowered, self.rules):
+                with contextlib.suppress(UnicodeEncodeError):
+                    return self._encoded(text, self._lookup(lowered), None)
+        return self._encoded(text, self._look_up(_words(plain, self.rules)), None)
 
     def encode_tokens(self, text: str, spanned: Sequence[tuple[str, int, int]], spans: bool = True) -> Encoded:
         """Encodes `text` from all its `tokens`, for callers that collect these in slices. Raises BlankText."""
@@ -144,11 +177,12 @@ class Tokenizer:
         """Truncates `token_ids` and `spans`, which are those of all tokens of `text`. Raises BlankText."""
         count = len(token_ids)
         if not count:
-            visible = _plain(text).strip()
+            plain, _ = _plain(text, self.rules)
+            visible = plain.strip()
             if not visible:
                 raise BlankText
             # Happens with the rules "words" alone: a text of marks ("!!!") becomes one unknown token.
-            token_ids, start, count = np.array([UNKNOWN], np.int32), _plain(text).index(visible), 1
+            token_ids, start, count = np.array([UNKNOWN], np.int32), plain.index(visible), 1
             spans = None if spans is None else [(start, start + len(visible))]
         if count > self.max_tokens:
             parts = self.keep(count)

@@ -69,7 +69,7 @@ class Preset:
 
 _BASE = Preset(
     vocabulary_size=30_000,
-    rules="words-and-marks",
+    rules="words-and-marks-2",
     max_tokens=400,
     truncation="head-and-tail",
     embedding_size=64,

@@ -13,14 +13,27 @@ from service.model.vocabulary import MAX_CHARACTERS, Lookup
 
 LATIN = "".join(map(chr, range(256)))
 # So many short words that some share a slot.
-VOCABULARY = [*SPECIAL, *LATIN.lower().replace(" ", ""), "don't", "o'c'd", "café", "good", "two words", "Upper", "' '"]
+VOCABULARY = [
+    *SPECIAL,
+    *LATIN.lower().replace(" ", ""),
+    "don't",
+    "o'c'd",
+    "café",
+    "good",
+    "<name>",
+    "two words",
+    "Upper",
+    "' '",
+]
 VOCABULARY += [a + b + c for a in string.ascii_lowercase for b in "aeiou1é" for c in string.ascii_lowercase]
 VOCABULARY = list(dict.fromkeys(VOCABULARY))
-TOKENIZERS = [Tokenizer(VOCABULARY, 10**6, "head", rules) for rules in ("words-and-marks", "words")]
+TOKENIZERS = [
+    Tokenizer(VOCABULARY, 10**6, "head", rules) for rules in ("words-and-marks-2", "words-and-marks", "words")
+]
 TEXTS = (
     st.text(alphabet=LATIN, max_size=100)
     | st.text(alphabet="ab'1_. \n\xa0é²ÀG’İΣ", max_size=60)
-    | st.lists(st.sampled_from([*VOCABULARY, "unheard"])).map(" ".join)
+    | st.lists(st.sampled_from([*VOCABULARY, "unheard", "@bob", "&eacute;"])).map(" ".join)
 )
 
 

@@ -275,7 +275,7 @@ def test_no_text_and_no_group_stands_on_both_sides(rows: list[tuple[int, int, in
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.text(alphabet="ab.'!é <br/>", min_size=1, max_size=40), min_size=1, max_size=8),
-    st.sampled_from(["words", "words-and-marks"]),
+    st.sampled_from(["words", "words-and-marks", "words-and-marks-2"]),
     st.sampled_from(["head", "tail", "head-and-tail"]),
 )
 def test_the_corpus_encodes_as_the_tokenizer_does(
