@@ -333,7 +333,7 @@ ATTACKS: dict[str, tuple[Callable[[Target], Awaitable[Statuses]], set[int]]] = {
     "heads that wait": (heads_that_wait, {408, CLOSED}),
     "long heads that were answered": (long_heads_that_were_answered, {200, 429, CLOSED}),
     "trailers without end": (trailers_without_end, {400, 429}),
-    "chunked bodies": (chunked_bodies, {422, 429, 408}),
+    "chunked bodies": (chunked_bodies, {422, 429, 408, CLOSED}),
     "chunks of a byte": (chunks_of_a_byte, {422, 429, 408}),
     "answers that nobody takes": (answers_that_nobody_takes, {200, 429, 504}),
     "answers that were taken": (answers_that_were_taken, {200, 429, 504}),
