@@ -420,6 +420,16 @@ def test_it_is_counted_and_logged(tiny_classifier: Classifier) -> None:
     assert (logged_line["route"], logged_line["tokens"]) == ("/predict/stream", tokens)
 
 
+def test_the_log_counts_the_tokens_of_sentences_as_for_predict(tiny_classifier: Classifier) -> None:
+    asked = {"text": "Dull. A joy to watch.", "sentences": True}
+    with capture_logs() as logged, serving(make_app(tiny_classifier)) as url:
+        ask(url, json.dumps(asked).encode())
+        assert httpx.post(f"{url}/predict", json=asked).status_code == 200
+        until(url, 1, "ovation_requests_total", route="/predict", status="200")
+    tokens = {each["route"]: each["tokens"] for each in logged if each["event"] == "request" and each["tokens"]}
+    assert tokens == {"/predict": 14, "/predict/stream": 14}  # 7 of the text, 2 and 5 of its sentences
+
+
 # Other people's clients, as docs/api.md shows them
 
 PAGE = Path(__file__).parents[3] / "docs" / "api.md"
