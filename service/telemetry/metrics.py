@@ -139,7 +139,8 @@ class Metrics:
         self._routes: dict[str, _Histogram] = {}
         self._protocols: dict[str, str] = {}
         self._patterns: list[tuple[re.Pattern[str], str]] = []
-        self.add_routes({OTHER: (400, 403, 404, 408, 429, 431, 501, 505)})
+        # 200: a preflight is answered on any path.
+        self.add_routes({OTHER: (200, 400, 403, 404, 408, 429, 431, 501, 505)})
         self._connections_ended = {reason: ended.labels(reason) for reason in CONNECTION_ENDS}
         self._predictions = {label: predictions.labels(label) for label in classifier.manifest.labels}
         self._dropped = {reason: dropped.labels(reason) for reason in ("cancelled", "late", "failed")}
