@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from pydantic_core import to_json
 
 from service.engine.encoding import MAX_SENTENCES_A_REQUEST, MAX_SENTENCES_A_TEXT
-from service.http.problems import KINDS, MEDIA_TYPE, Problem
+from service.http.problems import BARE_MEDIA_TYPE, KINDS, MEDIA_TYPE, Problem
 from service.model.offsets import Unit
 
 TEXT_EXAMPLE = "An absolute joy from start to finish."
@@ -325,6 +325,15 @@ def stream_answer() -> dict[str, Any]:
 
 def _lines(contents: list[dict[str, Any]]) -> str:
     return "".join(f"{to_json(content).decode()}\n" for content in contents)
+
+
+def v2_problem_responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """The same for the routes under /v2: bare JSON, and for what the connection may refuse before it knows the path,
+    problem documents as well."""
+    responses = problem_responses(*dict.fromkeys((*OF_THE_PROTOCOL, *kinds)), media_type=BARE_MEDIA_TYPE)
+    for status, response in problem_responses(*OF_THE_PROTOCOL).items():
+        responses[status]["content"] |= response["content"]
+    return responses
 
 
 def problem_responses(*kinds: str, media_type: str = MEDIA_TYPE) -> dict[int | str, dict[str, Any]]:

@@ -102,7 +102,7 @@ def router(
 
     routes.add_api_route("/tei/predict", predict, methods=["POST"], route_class_override=route, **documented)
 
-    @routes.get("/tei/info", responses=headers | schemas.problem_responses("internal"))
+    @routes.get("/tei/info", responses=headers | schemas.problem_responses("forbidden_origin", "internal"))
     async def info() -> Info:
         """What is being served, within which limits."""
         manifest = engine.classifier.manifest
