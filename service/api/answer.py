@@ -55,8 +55,8 @@ def text_at(place: str, value: object, max_characters: int) -> str:
 async def predict(engine: Engine, request: Request, texts: Sequence[str], place: str, whole: bool = False) -> Answers:
     """The engine's answers, by the request's deadline.
 
-    Raises what `Engine.predict` does, and Problem for a blank text or, with `whole`, for one that the model does not read
-    whole: then nothing is counted as predicted. The problem names `place`, where `{}` is the text's index.
+    Raises what `Engine.predict` does, and Problem for a blank text or, with `whole`, for one that the model does not
+    read whole: then nothing is counted as predicted. The problem names `place`, where `{}` is the text's index.
     """
     record = RequestRecord.of(request.scope)
     try:

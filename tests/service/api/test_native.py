@@ -204,6 +204,9 @@ async def test_a_bad_text_fails_alone_where_that_is_asked_for(client: httpx.Asyn
         [(name, problem)] = found["predictions"][index].items()
         assert name == "problem"
         assert (problem["status"], problem["error_type"], problem["detail"]) == (422, "invalid", detail)
+    metrics = (await client.get("/metrics")).text
+    assert f'ovation_failed_items_total{{error_type="invalid"}} {float(len(expected))}' in metrics
+    assert "ovation_stream_lines_total 0.0" in metrics
 
 
 @pytest.mark.parametrize("how", [{}, {"on_error": "request"}])
