@@ -52,8 +52,8 @@ NO_PROTOCOL = "none"  # the protocol of routes that take no texts
 # malformed, another connection or answer needs the room, or there is no room for it.
 CONNECTION_ENDS = ("late_head", "late_body", "unread", "malformed", "room", "refused")
 
-# Kinds of problem that a line of a stream may have, and (invalid) a text of a batch with `on_error: item`. The status of
-# the request is 200.
+# Kinds of problem that a line of a stream may have, and (invalid) a text of a batch with `on_error: item`. The status
+# of the request is 200.
 ITEM_PROBLEMS = (
     "malformed", "slow_body", "body_too_large", "invalid", "no_evidence", "overloaded", "internal", "not_ready",
     "timeout",
