@@ -40,9 +40,10 @@ from service.telemetry.request_log import CALLER_LEFT, RequestLog
 
 LOST = 70  # for an inference thread that hung or died: whoever supervises the process starts another
 
-# One event loop keeps no more inference threads busy; for more cores there are more workers.
+# Most inference threads of a worker: one event loop cannot keep more of them busy. Further cores need more workers.
 _MOST_THREADS = 4
-# New objects between two runs of the garbage collector: at Python's 700 a full queue's objects are still in use.
+# New objects after which the garbage collector runs. A full queue has more than Python's default of 700 in use: runs
+# that often would find nothing to free.
 _GC_OBJECTS = 50_000
 _FAIL_SECONDS = 0.5  # time to answer the requests that fail, before the process ends with LOST
 

@@ -52,17 +52,26 @@ def text_at(place: str, value: object, max_characters: int) -> str:
     return value
 
 
-async def predict(engine: Engine, request: Request, texts: Sequence[str], place: str) -> Answers:
+async def predict(engine: Engine, request: Request, texts: Sequence[str], place: str, whole: bool = False) -> Answers:
     """The engine's answers, by the request's deadline.
 
-    Raises what `Engine.predict` does, and Problem for a blank text; it names `place`, where `{}` is the text's index.
+    Raises what `Engine.predict` does, and Problem for a blank text or, with `whole`, for one that the model does not
+    read whole: then nothing is counted as predicted. The problem names `place`, where `{}` is the text's index.
     """
     record = RequestRecord.of(request.scope)
     try:
-        record.answers = answers = await engine.predict(texts, record.deadline, tag=record)
+        answers = await engine.predict(texts, record.deadline, tag=record)
     except BadText as error:
         raise Problem("invalid", f"{place.format(error.index)}: {error}") from None
-    record.model = answers.model
+    if whole:
+        for index, prediction in enumerate(answers.predictions):
+            if prediction.truncated:
+                most = engine.classifier.manifest.max_tokens
+                detail = (
+                    f"{place.format(index)}: expected at most {most} tokens or truncation, found {prediction.tokens}"
+                )
+                raise Problem("invalid", detail)
+    record.answers, record.model = answers, answers.model
     return answers
 
 

@@ -18,7 +18,7 @@ from service.engine.engine import Engine
 from service.engine.readiness import NotReady, Readiness
 from service.http import codings
 from service.http.body import JsonRoute, Reading
-from service.http.problems import BARE_MEDIA_TYPE, Problem
+from service.http.problems import Problem
 from service.telemetry.request_log import RequestRecord
 
 _BINARY: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
@@ -57,25 +57,25 @@ class ModelMetadata(BaseModel):
 
 
 class Live(BaseModel):
-    """A good answer, which KServe's client reads."""
+    """The body of a good answer of `/v2/health/live`; KServe's client reads the field."""
 
     live: bool
 
 
 class Ready(BaseModel):
-    """The same of readiness."""
+    """The body of a good answer of `/v2/health/ready`; KServe's client reads the field."""
 
     ready: bool
 
 
 class ModelReady(Ready):
-    """The same of the model's."""
+    """The body of a good answer of `ready` of a model."""
 
     name: str
 
 
 class IndexEntry(BaseModel):
-    """A model of the repository."""
+    """A model in the answer of `/v2/repository/index`."""
 
     name: str
     version: str
@@ -119,7 +119,7 @@ def _add_infer(routes: APIRouter, engine: Engine, route: type[JsonRoute], limits
 
     reading = Reading(partial(inference.read, limits=limits), any_media_type=True, compressed=True)
     infer_route = route.reading_by(reading)
-    problems = schemas.problem_responses("not_found", *answer.PROBLEMS, media_type=BARE_MEDIA_TYPE)
+    problems = schemas.v2_problem_responses("not_found", *answer.PROBLEMS)
     for path in ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"):
         parameters = [*answer.HEADERS, _LENGTH, *_path_parameters(path)]
         routes.add_api_route(
@@ -134,8 +134,8 @@ def _add_infer(routes: APIRouter, engine: Engine, route: type[JsonRoute], limits
 
 
 def _add_server(routes: APIRouter, engine: Engine, readiness: Readiness) -> None:
-    always = _GOOD | schemas.problem_responses("internal", media_type=BARE_MEDIA_TYPE)
-    probe = _GOOD | schemas.problem_responses("internal", "not_ready", media_type=BARE_MEDIA_TYPE)
+    always = _GOOD | schemas.v2_problem_responses("forbidden_origin", "internal")
+    probe = _GOOD | schemas.v2_problem_responses("internal", "not_ready")
 
     @routes.get("/v2", responses=always)
     @routes.get("/v2/", responses=always)
@@ -164,8 +164,8 @@ def _add_server(routes: APIRouter, engine: Engine, readiness: Readiness) -> None
 
 
 def _add_model(routes: APIRouter, path: str, engine: Engine, readiness: Readiness) -> None:
-    told = _GOOD | schemas.problem_responses("internal", "not_found", media_type=BARE_MEDIA_TYPE)
-    probe = told | schemas.problem_responses("not_ready", media_type=BARE_MEDIA_TYPE)
+    told = _GOOD | schemas.v2_problem_responses("forbidden_origin", "internal", "not_found")
+    probe = told | schemas.v2_problem_responses("not_ready")
     parameters = {"parameters": _path_parameters(path)}
 
     @routes.get(path, responses=told, openapi_extra=parameters)

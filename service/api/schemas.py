@@ -2,11 +2,21 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, create_model
-from pydantic_core import to_json
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    create_model,
+)
+from pydantic_core import PydanticCustomError, to_json
 
 from service.engine.encoding import MAX_SENTENCES_A_REQUEST, MAX_SENTENCES_A_TEXT
-from service.http.problems import KINDS, MEDIA_TYPE, Problem
+from service.http.problems import BARE_MEDIA_TYPE, KINDS, MEDIA_TYPE, Problem
 from service.model.offsets import Unit
 
 TEXT_EXAMPLE = "An absolute joy from start to finish."
@@ -116,9 +126,20 @@ def _without_default(schema: dict[str, Any]) -> None:
     del schema["default"]
 
 
-LineId = (
-    Annotated[str, Field(max_length=256)] | Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)] | None
-)  # what a line of a stream may be named
+def _check_id(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    """One message in place of pydantic's one for each alternative, which would name pydantic's own types."""
+    try:
+        return handler(value)
+    except ValidationError:
+        expected = "expected a string of at most 256 characters or an integer of 64 bits, found another value"
+        raise PydanticCustomError("line_id", expected) from None
+
+
+# What a line of a stream may be named.
+LineId = Annotated[
+    Annotated[str, Field(max_length=256)] | Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)] | None,
+    WrapValidator(_check_id),
+]
 
 
 class ProblemDetails(_Wire):
@@ -133,6 +154,17 @@ class ProblemDetails(_Wire):
     error_type: str
     request_id: str = _optional(
         "the request's id, where the caller named none; the header `X-Request-ID` always has it"
+    )
+
+
+class LineProblem(ProblemDetails):
+    """What went wrong with a line of a stream."""
+
+    retry_after: int = Field(
+        0,
+        ge=1,
+        description="seconds to wait before the line is sent again; there where the status is 429 or 503",
+        json_schema_extra=_without_default,
     )
 
 
@@ -163,7 +195,7 @@ class StreamProblem(_Wire):
 
     line: int = Field(ge=1, description="number of the line in the request, blank ones counted")
     id: LineId = Field(None, description="the line's own, where it has one that could be read")
-    problem: ProblemDetails
+    problem: LineProblem
 
 
 class StreamCounts(_Wire):
@@ -325,6 +357,15 @@ def stream_answer() -> dict[str, Any]:
 
 def _lines(contents: list[dict[str, Any]]) -> str:
     return "".join(f"{to_json(content).decode()}\n" for content in contents)
+
+
+def v2_problem_responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """The same for the routes under /v2: bare JSON, and for what the connection may refuse before it knows the path,
+    problem documents as well."""
+    responses = problem_responses(*dict.fromkeys((*OF_THE_PROTOCOL, *kinds)), media_type=BARE_MEDIA_TYPE)
+    for status, response in problem_responses(*OF_THE_PROTOCOL).items():
+        responses[status]["content"] |= response["content"]
+    return responses
 
 
 def problem_responses(*kinds: str, media_type: str = MEDIA_TYPE) -> dict[int | str, dict[str, Any]]:

@@ -197,6 +197,7 @@ class _Stream:
         last = b""
         if ending is not None:
             self._failed += 1
+            self._streams.log.metrics.observe_lines(1, [ending.kind])
             last = self._render(_Line(self._next, problem=ending))
         await self._send_part(last + to_json({"done": self.counts}) + b"\n")
         await self._lines.drop(_LINGER_SECONDS)
@@ -254,8 +255,9 @@ class _Stream:
             self._held.add(len(content))
         except Overloaded as error:  # the content is there already
             self._end_early(error)
-        failed = sum([line.problem is not None for line in lines])
-        return _Part(content, len(lines) - failed, failed, group.next)
+        failed = [line.problem.kind for line in lines if line.problem is not None]
+        self._streams.log.metrics.observe_lines(len(lines), failed)
+        return _Part(content, len(lines) - len(failed), len(failed), group.next)
 
     def _parse(self, number: int, content: bytes | None) -> _Line:
         limits = self._streams.limits
@@ -310,6 +312,8 @@ class _Stream:
             assert line.prediction is not None
             return to_json(its_id | line.prediction) + b"\n"
         problem = line.problem.body(self._record.instance, self._record.made_id)
+        if (seconds := line.problem.headers.get("Retry-After")) is not None:  # a line has no headers
+            problem["retry_after"] = int(seconds)
         return to_json({"line": line.number, **its_id, "problem": problem}) + b"\n"
 
 

@@ -92,19 +92,17 @@ def router(
         """Ranks the labels of one text, or of each text of a batch."""
         many = _is_batch(body.inputs)
         texts = _texts(body.inputs, many, limits)
-        answers = await answer.predict(engine, request, texts, "inputs.{}" if many else "inputs")
+        place = "inputs.{}" if many else "inputs"
+        answers = await answer.predict(engine, request, texts, place, whole=body.truncate is False)
         ranks = []
-        for index, prediction in enumerate(answers.predictions):
-            if body.truncate is False and prediction.truncated:
-                most = engine.classifier.manifest.max_tokens
-                raise Problem("invalid", f"inputs.{index}: expected at most {most} tokens or truncation, found more")
+        for prediction in answers.predictions:
             scores = prediction.logits if body.raw_scores else list(prediction.probabilities.values())
             ranks.append(answer.ranked(prediction, scores))
         return answer.Answer(to_json(ranks if many else ranks[0]), answers)
 
     routes.add_api_route("/tei/predict", predict, methods=["POST"], route_class_override=route, **documented)
 
-    @routes.get("/tei/info", responses=headers | schemas.problem_responses("internal"))
+    @routes.get("/tei/info", responses=headers | schemas.problem_responses("forbidden_origin", "internal"))
     async def info() -> Info:
         """What is being served, within which limits."""
         manifest = engine.classifier.manifest

@@ -36,10 +36,10 @@ class Admission:
     def seconds(self, texts: float, tokens: float) -> float:
         """How long so much work takes, at the rate of the last batches; 0 before the first.
 
-        A batch takes some time for each of its texts and some for each token; what of it is which is not known. So the
-        time is estimated by texts and by tokens, and the lesser counts: after one-word texts alone, whose time is all
-        for texts, reviews would by their tokens seem to take a hundred times as long as they do. Texts like the
-        measured ones are estimated alike by both.
+        The time of a batch grows with its texts and with its tokens; the share of each is not measured. So this
+        computes one estimate from the number of texts and one from the number of tokens, and returns the lesser.
+        After batches of one-word texts, the estimate from tokens would be a hundred times too long for reviews. For
+        texts as long as the measured ones the two estimates are equal.
         """
         if not self._measured_texts:
             return 0.0
@@ -54,7 +54,8 @@ class Admission:
             raise Closed
         if not self.texts:
             return
-        size = f"{texts} text{'s' if texts > 1 else ''} ({tokens} tokens)" if tokens else "at least one text"
+        what = "1 text" if texts == 1 else f"{texts} texts or sentences"  # several may be a text and its sentences
+        size = f"{what} ({tokens} tokens)" if tokens else "at least one text"
         excess = (
             (self.texts + texts - self._max_texts) / self.texts,
             (self.tokens + tokens - self._max_tokens) / self.tokens,

@@ -28,6 +28,7 @@ class Answers(NamedTuple):
     predictions: list[Prediction]  # without those that failed
     timings: Timings
     model: str
+    tokens: int  # of the texts and their sentences
     failed: Mapping[int, BadText]  # by the text's place in the request
 
 
@@ -93,11 +94,12 @@ class Engine:
             max_characters=self._max_characters,
         )
         tokenize = perf_counter() - began
-        self._observer.tokenized(tag, sum([item.tokens for item in items.encoded]), tokenize)
+        tokens = sum([item.tokens for item in items.encoded])
+        self._observer.tokenized(tag, tokens, tokenize)
         answers = await self._run(items.encoded, deadline, tag, waits) if items.encoded else []
         timings = Timings(tokenize, [one.queue_seconds for one in answers], [one.compute_seconds for one in answers])
         results = [one.result for one in answers]
-        return Answers(_with_sentences(results, items), timings, classifier.name, items.failed)
+        return Answers(_with_sentences(results, items), timings, classifier.name, tokens, items.failed)
 
     async def _run(self, encoded: list[Encoded], deadline: float, tag: object, waits: bool) -> list[Answer[Prediction]]:
         """Queues all or none, and waits for their answers."""

@@ -61,6 +61,7 @@ class Connection(HttpToolsProtocol):
         self._connections: Connections = app_state["connections"]
         self.timeout_keep_alive = self._connections.keep_alive_seconds
         self.ws_protocol_class = None  # else an offer of WebSockets is taken up where a library for them is installed
+        self.url = b""  # what stands in the request line, once the parser has read that
         self._request: asyncio.Task[Any] | None = None
         self._pending = bytearray()  # received and not looked at
         self._body_left = 0  # bytes of a body by its Content-Length that have not come
@@ -232,7 +233,7 @@ class Connection(HttpToolsProtocol):
             self._refuse("not_implemented", "Transfer-Encoding: expected chunked or none, found another")
             return
         if not self._connections.may_ask(self, self.url):
-            self._refuse("overloaded", "expected fewer connections, found as many as the service takes", self.url)
+            self._refuse("overloaded", "expected fewer connections, found as many as the service takes")
             return
         self._body_left, self._chunks = length, ChunkedReader() if encodings else None
         self.scope["state"]["connection"] = self
@@ -331,7 +332,7 @@ class Connection(HttpToolsProtocol):
 
     # Refusals of the protocol itself.
 
-    def _refuse(self, kind: str, detail: str, path: bytes = b"") -> None:
+    def _refuse(self, kind: str, detail: str) -> None:
         """Answers what never became a request, logs it, and closes."""
         self._refused = True
         self._pending.clear()
@@ -339,7 +340,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         headers = {"Connection": "close"} | ({"Retry-After": "1"} if kind == "overloaded" else {})
-        response = self._connections.refusal(Problem(kind, detail, headers), path)
+        response = self._connections.refusal(Problem(kind, detail, headers), self.url)
         content = [STATUS_LINE[response.status_code]]
         for name, value in (*self.server_state.default_headers, *response.raw_headers):
             content += name, b": ", value, b"\r\n"

@@ -77,10 +77,13 @@ class Connections:
         """Its last request is answered, or was refused."""
         self._idle[connection] = None
 
-    def refusal(self, problem: Problem, path: bytes) -> Response:
-        """The answer to what never became a request for `path`, counted and logged like one."""
+    def refusal(self, problem: Problem, target: bytes) -> Response:
+        """The answer to what never became a request, counted and logged like one.
+
+        `target` is what stands in its request line, empty where the connection did not read that.
+        """
         record = RequestRecord("-", "-", os.urandom(16).hex(), perf_counter())
-        response = problem.response(None, record.request_id, path.decode("latin-1"))
+        response = problem.response(None, record.request_id, target.partition(b"?")[0].decode("latin-1"))
         response.raw_headers.append((b"x-request-id", record.request_id.encode()))
         record.status = problem.status
         self._log.end(record)

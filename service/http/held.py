@@ -25,7 +25,7 @@ class Held:
         self.max_bytes = max_bytes
         self.bytes = 0
         self._waiting: OrderedDict[Endable, int] = OrderedDict()  # the oldest first
-        self._has_grown = False  # to half of what may be, and did not fall to an eighth since
+        self._has_grown = False  # set above max_bytes / 2, until `_trim` sees less than max_bytes / 8
 
     def waits(self, connection: Endable, size: int) -> None:
         """So many bytes wait on a connection now: answers that were not taken, requests that were not looked at."""
@@ -61,7 +61,7 @@ class Held:
             oldest.make_room()
 
     def _trim(self) -> None:
-        """Once many bytes were held and few are, gives their memory back: the next would else come on top of it."""
+        """Gives memory back to the system once `bytes` has fallen far: glibc would keep it, and take more beside it."""
         if self._has_grown and self.bytes < self.max_bytes // 8:
             self._has_grown = False
             asyncio.get_running_loop().call_later(_TRIM_SECONDS, _give_back_memory)

@@ -3,7 +3,8 @@
 Bodies are RFC 9457 problem details; `error`, `error_type` and `request_id` stand beside them for the clients of
 Hugging Face and Triton. No body repeats what the caller sent: `instance` is a route, and absent where the path is none;
 `request_id` is absent where the caller named the request (the header `X-Request-ID` has the name). Under /v2 the same
-body is bare `application/json`: KServe's client reads `error` of no other media type.
+body is bare `application/json`: KServe's client reads `error` of no other media type. What the connection refuses
+before it knows the path (a head that is not HTTP, late or too large, another version) is `application/problem+json`.
 """
 
 from collections.abc import Mapping

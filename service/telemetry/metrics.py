@@ -52,6 +52,13 @@ NO_PROTOCOL = "none"  # the protocol of routes that take no texts
 # malformed, another connection or answer needs the room, or there is no room for it.
 CONNECTION_ENDS = ("late_head", "late_body", "unread", "malformed", "room", "refused")
 
+# Kinds of problem that a line of a stream may have, and (invalid) a text of a batch with `on_error: item`. The status
+# of the request is 200.
+ITEM_PROBLEMS = (
+    "malformed", "slow_body", "body_too_large", "invalid", "no_evidence", "overloaded", "internal", "not_ready",
+    "timeout",
+)  # fmt: skip
+
 
 class _Histogram(Histogram):
     """prometheus_client's, which can also take many values at once, for a fraction of the time."""
@@ -122,6 +129,8 @@ class Metrics:
         )
         self._score = of_texts("score", "Probability of the label answered.", "score", _SCORES)
         predictions = counter("predictions", "Texts predicted.", ("label",))
+        self._stream_lines = counter("stream_lines", "Lines of streams, answered or failed.")
+        failed = counter("failed_items", "Lines of streams, and texts of batches, that failed alone.", ("error_type",))
         self._sentences = counter("sentences", "Sentences predicted; no other series of predictions counts them.")
         self._uncertain = counter("predictions_uncertain", "Texts flagged uncertain.")
         self._truncated = counter("texts_truncated", "Texts cut to the model's length.")
@@ -139,8 +148,10 @@ class Metrics:
         self._routes: dict[str, _Histogram] = {}
         self._protocols: dict[str, str] = {}
         self._patterns: list[tuple[re.Pattern[str], str]] = []
-        self.add_routes({OTHER: (400, 403, 404, 408, 429, 431, 501, 505)})
+        # 200: a preflight is answered on any path.
+        self.add_routes({OTHER: (200, 400, 403, 404, 408, 429, 431, 501, 505)})
         self._connections_ended = {reason: ended.labels(reason) for reason in CONNECTION_ENDS}
+        self._failed_items = {kind: failed.labels(kind) for kind in ITEM_PROBLEMS}
         self._predictions = {label: predictions.labels(label) for label in classifier.manifest.labels}
         self._dropped = {reason: dropped.labels(reason) for reason in ("cancelled", "late", "failed")}
         self._batches: list[Ran] = []
@@ -177,6 +188,12 @@ class Metrics:
     def observe_shed(self) -> None:
         """One request that was refused for lack of room or time before its body was read."""
         self._shed.inc()
+
+    def observe_lines(self, lines: int, failed: Sequence[str]) -> None:
+        """So many lines of a stream, and for each of them that failed, which of ITEM_PROBLEMS it has."""
+        self._stream_lines.inc(lines)
+        for kind, count in Tally(failed).items():
+            self._failed_items[kind].inc(count)
 
     def observe_connections(self, count: int) -> None:
         """How many connections are open now."""
@@ -232,6 +249,7 @@ class Metrics:
             self._score.labels(model).observe_all([prediction.score for prediction in of_model])
         for label, count in Tally([prediction.label for prediction in predictions]).items():
             self._predictions[label].inc(count)
+        self._failed_items["invalid"].inc(sum([len(one.failed) for one in answers]))
         self._sentences.inc(sum([len(prediction.sentences or ()) for prediction in predictions]))
         self._uncertain.inc(sum([prediction.uncertain for prediction in predictions]))
         self._truncated.inc(sum([prediction.truncated for prediction in predictions]))

@@ -80,10 +80,7 @@ class RequestLog:
 
     def answered(self, record: RequestRecord, answers: Answers) -> None:
         """Schedules the counting of some texts of a stream, whose record does not keep all its answers."""
-        record.model, record.tokens = (
-            answers.model,
-            (record.tokens or 0) + sum([one.tokens for one in answers.predictions]),
-        )
+        record.model, record.tokens = answers.model, (record.tokens or 0) + answers.tokens
         if record.trace is not None:
             record.trace.texts += len(answers.predictions)
         self._answered.append(answers)
@@ -132,7 +129,8 @@ class RequestLog:
         self.metrics.count_batches()
         logs.info_all("request", lines)
 
-    # What the engine reports; a tag is the record of the request, or None for the probe's own text.
+    # What the engine reports. A tag is the record of the request; None for the texts of a stream, which `answered` adds
+    # to its record, and for the probe's own text.
 
     def tokenized(self, tag: object, tokens: int, seconds: float) -> None:
         """The texts of a request were tokenized."""

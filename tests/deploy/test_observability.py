@@ -325,6 +325,7 @@ def test_prometheus_has_an_answer_for_every_panel(promtool: str, tiny_bundle_pat
         while empty and time.monotonic() < end:
             for text in ("The film was superb.", "Awful!", ""):
                 client.post(f"{found.url}/predict", json={"text": text})
+            client.post(f"{found.url}/predict/batch", json={"texts": ["Awful!", ""], "on_error": "item"})
             for expr in list(empty):
                 values = [float(series["value"][1]) for series in answer(client, expr)]
                 if values and not any(map(math.isnan, values)):

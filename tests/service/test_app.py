@@ -328,7 +328,7 @@ async def test_a_full_queue_refuses_whole_requests(tiny_classifier: Classifier) 
         while b"ovation_waiting_texts 1.0" not in (await client.get("/metrics")).content:
             await asyncio.sleep(0)
         refused = await client.post("/predict/batch", json={"texts": ["sekret", "sekret"]})
-        assert "room for 2 texts (2 tokens)" in check_problem(refused, 429, "overloaded")["detail"]
+        assert "room for 2 texts or sentences (2 tokens)" in check_problem(refused, 429, "overloaded")["detail"]
         assert refused.headers["retry-after"] == "1"
         # However busy: what is too large will be tomorrow, too.
         check_problem(await client.post("/predict", json={"text": "x" * 2000}), 413, "body_too_large")

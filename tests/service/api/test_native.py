@@ -141,7 +141,9 @@ async def test_each_sentence_counts_as_a_text(tiny_classifier: Classifier) -> No
             await asyncio.sleep(0)
         response = await client.post("/predict/batch", json={"texts": ["Dull.", "Fine."]})
         assert (response.status_code, response.headers["retry-after"]) == (429, "1")
-        assert "expected room for 2 texts (4 tokens), found 3 of 4 places" in response.json()["detail"]
+        assert "expected room for 2 texts or sentences (4 tokens), found 3 of 4 places" in response.json()["detail"]
+        response = await client.post("/predict", json={"text": "Dull. Fine.", "sentences": True})
+        assert "expected room for 3 texts or sentences (8 tokens), found 3 of 4 places" in response.json()["detail"]
         last = asyncio.create_task(client.post("/predict", json={"text": "good"}))
         while b"ovation_waiting_texts 4.0" not in (await client.get("/metrics")).content:
             await asyncio.sleep(0)
@@ -202,6 +204,9 @@ async def test_a_bad_text_fails_alone_where_that_is_asked_for(client: httpx.Asyn
         [(name, problem)] = found["predictions"][index].items()
         assert name == "problem"
         assert (problem["status"], problem["error_type"], problem["detail"]) == (422, "invalid", detail)
+    metrics = (await client.get("/metrics")).text
+    assert f'ovation_failed_items_total{{error_type="invalid"}} {float(len(expected))}' in metrics
+    assert "ovation_stream_lines_total 0.0" in metrics
 
 
 @pytest.mark.parametrize("how", [{}, {"on_error": "request"}])

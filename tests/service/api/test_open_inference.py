@@ -405,6 +405,19 @@ async def test_every_error_under_v2_is_bare_json(client: httpx.AsyncClient, path
     assert (await client.get("/v2sekret")).headers["content-type"] == "application/problem+json"
 
 
+async def test_openapi_tells_the_media_types_of_errors_under_v2(client: httpx.AsyncClient) -> None:
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    for path, [operation] in ((path, each.values()) for path, each in paths.items() if path.startswith("/v2")):
+        for status, response in operation["responses"].items():
+            refused_by_the_connection = status in ("400", "408", "429", "431", "501", "505")
+            if status[0] in "45":
+                assert ("application/problem+json" in response["content"]) == refused_by_the_connection
+                assert "application/json" in response["content"]
+        assert ("403" in operation["responses"]) == ("/health/" not in path)
+    for path, expected in (("/tei/info", True), ("/tei/health", False), ("/health/ready", False)):
+        assert ("403" in paths[path]["get"]["responses"]) == expected
+
+
 async def test_each_wire_is_counted_under_its_protocol(tiny_classifier: Classifier, path: str) -> None:
     async with client_of(make_app(tiny_classifier)) as client:
         await client.post(path, json=in_json(["a"]))

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from service.api import stream
+from service.api import schemas, stream
 from service.model.classifier import Classifier, Prediction
 from service.model.tokenizer import Encoded
 from tests.conftest import made_up_reviews
@@ -98,6 +98,8 @@ def test_a_bad_line_fails_alone(url: str, bad: bytes, status: int, kind: str) ->
     first, second, third, last = ask(url, line("fine", id=1) + bad + b"\n" + line("fine", id=3))
     assert (first["id"], third["id"], last) == (1, 3, done(2, 1))
     assert problems([second]) == [(2, status, kind)]
+    schemas.StreamProblem.model_validate(second)
+    assert "retry_after" not in second["problem"]
     assert second["problem"]["instance"] == "/predict/stream"
     assert second["problem"]["error"] == second["problem"]["detail"]
     assert bad.decode("latin-1") not in json.dumps(second)
@@ -108,6 +110,13 @@ def test_a_bad_line_keeps_its_id_where_it_can_be_read(url: str) -> None:
     body = b'{"id": "a", "txt": 1}\n{"id": -7, "text": " "}\n{"id": 1.5, "text": 1}\n{"id": "c", "text"\n'
     lines = ask(url, body)
     assert [each.get("id") for each in lines[:-1]] == ["a", -7, None, None]
+
+
+@pytest.mark.parametrize("bad", [b"1.5", b"true", b"[]", b'"%b"' % (257 * b"a"), b"9223372036854775808"])
+def test_a_bad_id_is_told_in_one_sentence(url: str, bad: bytes) -> None:
+    [found, _] = ask(url, b'{"text": "fine", "id": %b}' % bad)
+    expected = "id: expected a string of at most 256 characters or an integer of 64 bits, found another value"
+    assert found["problem"]["detail"] == expected
 
 
 def test_blank_lines_are_numbered_and_passed_over(url: str) -> None:
@@ -245,7 +254,9 @@ def test_a_full_queue_makes_the_stream_wait(full: str, held: Held) -> None:
 def test_no_room_in_time_is_told(full: str, held: Held) -> None:
     with Caller(full, "X-Request-Timeout-Ms: 100") as caller:
         caller.send(line("where there is no room"))
-        assert problems([caller.line()]) == [(1, 429, "overloaded")]
+        refused = caller.line()
+        assert problems([refused]) == [(1, 429, "overloaded")]
+        assert schemas.StreamProblem.model_validate(refused).problem.retry_after == 1
         held.gate.set()
         until(full, 2, "ovation_compute_seconds_count")
         caller.send(line("and now there is"))
@@ -337,6 +348,8 @@ def test_a_bad_head_is_no_stream(url: str, fields: list[str], media_type: str, s
 @pytest.mark.anyio
 async def test_without_a_connection_of_our_own(tiny_classifier: Classifier) -> None:
     async with client_of(make_app(tiny_classifier)) as client:
+        content = (await client.get("/openapi.json")).json()["paths"]["/predict/stream"]["post"]["responses"]["200"]
+        assert "retry_after" in content["content"][NDJSON]["x-line"]["$defs"]["LineProblem"]["properties"]
         answer = await client.post("/predict/stream", content=LINES[0], headers={"Content-Type": NDJSON})
         assert [json.loads(each) for each in answer.text.splitlines()][-1] == done(1)
         assert (await client.get("/predict/stream")).status_code == 405
@@ -418,6 +431,37 @@ def test_it_is_counted_and_logged(tiny_classifier: Classifier) -> None:
     assert (logged_line["lines"], logged_line["answered"], logged_line["failed"]) == (181, 180, 1)
     tokens = sum(tiny_classifier.tokenizer.encode(json.loads(each)["text"]).tokens for each in LINES)
     assert (logged_line["route"], logged_line["tokens"]) == ("/predict/stream", tokens)
+
+
+def test_lines_that_fail_are_counted_by_their_kind(tiny_classifier: Classifier) -> None:
+    with serving(make_app(Choosy(tiny_classifier), max_body_bytes=1000)) as url:
+        kinds = re.findall(r'^ovation_failed_items_total\{error_type="(\w+)"\} 0.0$', metrics(url), re.MULTILINE)
+        assert (sample(url, "ovation_stream_lines_total"), len(kinds)) == (0, 9)  # all are there from the start
+        with Caller(url) as caller:
+            caller.send(line("fine"), b"bad\n", line(" "), line(text(RAISES)), line(1000 * "a"), line("fine"))
+            caller.end()
+            lines = caller.lines()
+        assert {kind for _, _, kind in problems(lines)} <= set(kinds)
+        for kind in kinds:
+            counted = sample(url, "ovation_failed_items_total", error_type=kind)
+            assert counted == [found for _, _, found in problems(lines)].count(kind)
+        assert sample(url, "ovation_stream_lines_total") == lines[-1]["done"]["lines"] == 6
+        assert lines[-1] == done(2, 4)
+
+
+def metrics(url: str) -> str:
+    """What /metrics tells."""
+    return httpx.get(f"{url}/metrics").text
+
+
+def test_the_log_counts_the_tokens_of_sentences_as_for_predict(tiny_classifier: Classifier) -> None:
+    asked = {"text": "Dull. A joy to watch.", "sentences": True}
+    with capture_logs() as logged, serving(make_app(tiny_classifier)) as url:
+        ask(url, json.dumps(asked).encode())
+        assert httpx.post(f"{url}/predict", json=asked).status_code == 200
+        until(url, 1, "ovation_requests_total", route="/predict", status="200")
+    tokens = {each["route"]: each["tokens"] for each in logged if each["event"] == "request" and each["tokens"]}
+    assert tokens == {"/predict": 14, "/predict/stream": 14}  # 7 of the text, 2 and 5 of its sentences
 
 
 # Other people's clients, as docs/api.md shows them

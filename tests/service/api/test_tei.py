@@ -50,10 +50,28 @@ async def test_a_text_that_is_not_read_whole(client: httpx.AsyncClient, tiny_cla
     long = "so " * (tiny_classifier.manifest.max_tokens + 1)
     assert (await ask(client, long)).status_code == 200
     assert (await ask(client, long, truncate=True)).status_code == 200
-    detail = check_refused(await ask(client, [["fine"], [long]], truncate=False), 422, "invalid")
-    assert (
-        detail == f"inputs.1: expected at most {tiny_classifier.manifest.max_tokens} tokens or truncation, found more"
+    before = await predicted(client)
+    most = tiny_classifier.manifest.max_tokens
+    for inputs, place in (
+        ([["fine"], [long]], "inputs.1"),
+        ([[long]], "inputs.0"),
+        ([long], "inputs"),
+        (long, "inputs"),
+    ):
+        detail = check_refused(await ask(client, inputs, truncate=False), 422, "invalid")
+        assert detail == f"{place}: expected at most {most} tokens or truncation, found {most + 1}"
+    assert await predicted(client) == before
+
+
+async def predicted(client: httpx.AsyncClient) -> list[str]:
+    """The series of what was predicted."""
+    names = (
+        "ovation_predictions_total{",
+        "ovation_score_count",
+        "ovation_queue_seconds_count",
+        "ovation_texts_truncated",
     )
+    return [line for line in (await client.get("/metrics")).text.splitlines() if line.startswith(names)]
 
 
 @pytest.mark.parametrize(

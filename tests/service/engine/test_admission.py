@@ -51,13 +51,17 @@ def test_reviews_after_one_word_texts_are_let_in() -> None:
 def test_the_number_of_texts_is_told_where_it_is_known() -> None:
     admission = learned()
     admission.enter(460, 1000)
-    assert "expected room for 100 texts (250 tokens), found 460 of 512 places" in str(refusal(admission, 100, 250))
+    assert "expected room for 100 texts or sentences (250 tokens), found 460 of 512 places" in str(
+        refusal(admission, 100, 250)
+    )
     admission.enter(52, 0)
     assert "expected room for at least one text, found 512 of 512 places" in str(refusal(admission, 1, 0))
     assert "expected room for 1 text (3 tokens), found 512" in str(refusal(admission, 1, 3))
     slow = learned((1, 100))
     slow.enter(400, 40_000)
-    assert "an answer to 7 texts (700 tokens) within 0.010 s" in str(refusal(slow, 7, 700, seconds_left=0.01))
+    assert "an answer to 7 texts or sentences (700 tokens) within 0.010 s" in str(
+        refusal(slow, 7, 700, seconds_left=0.01)
+    )
 
 
 def test_nobody_is_told_to_wait_longer_than_what_waits_now_does() -> None:

@@ -75,6 +75,30 @@ def test_what_is_no_request_is_refused_like_one(url: str, request_: bytes, statu
     assert (line["event"], line["route"], line["status"]) == ("request", "other", status)
 
 
+@pytest.mark.parametrize("path", ["/v2", "/v2?a", "/v2/models/m/infer"])
+@pytest.mark.parametrize(
+    ("fields", "body", "status", "media_type"),
+    [
+        ("Transfer-Encoding: gzip", b"", 501, "application/json"),
+        ("Transfer-Encoding: chunked", b"nonsense\r\n", 400, "application/json"),
+        ("X: y" + HEAD_BYTES * "y", b"", 431, "application/problem+json"),
+    ],
+)
+def test_under_v2_it_is_bare_json_where_the_path_is_known(
+    url: str, path: str, fields: str, body: bytes, status: int, media_type: str
+) -> None:
+    with Connection(url) as connection:
+        connection.send(head(fields, path=path, length=None) + body)
+        answer = connection.answer()
+    assert (answer.status, answer.header("content-type")) == (status, media_type)
+    with Connection(url) as connection:  # and the path of one request says nothing of the next
+        connection.send(get(path))
+        assert connection.answer().header("content-type") == "application/json"
+        connection.send(b"hello\r\n\r\n")
+        answer = connection.answer()
+    assert (answer.status, answer.header("content-type")) == (400, "application/problem+json")
+
+
 def test_a_whole_request_before_it_is_answered_first(url: str) -> None:
     with Connection(url) as connection:
         connection.send(get("/health/live") + head() + BODY + b"nonsense\r\n\r\n")

@@ -154,6 +154,13 @@ async def test_all_may_be_allowed(tiny_classifier: Classifier, origin: str) -> N
         assert "vary" not in response.headers
 
 
+async def test_a_preflight_of_any_path_makes_no_new_series(opened: httpx.AsyncClient) -> None:
+    series = 'ovation_requests_total{protocol="none",route="other",status="200"}'
+    assert f"{series} 0.0" in (await opened.get("/metrics")).text
+    await opened.options("/nowhere", headers={"Origin": SHOP, **PREFLIGHT})
+    assert f"{series} 1.0" in (await opened.get("/metrics")).text
+
+
 async def test_a_refusal_is_counted(closed: httpx.AsyncClient) -> None:
     await closed.post("/predict", json={"text": "good"}, headers={"Origin": OTHER})
     metrics = (await closed.get("/metrics")).text
