@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, WithJsonSchema
 from pydantic_core import to_json
 
 import service
@@ -57,6 +57,11 @@ class Info(BaseModel):
     docker_label: str | None
 
 
+def _capital(value: object) -> object:
+    """`left` is taken for `Left`; a schema with both would give generated clients the same name twice."""
+    return value.capitalize() if isinstance(value, str) else value
+
+
 def router(
     engine: Engine, route: type[JsonRoute], limits: schemas.Limits, readiness: Readiness, max_waiting_tokens: int
 ) -> APIRouter:
@@ -75,7 +80,7 @@ def router(
         truncate: bool | None = Field(
             None, strict=True, description="`false`: a text that the model does not read whole is refused"
         )
-        truncation_direction: Literal["Left", "Right", "left", "right"] = Field(
+        truncation_direction: Annotated[Literal["Left", "Right"], BeforeValidator(_capital)] = Field(
             "Right", description="has no effect: the model's own rule, see `GET /model`, says what it reads of a text"
         )
         raw_scores: bool = Field(False, strict=True, description="logits instead of probabilities")
