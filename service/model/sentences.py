@@ -11,18 +11,19 @@ from collections.abc import Iterator
 _LINE_BREAK = re.compile(r"<br\s*/?>|\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]", re.IGNORECASE)
 
 # A line break or a stop, each of which may end a sentence. The possessive quantifiers (`*+`, `++`) never backtrack,
-# which keeps the time linear.
+# which keeps the time linear. Groups have none: before Python 3.11.5 a possessive group may lose what it matched. They
+# need none, since what follows them can match nothing.
 _MARK = re.compile(
     r"""
     (?P<line_break>\n\s*+)
     |
     # one stop or several: "?!", " . . ."
-    (?P<stop>[.!?…‼⁇⁈⁉‽。！？｡।॥؟۔።]++(?:[^\S\n]?+[.!?…]++)*+)
+    (?P<stop>[.!?…‼⁇⁈⁉‽。！？｡।॥؟۔።]++(?:[^\S\n]?+[.!?…]++)*)
     # closing quotes and brackets, also those of `"bad!".` and, after a space, of "( bad . )"
-    (?P<closing>(?:["'’“”«»)\]}*_」』）】》〉]++[.!?…。！？]*+|[^\S\n](?:''|[”»)\]}]))*+)
+    (?P<closing>(?:["'’“”«»)\]}*_」』）】》〉]++[.!?…。！？]*+|[^\S\n](?:''|[”»)\]}]))*)
     # white space, with the emoji and emoticons that belong to the sentence before
     (?P<space>
-        (?:[^\S\n]*+(?:[\U0001F000-\U0001FAFF\u2600-\u27BF\u2B50\u2B55\uFE0F\u200D]|[:;=]-?[()DP]++(?!\w)))*+
+        (?:[^\S\n]*+(?:[\U0001F000-\U0001FAFF\u2600-\u27BF\u2B50\u2B55\uFE0F\u200D]|[:;=]-?[()DP]++(?!\w)))*
         [^\S\n]*+
     )
     """,
