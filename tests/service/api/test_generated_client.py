@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,9 @@ def test_a_generated_client_asks_and_understands(tiny_classifier: Classifier, tm
             "openapi-python-client", "generate", "--url", f"{url}/openapi.json", "--config", "config.yml",
             "--meta", "none", "--output-path", "generated", folder=tmp_path,
         )  # fmt: skip
-        assert "WARNING" not in generated
+        # Lines of JSON are not among the media types that it knows.
+        warnings = re.findall("WARNING parsing (.*)", generated)
+        assert {warning.split(" within")[0] for warning in warnings} <= {"POST /predict/stream"}
         told = json.loads(run("python", "-c", SCRIPT, url, folder=tmp_path))
         text = "Good film 🙂. Awful ending."
         body: dict[str, Any] = {"text": text, "sentences": True, "evidence": True, "offsets": "utf16"}

@@ -166,7 +166,9 @@ async def test_admitted_whole_or_not_at_all() -> None:
     await entered(gate)
     waiting = ask(batcher, 2)
     await until(lambda: batcher.admission.texts == 1)
-    with pytest.raises(Overloaded, match=r"expected room for 2 texts \(7 tokens\), found 1 of 2 places") as refusal:
+    with pytest.raises(
+        Overloaded, match=r"expected room for 2 texts or sentences \(7 tokens\), found 1 of 2 places"
+    ) as refusal:
         await batcher.submit([3, 4])
     assert refusal.value.retry_seconds == 1  # nothing has been measured yet
     assert batcher.admission.texts == 1

@@ -54,7 +54,7 @@ def test_where_both_count_alike_nothing_is_made_anew(unit: Unit) -> None:
 def test_the_tokens_of_a_text_with_emoji(tiny_classifier: Classifier) -> None:
     text = "I 😍 this film 👍🏽 so much"
     [found] = tiny_classifier([text], evidence=True)
-    words = ["I", "😍", "this", "film", "👍", "🏽", "so", "much"]
+    words = ["I", "😍", "this", "film", "👍🏽", "so", "much"]
     for unit, cut in CUT.items():
         evidence = convert(found, text, unit).evidence
         assert evidence is not None
