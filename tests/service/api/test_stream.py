@@ -103,7 +103,7 @@ def test_a_bad_line_fails_alone(url: str, bad: bytes, status: int, kind: str) ->
     assert second["problem"]["instance"] == "/predict/stream"
     assert second["problem"]["error"] == second["problem"]["detail"]
     assert bad.decode("latin-1") not in json.dumps(second)
-    assert "aaaa" not in json.dumps(second)
+    assert 32 * "a" not in json.dumps(second)
 
 
 def test_a_bad_line_keeps_its_id_where_it_can_be_read(url: str) -> None:
