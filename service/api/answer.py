@@ -43,24 +43,32 @@ GOOD_HEADERS = schemas.REQUEST_ID_HEADER | {
 }
 
 
-def text_at(place: str, value: object, max_characters: int) -> str:
-    """`value`, which stands at `place` of the body, where it is a text. Raises Problem."""
+def text_at(place: str, value: object) -> str:
+    """`value`, which stands at `place` of the body, where it is a text; the engine checks the rest. Raises Problem."""
     if not isinstance(value, str):
         raise Problem("invalid", f"{place}: expected a text, found another type")
-    if len(value) > max_characters:
-        raise Problem("invalid", f"{place}: expected at most {max_characters} characters, found more")
     return value
 
 
-async def predict(engine: Engine, request: Request, texts: Sequence[str], place: str, whole: bool = False) -> Answers:
+async def predict(
+    engine: Engine,
+    request: Request,
+    texts: Sequence[str],
+    place: str,
+    *,
+    whole: bool = False,
+    evidence: bool = False,
+    sentences: bool = False,
+    partial: bool = False,
+) -> Answers:
     """The engine's answers, by the request's deadline.
 
-    Raises what `Engine.predict` does, and Problem for a blank text or, with `whole`, for one that the model does not
+    Raises what `Engine.predict` does, but Problem for a bad text and, with `whole`, for one that the model does not
     read whole: then nothing is counted as predicted. The problem names `place`, where `{}` is the text's index.
     """
     record = RequestRecord.of(request.scope)
     try:
-        answers = await engine.predict(texts, record.deadline, tag=record)
+        answers = await engine.predict(texts, record.deadline, evidence, record, sentences=sentences, partial=partial)
     except BadText as error:
         raise Problem("invalid", f"{place.format(error.index)}: {error}") from None
     if whole:

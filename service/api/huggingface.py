@@ -69,7 +69,7 @@ def router(engine: Engine, route: type[JsonRoute], limits: schemas.Limits) -> AP
         if isinstance(body.inputs, list):
             detail = "inputs: expected one text, found a list: the clients would keep the first text's answer alone"
             raise Problem("invalid", detail)
-        text = answer.text_at("inputs", body.inputs, limits.max_characters)
+        text = answer.text_at("inputs", body.inputs)
         parameters = body.parameters or Parameters()
         answers = await answer.predict(engine, request, [text], "inputs")
         [prediction] = answers.predictions

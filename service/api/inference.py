@@ -147,7 +147,7 @@ def texts(request: InferRequest, limits: schemas.Limits) -> list[str]:
     if len(items) != rows:
         raise Problem("invalid", f"inputs.0.data: expected {rows} texts, as the shape says, found another number")
     flat = [item[0] if isinstance(item, list) and len(item) == 1 else item for item in items]
-    return [answer.text_at(f"inputs.0.data.{index}", text, limits.max_characters) for index, text in enumerate(flat)]
+    return [answer.text_at(f"inputs.0.data.{index}", text) for index, text in enumerate(flat)]
 
 
 def _rows(tensor: InferInput, limits: schemas.Limits) -> int:

@@ -7,11 +7,10 @@ from pydantic_core import to_json
 
 from service.api import answer, schemas
 from service.engine.encoding import BadText
-from service.engine.engine import Answers, Engine
+from service.engine.engine import Engine
 from service.http.body import JsonRoute
 from service.http.problems import Problem
 from service.model.offsets import convert
-from service.telemetry.request_log import RequestRecord
 
 _PROBLEMS = schemas.problem_responses(*answer.PROBLEMS, "no_evidence")
 
@@ -29,10 +28,9 @@ def router(engine: Engine, route: type[JsonRoute], limits: schemas.Limits) -> AP
     async def predict(request: Request, body: one) -> Response:  # type: ignore[valid-type]
         """Predicts the label of one text."""
         asked: schemas.One = body
-        try:
-            answers = await _predict(engine, request, [asked.text], asked)
-        except BadText as error:
-            raise Problem("invalid", f"text: {error}") from None
+        answers = await answer.predict(
+            engine, request, [asked.text], "text", evidence=asked.evidence, sentences=asked.sentences
+        )
         prediction = convert(answers.predictions[0], asked.text, asked.offsets)
         return answer.Answer(to_json(prediction.as_json(answers.model)), answers)
 
@@ -43,7 +41,15 @@ def router(engine: Engine, route: type[JsonRoute], limits: schemas.Limits) -> AP
         One bad text fails the request, unless `on_error` is `item`: then its problem stands in its place.
         """
         asked: schemas.Many = body
-        answers = await _predict(engine, request, asked.texts, asked, partial=asked.on_error == "item")
+        answers = await answer.predict(
+            engine,
+            request,
+            asked.texts,
+            "texts.{}",
+            evidence=asked.evidence,
+            sentences=asked.sentences,
+            partial=asked.on_error == "item",
+        )
         predictions = iter(answers.predictions)
         # One after another: the objects of all would take four times the memory of their JSON.
         content = bytearray(b'{"model":%b,"predictions":[' % to_json(answers.model))
@@ -57,17 +63,6 @@ def router(engine: Engine, route: type[JsonRoute], limits: schemas.Limits) -> AP
         return answer.Answer(memoryview(content), answers)
 
     return routes
-
-
-async def _predict(
-    engine: Engine, request: Request, texts: list[str], asked: schemas.One | schemas.Many, partial: bool = False
-) -> Answers:
-    record = RequestRecord.of(request.scope)
-    record.answers = answers = await engine.predict(
-        texts, record.deadline, asked.evidence, record, sentences=asked.sentences, partial=partial
-    )
-    record.model = answers.model
-    return answers
 
 
 def _problem(failure: BadText) -> dict[str, Any]:

@@ -270,7 +270,8 @@ class _Stream:
             return _Line(number, problem=error)
         except RequestValidationError as error:
             return _Line(number, self._id(content), problem=problem_of(error))
-        blank = Problem("invalid", f"text: {BlankText()}") if is_blank(body.text) else None
+        rules = self._streams.engine.classifier.tokenizer.rules
+        blank = Problem("invalid", f"text: {BlankText()}") if is_blank(body.text, rules) else None
         return _Line(number, body.id, body, problem=blank)
 
     def _id(self, content: bytes) -> Id:

@@ -156,19 +156,19 @@ def _is_batch(inputs: object) -> bool:
 def _texts(inputs: object, many: bool, limits: schemas.Limits) -> list[str]:
     """The texts of `inputs`, of which there is at least one. Raises Problem."""
     if not isinstance(inputs, list):
-        return [answer.text_at("inputs", inputs, limits.max_characters)]
+        return [answer.text_at("inputs", inputs)]
     if not inputs or len(inputs) > limits.max_texts:
         found = "more" if inputs else "none"
         raise Problem("invalid", f"inputs: expected 1 to {limits.max_texts} texts, found {found}")
     if not many:
-        return [_only("inputs", inputs, limits.max_characters)]
-    return [_only(f"inputs.{index}", item, limits.max_characters) for index, item in enumerate(inputs)]
+        return [_only("inputs", inputs)]
+    return [_only(f"inputs.{index}", item) for index, item in enumerate(inputs)]
 
 
-def _only(place: str, item: object, max_characters: int) -> str:
+def _only(place: str, item: object) -> str:
     """The one text of the list `item`. Raises Problem."""
     if not isinstance(item, list):
         raise Problem("invalid", f"{place}: expected a list of one text, found another type")
     if len(item) != 1:
         raise Problem("invalid", f"{place}: expected one text, found {_SEVERAL if item else 'none'}")
-    return answer.text_at(place, item[0], max_characters)
+    return answer.text_at(place, item[0])

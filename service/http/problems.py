@@ -17,7 +17,7 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
 from service.engine.admission import Closed, Overloaded
-from service.engine.encoding import BadText, Late, TooManyTogether
+from service.engine.encoding import Late, TooManyTogether
 from service.engine.readiness import NotReady
 from service.model.classifier import EvidenceUnavailable
 from service.telemetry.request_log import RequestRecord
@@ -97,8 +97,6 @@ def problem_of(error: Exception) -> Problem:
             return Problem("overloaded", str(error), {"Retry-After": str(error.retry_seconds)})
         case Closed() | NotReady():
             return Problem("not_ready", str(error), {"Retry-After": "1"})
-        case BadText():
-            return Problem("invalid", f"texts.{error.index}: {error}")
         case TooManyTogether():
             return Problem("invalid", f"texts: {error}")
         case Late():

@@ -16,6 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.api import schemas, stream
+from service.model import bundle
 from service.model.classifier import Classifier, Prediction
 from service.model.tokenizer import Encoded
 from tests.conftest import made_up_reviews
@@ -104,6 +105,14 @@ def test_a_bad_line_fails_alone(url: str, bad: bytes, status: int, kind: str) ->
     assert second["problem"]["error"] == second["problem"]["detail"]
     assert bad.decode("latin-1") not in json.dumps(second)
     assert 32 * "a" not in json.dumps(second)
+
+
+def test_what_is_blank_depends_on_the_rules_of_the_bundle() -> None:
+    with serving(make_app(Classifier(bundle.read(Path("models/imdb-bilstm"))))) as url:
+        alone = httpx.post(f"{url}/predict", json={"text": "&nbsp;"})
+        found, _ = ask(url, line("&nbsp;"))
+    assert alone.status_code == 200  # by its rules, which know no entities
+    assert found == alone.json()
 
 
 def test_a_bad_line_keeps_its_id_where_it_can_be_read(url: str) -> None:

@@ -89,7 +89,7 @@ async def predicted(client: httpx.AsyncClient) -> list[str]:
         ("", "inputs: expected a text with at least one visible character"),
         (5, "inputs: expected a text, found another type"),
         (None, "inputs: expected a text, found another type"),
-        ([["a"], ["s" * (MAX_CHARACTERS + 1)]], "inputs.1: expected at most 5000 characters, found more"),
+        ([["a"], ["s" * (MAX_CHARACTERS + 1)]], "inputs.1: expected at most 5000 characters, found 5001"),
     ],
 )  # fmt: skip
 async def test_refusals(client: httpx.AsyncClient, inputs: Any, reason: str) -> None:
