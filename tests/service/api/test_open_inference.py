@@ -283,7 +283,7 @@ async def test_timeout_lowers_the_deadline(client: httpx.AsyncClient, path: str)
         (in_json([["a"], [[["a"]]]]), "inputs.0.data.1: expected a text, found another type"),
         (in_json([5]), "inputs.0.data.0: expected a text, found another type"),
         (in_json(["fine", "\t"]), "inputs.0.data.1: expected a text with at least one visible character"),
-        (in_json(["s" * (MAX_CHARACTERS + 1)]), "inputs.0.data.0: expected at most 5000 characters, found more"),
+        (in_json(["s" * (MAX_CHARACTERS + 1)]), "inputs.0.data.0: expected at most 5000 characters, found 5001"),
         (in_json(["a"], parameters={"timeout": -1}), "parameters.timeout"),
         (in_json(["a"], parameters={"timeout": 10**400}), "parameters.timeout"),
         (in_json(["a"], parameters={"timeout": "sekret"}), "parameters.timeout"),
