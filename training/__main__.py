@@ -9,20 +9,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
+import torch
 from rich.console import Console
 
 from service.model import bundle
 from service.model.bundle import Bundle, BundleError
 from service.model.classifier import Classifier
 from training.arguments import PATH, Group, How, console, data_option, reads_data, say_to
-from training.data.corpus import build, held_out
+from training.data import mixed_corpus
+from training.data.corpus import Corpus, Labelled, build
 from training.data.overview import examine, told
 from training.data.sources import DataError, Source
 from training.data.split import NAMES
 from training.fitting.checkpoint import RunError
 from training.options import Options
+from training.recipe import encoder
+from training.recipe.encoder_fit import STOPPED, Stopped
 from training.recipe.recipes import PRESETS
 from training.release.export import ParityError
+from training.release.onnx_graph import OldGraph
 from training.run import reads_as, run
 
 
@@ -131,29 +136,79 @@ def check_command(
     examine(sources, rules, max_tokens, shares, base, say_to(console()))
 
 
+_of_data_sets = (
+    click.option("--data", "films", type=PATH, help="Large Movie Review Dataset; else downloaded."),
+    click.option("--treebank", type=PATH, help="Stanford Sentiment Treebank: archive or folder."),
+    click.option("--products", type=PATH, help="FDU-MTL product reviews: archive or folder."),
+    click.option("--leave-out", default="", help="Domains of --products that nothing may learn from, a,b,c."),
+)
+
+
+def _reads_data_sets(function: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_of_data_sets):
+        function = option(function)
+    return function
+
+
 @main.command("release")
-@data_option
-@click.option("--out", type=PATH, default="models/imdb-bilstm", help="Folder of the bundle.")
-@reads_data
+@_reads_data_sets
+@click.option("--encoder", "encoder_name", default="sentence-transformers/all-MiniLM-L6-v2",
+              help="Pretrained encoder to teach: a Hugging Face folder or name; none: a linear teacher.")  # fmt: skip
+@click.option("--teacher", type=PATH, help="Folder of the fitted encoder and its labels, to use again.  "
+              "[default: in the run's folder]")  # fmt: skip
+@click.option("--out", type=PATH, default="models/reviews-bilstm", help="Folder of the bundle.")
 @click.option("--seed", type=int, default=1, help="The seed that ships, to be fixed before anything is measured.")
 @click.option("--siblings", type=click.IntRange(0), default=2, help="More seeds to train and measure, for the spread.")
-@click.option("--sample", type=click.FloatRange(0.001, 1), default=1.0, help="Share of the reviews, for a trial.")
-@click.option("--skip-test", is_flag=True, help="Leave the test split unread.")
+@click.option("--sample", type=click.FloatRange(0.001, 1), default=1.0, help="Share of the texts, for a trial.")
+@click.option("--skip-test", is_flag=True, help="Leave the test splits unread.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted release of the same options.")
 @click.option("--force", is_flag=True, help="Replace the bundle, and any unfinished run, at --out.")
 @click.option("--device", type=click.Choice(["auto", "cpu"]), default="auto", help="auto: CUDA where there is one.")
 def release_command(
-    how: How, data: tuple[Path, ...], out: Path, seed: int, siblings: int, **others: bool | float | str
+    films: Path | None,
+    treebank: Path | None,
+    products: Path | None,
+    leave_out: str,
+    encoder_name: str,
+    teacher: Path | None,
+    out: Path,
+    seed: int,
+    siblings: int,
+    sample: float,
+    device: str,
+    skip_test: bool,
+    resume: bool,
+    force: bool,
 ) -> None:
-    """Archive in, finished bundle out: every stage of the preset `release`, and its spread over seeds.
-
-    Without --data the Large Movie Review Dataset is downloaded.
-    """
+    """Data sets in, finished bundle out: the encoder and its labels, the network, and its spread over seeds."""
     screen = console()
-    sources = tuple(how.sources(data or (_download(screen),), "data"))
-    spread = tuple(range(seed + 1, seed + 1 + siblings))
-    options = Options("release", PRESETS["release"], sources, out, seed=seed, spread=spread, **others)  # type: ignore[arg-type]
+    mixed = _data_sets(films or _download(screen), treebank, products, leave_out, sample, device)
+    mixed = dataclasses.replace(mixed, out=teacher or out.with_name(f"{out.name}.run") / "teacher")
+    options = Options(
+        "release",
+        PRESETS["release"],
+        (),
+        out,
+        seed=seed,
+        spread=tuple(range(seed + 1, seed + 1 + siblings)),
+        sample=sample,
+        device=device,
+        mixed=mixed,
+        encoder="" if encoder_name == "none" else encoder_name,
+        skip_test=skip_test,
+        resume=resume,
+        force=force,
+    )
     _tell_command(run(options, screen))
+
+
+def _data_sets(
+    films: Path | None, treebank: Path | None, products: Path | None, leave_out: str, sample: float, device: str
+) -> encoder.Run:
+    """Where the data sets are; without a folder for a teacher."""
+    domains = tuple(name for name in leave_out.split(",") if name)
+    on = torch.device("cuda" if device == "auto" and torch.cuda.is_available() else "cpu")
+    return encoder.Run(Path(), films, treebank, products, domains, sample, on)
 
 
 def _tell_command(made: Path) -> None:
@@ -209,8 +264,8 @@ def _needed(data: tuple[Path, ...]) -> tuple[Path, ...]:
 
 def _reviews(
     found: Bundle, sources: list[tuple[Source, str]], split: str, say: Callable[[str], None]
-) -> list[tuple[str, int, int]]:
-    """The (text, label, rating) of a split, drawn as the bundle's run drew it. Raises DataError."""
+) -> list[Labelled]:
+    """The texts of a split, drawn as the bundle's run drew it. Raises DataError."""
     names, training = found.manifest.labels, found.manifest.training
     where = ", ".join(str(source.path) for source, _ in sources)
     if split == "all":
@@ -218,7 +273,7 @@ def _reviews(
         counts, least = Counter(str(review.label) for review in read), sources[0][0].min_reviews
         _tell_read(sources, len(read), say)
         reviews = [
-            (review.text, names.index(str(review.label)) if review.label in names else -1, review.rating)
+            Labelled(review.text, names.index(str(review.label)) if review.label in names else -1, review.rating, "")
             for review in read
             if counts[str(review.label)] >= least
         ]
@@ -233,7 +288,7 @@ def _reviews(
         _tell_read(sources, len(corpus.labels), say)
         if corpus.label_names != names:
             raise DataError(f"{where}: expected the labels {', '.join(names)}, found {', '.join(corpus.label_names)}")
-        reviews = list(held_out(sources, corpus, NAMES.index(split)))
+        reviews = list(corpus.held_out(NAMES.index(split)))
     if not reviews:
         told = "".join(f"\n  {line}" for source, _ in sources for line in source.bad.lines())
         raise DataError(f"{where}: expected labelled reviews in the split {split!r}, found none{told}")
@@ -248,13 +303,22 @@ def _tell_read(sources: list[tuple[Source, str]], rows: int, say: Callable[[str]
 @main.command("report")
 @click.option("--bundle", "folder", type=PATH, required=True)
 @data_option
+@click.option("--treebank", type=PATH, help="The --treebank of a release.")
+@click.option("--products", type=PATH, help="The --products of a release.")
 @click.option("--validation", type=PATH, help="The --validation of the run, if it had one.")
 @click.option("--test", type=PATH, help="The --test of the run, if it had one.")
 @click.option("--split", type=click.Choice(["validation", "test"]), default="validation",
               help="test: both, and the reading is logged in the card.")  # fmt: skip
 @reads_data
 def report_command(
-    how: How, folder: Path, data: tuple[Path, ...], validation: Path | None, test: Path | None, split: str
+    how: How,
+    folder: Path,
+    data: tuple[Path, ...],
+    treebank: Path | None,
+    products: Path | None,
+    validation: Path | None,
+    test: Path | None,
+    split: str,
 ) -> None:
     """Measures every figure of the model card again, and renders the card and its pictures in the bundle's folder.
 
@@ -262,21 +326,27 @@ def report_command(
     """
     from training.release import report
 
-    sources = _sources(how, _needed(data), validation, test)
     found = bundle.read(folder)
-    report.renew(found, sources, split == "test", f"`training report` on {', '.join(path.name for path in data)}")
+    training = found.manifest.training
+    corpus: Corpus
+    if treebank or products:
+        [films] = _needed(data)
+        left_out = ",".join(training.get("left_out", ()))
+        mixture = _data_sets(films, treebank, products, left_out, training["sample"], "cpu").mixture
+        corpus = mixed_corpus.build(mixture, (), found.manifest.rules)
+    else:
+        shares = (training["recipe"]["validation_share"], training["test_share"], training["sample"])
+        corpus = build(_sources(how, _needed(data), validation, test), found.manifest.rules, *shares)
+    report.renew(found, corpus, split == "test", f"`training report` on {', '.join(path.name for path in data)}")
     print(f"{folder / 'README.md'}: {found.name}")
 
 
 @main.command("inspect")
-@click.option("--bundle", "folder", type=PATH, default="models/imdb-bilstm")
+@click.option("--bundle", "folder", type=PATH, default="models/reviews-bilstm")
 @click.option("--out", type=PATH, default="cell.png", help="The PNG to write.")
 @click.argument("text")
 def inspect_command(folder: Path, out: Path, text: str) -> None:
-    """Draws the LSTM at work along TEXT: its gates and its memory, in both directions.
-
-    Of a bundle with two readers it draws the one that counts most in a text of that length.
-    """
+    """Draws the LSTM at work along TEXT: its gates and its memory, in both directions."""
     from service.model import cell
     from training.release import figures, onnx_graph
 
@@ -287,8 +357,7 @@ def inspect_command(folder: Path, out: Path, text: str) -> None:
     assert encoded.spans is not None
     tokens = [text[start:end] for start, end in encoded.spans]
     [prediction] = Classifier(found, "cpu")([text])
-    by_short = bool(network.short) and cell.short_share(len(encoded.token_ids), network) > 0.5
-    title = f"{found.name}{', its short reader' if by_short else ''}: {prediction.label} {prediction.score:.1%}"
+    title = f"{found.name}: {prediction.label} {prediction.score:.1%}"
     out.write_bytes(figures.cell(tokens, forward, backward, title))
     print(f"{out}: {title}")
 
@@ -297,9 +366,12 @@ def start(arguments: Sequence[str] | None = None) -> None:
     """Runs `main` with `arguments`, those of the process by default; what is wrong ends it with code 1 and one line."""
     try:
         main(arguments, standalone_mode=True)
-    except (BundleError, DataError, ParityError, RunError) as problem:
+    except (BundleError, DataError, OldGraph, ParityError, RunError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         sys.exit(1)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(STOPPED)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,26 @@
 import dataclasses
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from service.model import bundle
+from training.data import packed
 from training.data.sources import Source
+from training.fitting.checkpoint import OPTIONS, RunError, RunFolder
+from training.recipe import encoder
 from training.recipe.recipes import Preset
 
-_ROLES = {"data": "--data", "validation": "--validation", "test": "--test", "unlabelled": "--unlabelled"}
+_ROLES = {
+    "data": "--data",
+    "treebank": "--treebank",
+    "products": "--products",
+    "validation": "--validation",
+    "test": "--test",
+    "unlabelled": "--unlabelled",
+}
 
 
 @dataclass(frozen=True)
@@ -31,11 +42,42 @@ class Options:
     resume: bool = False
     force: bool = False
     device: str = "auto"
+    mixed: encoder.Run | None = None  # several data sets to read in place of `sources`
+    encoder: str = ""  # the pretrained encoder to teach from them; "": none
 
-    @property
-    def folder(self) -> Path:
-        """Where the run keeps what it needs to be resumed: beside the bundle."""
-        return self.out.with_name(self.out.name + ".run")
+    def open_folder(self) -> RunFolder:
+        """Makes the folder beside the bundle in which the run keeps what it needs to be resumed, or finds it.
+
+        Raises RunError where a bundle or another run would be lost, or the run to be resumed had other options.
+        """
+        if not re.match(bundle.NAME, self.out.name):
+            raise RunError(
+                f"{self.out}: expected a folder named in letters, digits, '.', '_' and '-', found another name"
+            )
+        if self.out.exists() and not self.force:
+            raise RunError(f"{self.out}: expected no such folder, found one; --force replaces it at the end of the run")
+        folder = RunFolder(self.out.with_name(self.out.name + ".run"), self.resume)
+        path = folder.path / OPTIONS
+        if folder.begun() and not (self.resume or self.force):
+            raise RunError(f"{folder.path}: found an unfinished run; --resume goes on with it, --force starts anew")
+        if self.resume:
+            self._compare(path)
+        else:
+            folder.empty()
+            folder.path.mkdir(parents=True, exist_ok=True)
+            path.with_suffix(".new").write_text(json.dumps(self.fingerprint(), indent=1))
+            path.with_suffix(".new").replace(path)
+        return folder
+
+    def _compare(self, path: Path) -> None:
+        """Raises RunError where there is no run to resume, or one with other options."""
+        if not path.exists():
+            raise RunError(f"{path.parent}: expected an unfinished run to resume, found none")
+        if different := self.differences(json.loads(path.read_text())):
+            raise RunError(
+                f"{path}: expected the options and the data that the run began with, found {'; '.join(different)}; go "
+                "on with the same, or begin anew with --force"
+            )
 
     def stage(self, name: str, seed: int) -> str:
         """The name of a stage that is trained once for each seed: the plain one is the seed's that ships."""
@@ -50,15 +92,34 @@ class Options:
         epochs = recipe["plan"].pop("epochs")
         kept: dict[str, Any] = {"--preset": self.preset_name, "--epochs": epochs, "--seed": self.seed}
         kept |= {"--test-share": self.test_share, "--sample": self.sample, "--from": _bundle_digest(self.warm_start)}
+        data = self.data()
         for role, option in _ROLES.items():
-            kept[option] = [{"file": s.path.name, "sha256": s.digest()} for s, r in self.sources if r == role]
+            kept[option] = [{"file": d["file"], "sha256": d["sha256"]} for d in data if d["role"] == role]
+        if self.mixed:
+            kept |= {"--leave-out": ",".join(self.mixed.leave_out), "--encoder": Path(self.encoder).name}
+        else:
+            kept |= self._reading()
+        return kept | {"recipe": recipe}
+
+    def _reading(self) -> dict[str, Any]:
+        """How tables are read, by the option that decides it."""
         source = self.sources[0][0]
         reading = source.reading
-        kept |= {f"--{name}-column": getattr(reading, name) for name in ("text", "label", "group")}
+        kept: dict[str, Any] = {f"--{name}-column": getattr(reading, name) for name in ("text", "label", "group")}
         kept |= {f"--{name}": getattr(reading, name) for name in ("encoding", "delimiter", "quoting")}
         kept |= {"--no-header": not reading.header, "--map-labels": [list(pair) for pair in source.labels.names]}
-        kept |= {"--merge-labels": source.labels.merge, "--min-reviews": source.min_reviews}
-        return kept | {"recipe": recipe}
+        return kept | {"--merge-labels": source.labels.merge, "--min-reviews": source.min_reviews}
+
+    def data(self) -> list[dict[str, str]]:
+        """The files that are read, each with its role and its SHA-256. Raises DataError."""
+        if self.mixed is None:
+            return [{"file": s.path.name, "role": role, "sha256": s.digest()} for s, role in self.sources]
+        paths = {"data": self.mixed.imdb, "treebank": self.mixed.treebank, "products": self.mixed.products}
+        return [
+            {"file": path.name, "role": role, "sha256": packed.path_digest(path)}
+            for role, path in paths.items()
+            if path
+        ]
 
     def differences(self, begun: dict[str, Any]) -> list[str]:
         """What a run that began with the fingerprint `begun` has otherwise, by name. Raises DataError."""

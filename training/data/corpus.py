@@ -1,15 +1,15 @@
-"""A data set in memory: token ids in one flat array, and which split each review belongs to.
+"""A data set in memory: token ids in one flat array, the texts, and which split each review belongs to.
 
-The text is read once and not kept. Tokens get provisional ids as they come; the vocabulary is chosen from their counts
-and every id mapped to its place in it by one look-up, so that files of millions of rows fit.
+The data is read once. Tokens get provisional ids as they come; the vocabulary is chosen from their counts and every id
+mapped to its place in it by one look-up, so that files of millions of rows fit.
 """
 
 import hashlib
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,18 @@ from numpy.typing import NDArray
 from service.model.tokenizer import SPECIAL, UNKNOWN, Rules, Tokenizer, words
 from training.data.sources import DataError, Review, Source
 from training.data.split import LEFT_OUT, TEST, TRAIN, UNLABELLED, VALIDATION, Reviews, split
+from training.data.texts import Texts
 
 _NOT_WORD = re.compile(r"[\W_]+")
+
+
+class Labelled(NamedTuple):
+    """A text that is held out, for a judge."""
+
+    text: str
+    label: int  # index into the corpus' label names
+    rating: int  # stars; 0: none
+    source: str  # of several sources, which one; "" where there is one
 
 
 @dataclass
@@ -31,8 +41,10 @@ class Corpus:
     ratings: NDArray[np.int8]  # [review] stars, 0: none
     splits: NDArray[np.int8]  # [review] TRAIN, VALIDATION, TEST, UNLABELLED or LEFT_OUT
     words: list[str]
+    texts: Texts  # [review]
     label_names: tuple[str, ...]
     report: dict[str, int] = field(default_factory=dict)  # what was counted, for people
+    mixed: "Mixed | None" = None  # what is known besides where several data sets were read
 
     def rows(self, *splits: int) -> NDArray[np.int64]:
         """The rows of `splits`, in order."""
@@ -43,6 +55,12 @@ class Corpus:
         for row in rows:
             ids = self.token_ids[self.offsets[row] : self.offsets[row + 1]]
             yield [self.words[token_id] for token_id in ids.tolist()]
+
+    def held_out(self, part: int) -> Iterator[Labelled]:
+        """The labelled texts of the split `part`, in order."""
+        for row in np.flatnonzero((self.splits == part) & (self.labels >= 0)).tolist():
+            source = self.mixed.source_of(row) if self.mixed else ""
+            yield Labelled(self.texts[row], int(self.labels[row]), int(self.ratings[row]), source)
 
     def vocabulary(self, size: int, min_count: int = 2) -> list[str]:
         """The `size` most frequent tokens of the training and unlabelled reviews, after the two special ones."""
@@ -66,6 +84,21 @@ class Corpus:
         return lookup[np.concatenate(kept)], np.cumsum(lengths)
 
 
+@dataclass(frozen=True)
+class Mixed:
+    """What several data sets, read together, tell of their texts; every array has one entry a review."""
+
+    names: tuple[str, ...]  # of the data sets and their domains, "set: domain"
+    sources: NDArray[np.int16]  # index into `names`
+    targets: NDArray[np.float32]  # the probability of the second label that the data itself gives; NaN: none
+    keys: NDArray[np.uint64]  # of the texts, as `mixture.key` gives them
+    short: NDArray[np.bool_]  # phrases and sentences
+
+    def source_of(self, row: int) -> str:
+        """The name of the data set, or of its domain, that a review is from."""
+        return self.names[int(self.sources[row])]
+
+
 @dataclass
 class Gathered:
     """What was read of the sources; row i is the i-th good review, in their order."""
@@ -73,6 +106,8 @@ class Gathered:
     token_ids: NDArray[np.int32]  # [total tokens] indices into `words`
     offsets: NDArray[np.int64]  # [review + 1]
     words: list[str]
+    texts: Texts
+    places: Texts  # file and line of each, for messages
     labels: NDArray[np.int32]  # [review] index into `label_names`; -1: unlabelled
     label_names: tuple[str, ...]  # sorted
     examples: dict[str, str]  # the first text of each label
@@ -98,8 +133,11 @@ def gather(sources: Sequence[tuple[Source, str]], rules: Rules, sample: float = 
     examples: dict[str, str] = {}
     labels, ratings, digests, numbers, given = array("i"), array("b"), array("Q"), array("q"), array("b")
     groups: list[str | None] = []
+    texts, places = Texts(), Texts()
     for review, role, digest in _reviews(sources, sample):
         found = words(review.text, rules) or [SPECIAL[UNKNOWN]]
+        texts.append(review.text)
+        places.append(review.place)
         token_ids.extend([vocabulary.setdefault(word, len(vocabulary)) for word in found])
         offsets.append(len(token_ids))
         unlabelled = review.label is None or role == "unlabelled"
@@ -117,6 +155,8 @@ def gather(sources: Sequence[tuple[Source, str]], rules: Rules, sample: float = 
         np.frombuffer(token_ids, np.int32),
         np.frombuffer(offsets, np.int64),
         list(vocabulary),
+        texts,
+        places,
         order[np.array(labels, np.int32)],  # index -1 is the last: unlabelled stays -1
         names,
         examples,
@@ -160,7 +200,9 @@ def draw(found: Gathered, sources: Sequence[tuple[Source, str]], validation_shar
         for reason, count in source.bad.counts.items():
             report[f"bad rows: {reason}"] = report.get(f"bad rows: {reason}", 0) + count
     labels[rare] = -1
-    return Corpus(found.token_ids, found.offsets, labels, found.ratings, splits, found.words, names, report)
+    return Corpus(
+        found.token_ids, found.offsets, labels, found.ratings, splits, found.words, found.texts, names, report
+    )
 
 
 def build(
@@ -172,25 +214,6 @@ def build(
 ) -> Corpus:
     """`gather` and `draw`. Raises DataError."""
     return draw(gather(sources, rules, sample), sources, validation_share, test_share)
-
-
-def held_out(
-    sources: Sequence[tuple[Source, str]], corpus: Corpus, wanted: int, sample: float = 1.0
-) -> Iterator[tuple[str, int, int]]:
-    """Streams (text, label, rating) of the split `wanted` from the `sources` that `corpus` was built from."""
-    for row, (review, _, _) in enumerate(_reviews(sources, sample)):
-        if corpus.splits[row] == wanted:
-            yield review.text, int(corpus.labels[row]), review.rating
-
-
-def reviews_at(sources: Sequence[tuple[Source, str]], rows: Iterable[int], sample: float = 1.0) -> list[Review]:
-    """The reviews of some of the `rows` that `gather` gave, in their order."""
-    wanted = set(rows)
-    return [
-        review
-        for row, (review, _, _) in enumerate(islice(_reviews(sources, sample), max(wanted, default=-1) + 1))
-        if row in wanted
-    ]
 
 
 def _reviews(sources: Sequence[tuple[Source, str]], sample: float) -> Iterator[tuple[Review, str, int]]:

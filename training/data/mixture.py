@@ -33,6 +33,7 @@ class Example(NamedTuple):
     split: str  # TRAIN, VALIDATION, TEST or UNLABELLED
     key: int  # as `key` gives it
     domain: str = ""  # of a product review
+    rating: int = 0  # stars of a film review; 0: none
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _film_reviews(source: Source, share: float, sample: float, report: Counter[s
             "imdb",
             "review",
             NAMES[part],
-        )
+        )._replace(rating=review.rating)
         for (review, _), part in zip(found, splits.tolist(), strict=True)
         if part < len(NAMES)
     ]

@@ -8,7 +8,7 @@ import numpy as np
 
 from service.model.bundle import Bundle
 from service.model.tokenizer import Rules
-from training.data.corpus import Corpus, Gathered, draw, gather, reviews_at
+from training.data.corpus import Corpus, Gathered, draw, gather
 from training.data.labels import fold
 from training.data.sources import Source
 from training.data.split import LEFT_OUT, NAMES, UNLABELLED
@@ -36,7 +36,7 @@ def examine(
     found = gather(sources, rules, sample)
     for line in told(sources, len(found.labels)):
         say(line)
-    for line in (*_labels(found), *_texts(found, max_tokens), *_copies(found, sources, sample)):
+    for line in (*_labels(found), *_texts(found, max_tokens), *_copies(found)):
         say(line)
     if base:
         say(_unknown(found, base))
@@ -107,7 +107,7 @@ def _texts(found: Gathered, max_tokens: int) -> Iterator[str]:
     yield "scripts: " + ", ".join(f"{name} {count / total:.1%}" for name, count in scripts.most_common(5))
 
 
-def _copies(found: Gathered, sources: Sources, sample: float) -> Iterator[str]:
+def _copies(found: Gathered) -> Iterator[str]:
     """Rows that repeat a text, and texts under several labels."""
     _, first, text_of = np.unique(found.digests, return_index=True, return_inverse=True)
     if repeated := len(found.digests) - len(first):
@@ -121,10 +121,11 @@ def _copies(found: Gathered, sources: Sources, sample: float) -> Iterator[str]:
         return
     yield f"texts under two labels or more: {len(torn):,}"
     torn = torn[np.argsort(first[torn])][:_LISTED]
-    for text, review in zip(torn, reviews_at(sources, first[torn].tolist(), sample), strict=True):
+    for text in torn.tolist():
         counts = Counter(found.label_names[label] for label in found.labels[text_of == text] if label >= 0)
         told = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
-        yield f'  {review.place}: {told}: "{_short(review.text)}"'
+        row = int(first[text])
+        yield f'  {found.places[row]}: {told}: "{_short(found.texts[row])}"'
 
 
 def _unknown(found: Gathered, base: Bundle) -> str:

@@ -43,6 +43,17 @@ def digest(contents: Mapping[str, bytes]) -> str:
     return total.hexdigest()
 
 
+def path_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, or of a folder's names and contents in sorted order. Raises DataError."""
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest({f.relative_to(path).as_posix(): f.read_bytes() for f in path.rglob("*") if f.is_file()})
+    except OSError as error:
+        raise DataError(f"{path}: expected a file or a folder, found none that can be read ({error})") from error
+
+
 def _members(path: Path, wanted: re.Pattern[str]) -> Iterator[tuple[str, bytes]]:
     """(path inside the archive or folder, content) of each file that is wanted."""
     if path.is_dir():

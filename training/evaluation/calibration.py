@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from training.evaluation.intervals import ONE_SIDED_95, wilson_interval
@@ -18,7 +18,7 @@ Booleans = NDArray[np.bool_]
 
 ECE_BINS = 15
 # Answers that are not flagged as uncertain are right at least this often.
-STATED_RATE = 0.97
+STATED_RATE = 0.95
 _COVERAGE_POINTS = 100
 
 
@@ -30,30 +30,6 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
         return -float(log_probabilities[np.arange(len(labels)), labels].mean())
 
     return math.exp(minimize_scalar(loss, bounds=(math.log(0.05), math.log(20)), method="bounded").x)
-
-
-def fit_weights(log_probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> Floats:
-    """The weights [judge] that make the `pool` of judges' answers [judge, review, label] likeliest, none below 0.
-
-    Of a single judge it is one over its temperature.
-    """
-    reviews = np.arange(len(labels))
-
-    def loss(weights: Floats) -> float:
-        return -float(pool(log_probabilities, weights)[reviews, labels].mean())
-
-    judges = len(log_probabilities)
-    found: Floats = minimize(loss, np.full(judges, 1 / judges), bounds=[(0, None)] * judges).x
-    return found
-
-
-def pool(log_probabilities: NDArray[np.floating[Any]], weights: Floats) -> Floats:
-    """Answers [judge, review, label] of several judges as one, log-probabilities [review, label].
-
-    The logarithmic opinion pool (Heskes 1998): a weighted mean of logarithms, brought back to a sum of 1.
-    """
-    found: Floats = log_softmax(np.tensordot(weights, log_probabilities, 1), axis=1)
-    return found
 
 
 def reliability(scores: Floats, right: Booleans, bins: int = ECE_BINS) -> list[tuple[int, float, float]]:

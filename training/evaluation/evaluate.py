@@ -13,7 +13,8 @@ from sklearn.metrics import brier_score_loss, f1_score, log_loss, roc_auc_score
 from service.model.bundle import Histogram, Reference
 from service.model.classifier import Classifier, Prediction
 from service.model.tokenizer import Encoded
-from training.evaluation.calibration import Floats, calibration_error, unflagged
+from training.data.corpus import Labelled
+from training.evaluation.calibration import Booleans, Floats, calibration_error, unflagged
 from training.evaluation.intervals import wilson_interval
 
 LENGTH_BUCKETS = (100, 200, 400)  # tokens
@@ -29,6 +30,7 @@ class Answers:
     ratings: NDArray[np.int64]  # [review] stars, 0 where there are none
     tokens: NDArray[np.int64]  # [review]
     unknown_share: Floats  # [review]
+    sources: NDArray[np.str_]  # [review] the data set that each is from, or its domain
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -42,6 +44,26 @@ class Answers:
         score: Floats = self.probabilities.max(axis=1)
         return score
 
+    @property
+    def kinds(self) -> list[str]:
+        """The data sets, without their domains, in the order in which they come."""
+        return list(dict.fromkeys(map(kind_of, self.sources.tolist())))
+
+    def of(self, source: str) -> "Answers":
+        """The answers to the reviews of one data set or of one of its domains, "set: domain"."""
+        rows = (self.sources == source) | np.char.startswith(self.sources, f"{source}: ")
+        return Answers(*(array[rows] for array in vars(self).values()))
+
+    def kept(self, uncertain_below: float) -> Booleans:
+        """[review] whether the service does not flag the answer as uncertain."""
+        kept: Booleans = (self.score >= uncertain_below) & (self.unknown_share < 1)
+        return kept
+
+
+def kind_of(source: str) -> str:
+    """The data set of a source, which may be one of its domains, "set: domain"."""
+    return source.split(": ")[0]
+
 
 def judge(classifier: Classifier, encoded: Sequence[Encoded]) -> list[Prediction]:
     """What the service answers to each of `encoded` texts; no answer depends on how they are batched here."""
@@ -54,14 +76,14 @@ def judge(classifier: Classifier, encoded: Sequence[Encoded]) -> list[Prediction
     return [found[row] for row in range(len(encoded))]
 
 
-def ask(classifier: Classifier, reviews: Iterable[tuple[str, int, int]]) -> Answers:
-    """The service's answers to (text, label, rating) reviews, read as a stream."""
+def ask(classifier: Classifier, reviews: Iterable[Labelled]) -> Answers:
+    """The service's answers to `reviews`, read as a stream."""
     rows, stream = [], iter(reviews)
     while part := list(islice(stream, _WINDOW_ROWS)):
-        encoded = [classifier.tokenizer.encode(text) for text, _, _ in part]
-        for (_, label, rating), found in zip(part, judge(classifier, encoded), strict=True):
+        encoded = [classifier.tokenizer.encode(review.text) for review in part]
+        for review, found in zip(part, judge(classifier, encoded), strict=True):
             probabilities = [found.probabilities[name] for name in classifier.manifest.labels]
-            rows.append((probabilities, label, rating, found.tokens, found.unknown_share))
+            rows.append((probabilities, review.label, review.rating, found.tokens, found.unknown_share, review.source))
     columns = [np.array(column) for column in zip(*rows, strict=True)]
     return Answers(*columns)
 
@@ -87,14 +109,33 @@ def report(answers: Answers, temperature: float, uncertain_below: float) -> dict
         "negative_log_likelihood": float(log_loss(labels, _proper(probabilities), labels=names)),
         "expected_calibration_error": calibration_error(answers.score, answers.right),
         "expected_calibration_error_before_temperature": calibration_error(before.max(axis=1), answers.right),
-        # As the service flags: by the score, and whatever holds no word that the network knows.
-        "unflagged": unflagged(answers.right, (answers.score >= uncertain_below) & (answers.unknown_share < 1)),
+        "unflagged": unflagged(answers.right, answers.kept(uncertain_below)),
         "by_length": _by_length(answers),
         "by_rating": {
             str(rating): share(answers.right[answers.ratings == rating])
             for rating in np.unique(answers.ratings[answers.ratings > 0])
         },
+        "by_source": _by_source(answers, uncertain_below),
     }
+
+
+def _by_source(answers: Answers, uncertain_below: float) -> dict[str, dict[str, Any]]:
+    """The figures of each data set, and of each of its domains; empty where there is one data set without domains."""
+    names = list(dict.fromkeys([*answers.kinds, *answers.sources.tolist()]))
+    if len(names) < 2:
+        return {}
+    found = {}
+    for name in names:
+        of = answers.of(name)
+        right, count = int(of.right.sum()), len(of.labels)
+        found[name] = {
+            "reviews": count,
+            "accuracy": right / count,
+            "accuracy_interval_95": wilson_interval(right, count),
+            "expected_calibration_error": calibration_error(of.score, of.right),
+            "unflagged": unflagged(of.right, of.kept(uncertain_below)),
+        }
+    return found
 
 
 def _proper(probabilities: Floats) -> Floats:

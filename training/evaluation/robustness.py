@@ -15,7 +15,7 @@ import numpy as np
 from service.model.classifier import Classifier
 from service.model.sentences import sentences as find_sentences
 from service.model.tokenizer import BlankText, Encoded, is_blank, tokens
-from training.data.corpus import text_digest
+from training.data.corpus import Labelled, text_digest
 from training.evaluation.evaluate import judge
 from training.evaluation.intervals import paired_interval
 
@@ -117,9 +117,9 @@ _ODD_TEXTS = {
 }
 
 
-def report(classifier: Classifier, reviews: Sequence[tuple[str, int, int]]) -> dict[str, Any]:
-    """Accuracy on (text, label, rating) reviews as they are, and what of it is lost under each perturbation."""
-    texts, labels = [text for text, _, _ in reviews], np.array([label for _, label, _ in reviews])
+def report(classifier: Classifier, reviews: Sequence[Labelled]) -> dict[str, Any]:
+    """Accuracy on reviews as they are, and what of it is lost under each perturbation."""
+    texts, labels = [review.text for review in reviews], np.array([review.label for review in reviews])
     plain = [classifier.tokenizer.encode(text) for text in texts]
     judged = _labels(classifier, plain)
     right, found = judged == labels, {}

@@ -1,97 +1,78 @@
 """What a run keeps beside its bundle, so that a kill loses half a minute at most."""
 
-import json
-import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from service.model import bundle
 from training.fitting.loop import State
-from training.options import Options
 
-OPTIONS, SOFT_LABELS = "options.json", "soft-labels.npy"
-_STAGES = "*.checkpoint"
+OPTIONS = "options.json"
+_STAGES, _ARRAYS = "*.checkpoint", "*.npy"
 
 
 class RunError(Exception):
     """A run that cannot start or go on; the message says what was found and what to do."""
 
 
-def open_folder(options: Options) -> None:
-    """Makes the run's folder, or finds the one to go on with. Raises RunError where a bundle or a run would be lost."""
-    if not re.match(bundle.NAME, options.out.name):
-        raise RunError(
-            f"{options.out}: expected a folder named in letters, digits, '.', '_' and '-', found another name"
-        )
-    if options.out.exists() and not options.force:
-        raise RunError(f"{options.out}: expected no such folder, found one; --force replaces it at the end of the run")
-    path = options.folder / OPTIONS
-    if _begun(options) and not (options.resume or options.force):
-        raise RunError(f"{options.folder}: found an unfinished run; --resume goes on with it, --force starts anew")
-    if options.resume:
-        _compare(options, path)
-        return
-    remove(options)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".new").write_text(json.dumps(options.fingerprint(), indent=1))
-    path.with_suffix(".new").replace(path)
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run that is not finished; one that is not resumed finds nothing in it."""
 
+    path: Path
+    resumed: bool = False
 
-def _begun(options: Options) -> bool:
-    """Whether a run left anything that it would take time to make again."""
-    return (options.folder / SOFT_LABELS).exists() or any(options.folder.glob(_STAGES))
+    def begun(self) -> bool:
+        """Whether a run left anything that it would take time to make again."""
+        return any(True for kind in (_STAGES, _ARRAYS) for _ in self.path.glob(kind))
 
+    def save(self, stage: str, state: State, spent_seconds: float, machines: list[str]) -> None:
+        """Writes the `state` of a stage, whole or not at all, what the run has spent, and what it was made on."""
+        path = self.path / _STAGES.replace("*", stage)
+        kept = {"state": state.snapshot(), "spent_seconds": spent_seconds, "machines": machines}
+        torch.save(kept, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)  # a kill in the middle of a write loses nothing
 
-def _compare(options: Options, path: Path) -> None:
-    """Raises RunError where there is no run to resume, or one with other options."""
-    if not path.exists():
-        raise RunError(f"{options.folder}: expected an unfinished run to resume, found none")
-    if different := options.differences(json.loads(path.read_text())):
-        raise RunError(
-            f"{path}: expected the options and the data that the run began with, found {'; '.join(different)}; go on "
-            "with the same, or begin anew with --force"
-        )
+    def restore(self, stage: str, state: State) -> list[str]:
+        """Fills the `state` of a stage that was begun before; returns the machines that it was made on so far."""
+        path = self.path / _STAGES.replace("*", stage)
+        if not (self.resumed and path.exists()):
+            return []
+        kept = _load(path)
+        state.restore(kept["state"])
+        return list(kept.get("machines", []))
 
+    def save_array(self, name: str, array: NDArray[Any]) -> None:
+        """Writes an array, whole or not at all."""
+        path = self.path / _ARRAYS.replace("*", name)
+        np.save(path.with_suffix(".new.npy"), array)
+        path.with_suffix(".new.npy").replace(path)
 
-def save(options: Options, stage: str, state: State, spent_seconds: float, machines: list[str]) -> None:
-    """Writes the `state` of a stage, whole or not at all, what the run has spent, and what the stage was made on."""
-    path = options.folder / _STAGES.replace("*", stage)
-    kept = {"state": state.snapshot(), "spent_seconds": spent_seconds, "machines": machines}
-    torch.save(kept, path.with_suffix(".new"))
-    path.with_suffix(".new").replace(path)  # a kill in the middle of a write loses nothing
+    def array(self, name: str) -> NDArray[Any] | None:
+        """The array that was saved before under `name`, or None."""
+        path = self.path / _ARRAYS.replace("*", name)
+        return np.load(path, allow_pickle=False) if self.resumed and path.exists() else None
 
+    def machines(self) -> dict[str, list[str]]:
+        """What each stage was made on, by its name."""
+        return {path.stem: list(_load(path).get("machines", [])) for path in sorted(self.path.glob(_STAGES))}
 
-def restore(options: Options, stage: str, state: State) -> list[str]:
-    """Fills the `state` of a stage that a resumed run had begun; returns the machines that it was made on so far."""
-    path = options.folder / _STAGES.replace("*", stage)
-    if not (options.resume and path.exists()):
-        return []
-    kept = _load(path)
-    state.restore(kept["state"])
-    return list(kept.get("machines", []))
+    def spent_seconds(self) -> float:
+        """What the run had spent when it was last saved."""
+        paths = self.path.glob(_STAGES) if self.resumed else ()
+        return max((float(_load(path)["spent_seconds"]) for path in paths), default=0.0)
 
-
-def machines(options: Options) -> dict[str, list[str]]:
-    """What each stage was made on, by its name."""
-    paths = sorted(options.folder.glob(_STAGES))
-    return {path.stem: list(_load(path).get("machines", [])) for path in paths}
-
-
-def spent_seconds(options: Options) -> float:
-    """What the run had spent when it was last saved."""
-    paths = options.folder.glob(_STAGES) if options.resume else ()
-    return max((float(_load(path)["spent_seconds"]) for path in paths), default=0.0)
+    def empty(self) -> None:
+        """Ends a run whose bundle is written, or is not wanted: only its draft stays."""
+        for kind in (OPTIONS, _STAGES, _ARRAYS):
+            for path in self.path.glob(kind):
+                path.unlink()
 
 
 def _load(path: Path) -> dict[str, Any]:
     """On the CPU, whatever it was saved from; of a file that is only asked for a number, little is read."""
     kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     return kept
-
-
-def remove(options: Options) -> None:
-    """Ends a run whose bundle is written, or is not wanted: only its draft stays."""
-    for path in (options.folder / OPTIONS, options.folder / SOFT_LABELS, *options.folder.glob(_STAGES)):
-        path.unlink(missing_ok=True)

@@ -15,7 +15,6 @@ from service.model.tokenizer import PADDING
 _TIME_STEP = 16
 _BATCHES_SORTED_TOGETHER = 64
 _SHORTEST_SENTENCE = 4  # tokens
-_SHORTEST_STRETCH = 12  # tokens; of fewer words their review's label says little
 
 
 @dataclass(frozen=True)
@@ -30,17 +29,13 @@ class Examples:
     def __len__(self) -> int:
         return len(self.starts)
 
+    def at(self, places: NDArray[np.int64]) -> "Examples":
+        """The examples at `places`, in their order."""
+        return Examples(self.token_ids, self.starts[places], self.ends[places], self.targets[places])
+
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each example, [example]."""
         return self.ends - self.starts
-
-    def counts(self, vocabulary_size: int) -> NDArray[np.int64]:
-        """How often each token id stands in the examples, [vocabulary]."""
-        changes = np.zeros(len(self.token_ids) + 1, np.int64)
-        np.add.at(changes, self.starts, 1)
-        np.add.at(changes, self.ends, -1)
-        covered = np.cumsum(changes[:-1])  # by how many examples
-        return np.bincount(self.token_ids, covered, vocabulary_size).astype(np.int64)
 
     def batch(self, examples: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Token ids int64 [batch, time], lengths int64 [batch], targets float32 [batch, label]."""
@@ -76,28 +71,13 @@ def with_sentences(reviews: Examples, vocabulary: list[str], each: int, seed: in
     )
 
 
-def stretches(
-    reviews: Examples, vocabulary: list[str], each: int, lengths: tuple[int, int], seed: int, epoch: int
-) -> Examples:
-    """`each` stretches of every one of `reviews` that has a sentence long enough, with its target.
-
-    Half are single sentences, with the short ones before them (those that end a review are left out), half runs of
-    them: a run goes on to the end of the sentence in which it reaches a length drawn from `lengths`, [from, to) tokens.
-    What is longer than an eighth beyond these is cut. Every epoch draws as many others.
-    """
-    most = lengths[1] + lengths[1] // 8
-    generator = np.random.default_rng((seed, epoch, 3))
-    found: list[tuple[int, int, int]] = []
-    for owner, borders in enumerate(_sentence_borders(reviews, vocabulary)):
-        borders = borders[np.append(True, np.diff(borders) >= _SHORTEST_STRETCH)]  # less goes with the next
-        for at in generator.integers(0, len(borders) - 1, each) if len(borders) > 1 else ():
-            end, length = at + 1, int(generator.integers(*lengths))
-            if generator.random() < 0.5:
-                while end < len(borders) - 1 and borders[end] - borders[at] < length:
-                    end += 1
-            found.append((borders[at], min(borders[end], borders[at] + most), owner))
-    starts, ends, owners = np.array(found, np.int64).reshape(-1, 3).T
-    return Examples(reviews.token_ids, starts, ends, reviews.targets[owners])
+def part_of(places: NDArray[np.int64], share: float, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The `share` of `places` that an epoch shows: the next ones of one shuffled order, so that all come in turn."""
+    if share >= 1:
+        return places
+    count = round(share * len(places))
+    shuffled = np.random.default_rng((seed, 5)).permutation(places)
+    return np.take(shuffled, np.arange(epoch * count, (epoch + 1) * count), mode="wrap") if count else shuffled[:0]
 
 
 def _sentence_borders(reviews: Examples, vocabulary: list[str]) -> Iterator[NDArray[np.int64]]:

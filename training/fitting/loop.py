@@ -20,8 +20,6 @@ from training.network.bilstm import BiLSTM
 
 Precision = Literal["bf16", "fp32"]
 Batch = tuple[Tensor, Tensor, Tensor]  # token ids [batch, time], lengths [batch], targets [batch, label]
-# Mean loss, how many predictions were right, how many there were.
-Objective = Callable[[Any, Batch], tuple[Tensor, Tensor, int]]
 
 
 @dataclass(frozen=True)
@@ -67,13 +65,13 @@ class Progress:
 class State:
     """Everything a run needs to go on from where it stands."""
 
-    model: Any  # the nn.Module that the objective judges
+    model: BiLSTM
     optimiser: torch.optim.AdamW
     average: dict[str, Tensor]  # the averaged weights; the model's own where the plan averages nothing
     epoch: int = 0  # epochs finished
     step: int = 0  # steps done in the epoch under way
     updates: int = 0  # of the average
-    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # of that epoch: loss, right, predictions
+    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # of that epoch: loss, right, texts
     history: list[Epoch] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
     since_best: int = 0
@@ -81,7 +79,7 @@ class State:
     _PLAIN: ClassVar = ("average", "epoch", "step", "updates", "totals", "best", "since_best")
 
     @classmethod
-    def start(cls, model: nn.Module, plan: Plan) -> "State":
+    def start(cls, model: BiLSTM, plan: Plan) -> "State":
         """A run that has not begun."""
         rate, decay = plan.learning_rate, plan.weight_decay
         optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay, fused=True)
@@ -128,27 +126,25 @@ def fit(
     validation: Examples,
     seed: int,
     precision: Precision,
-    objective: Objective | None = None,
 ) -> Iterator[Progress]:
-    """Trains `state.model` until the plan is done, yielding after every step; `objective` is `classify` by default.
+    """Trains `state.model` until the plan is done, yielding after every step.
 
     `train` gives the examples of each epoch (from 0), as many every time. They and the order of the batches depend on
     `seed` and the epoch alone, so a restored state finds its place. At the end the model holds the weights that
     `plan.keep` names.
     """
     device = next(state.model.parameters()).device
-    objective = objective or classify
     while not state.done(plan):
         examples = train(state.epoch)
         batches = batches_of(examples.lengths(), plan.batch_size, seed, state.epoch)
         while state.step < len(batches):
             rate = learning_rate(plan, state.epoch * len(batches) + state.step, plan.epochs * len(batches))
             batch = examples.batch(batches[state.step], device)
-            _step(state, plan, rate, batch, precision, objective)
+            _step(state, plan, rate, batch, precision)
             state.step += 1
             epoch, step, mean_loss = state.epoch + 1, state.step, state.totals[0] / max(1.0, state.totals[2])
             # The state is whole at every yield, so an epoch is closed before its last step is told.
-            finished = _finish_epoch(state, validation, precision, objective) if step == len(batches) else None
+            finished = _finish_epoch(state, validation, precision) if step == len(batches) else None
             improved = finished is not None and state.since_best == 0
             yield Progress(epoch, step, len(batches), int(batch[1].sum()), mean_loss, finished, improved)
             if finished:
@@ -157,21 +153,21 @@ def fit(
     state.model.eval()
 
 
-def classify(model: BiLSTM, batch: Batch) -> tuple[Tensor, Tensor, int]:
-    """Cross-entropy against the target distributions; right is who names the target's likeliest label."""
+def _judge(model: BiLSTM, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy against the target distributions, and for how many the target's likeliest label is named."""
     token_ids, lengths, targets = batch
     logits = model(token_ids, lengths)
     loss = nn.functional.cross_entropy(logits.float(), targets)
-    return loss, (logits.argmax(1) == targets.argmax(1)).sum(), len(targets)
+    return loss, (logits.argmax(1) == targets.argmax(1)).sum()
 
 
-def _step(state: State, plan: Plan, rate: float, batch: Batch, precision: Precision, objective: Objective) -> None:
+def _step(state: State, plan: Plan, rate: float, batch: Batch, precision: Precision) -> None:
     for group in state.optimiser.param_groups:
         group["lr"] = rate
     state.model.train()
     state.optimiser.zero_grad()
     with _autocast(batch[0].device, precision):
-        loss, right, count = objective(state.model, batch)
+        loss, right = _judge(state.model, batch)
     loss.backward()  # type: ignore[no-untyped-call]
     if plan.clip is not None:
         nn.utils.clip_grad_norm_(state.model.parameters(), plan.clip)
@@ -182,18 +178,18 @@ def _step(state: State, plan: Plan, rate: float, batch: Batch, precision: Precis
         decay = min(plan.average_decay, state.updates / (10 + state.updates))
         for name, tensor in state.model.state_dict().items():
             state.average[name].lerp_(tensor, 1 - decay)
+    count = len(batch[2])
     for index, amount in enumerate((float(loss.detach()) * count, float(right), count)):
         state.totals[index] += amount
 
 
-def _finish_epoch(state: State, validation: Examples, precision: Precision, objective: Objective) -> Epoch:
+def _finish_epoch(state: State, validation: Examples, precision: Precision) -> Epoch:
     """Evaluates the weights as they would ship, and notes whether they are the best so far."""
     live = copy.deepcopy(state.model.state_dict())
     state.model.load_state_dict(state.weights())
-    loss, accuracy = evaluate(state.model, validation, precision, objective)
+    loss, accuracy = evaluate(state.model, validation, precision)
     lowest = min((line.validation_loss for line in state.history), default=math.inf)
     total_loss, right, count = state.totals
-    count = max(1.0, count)  # texts of one token have nothing to predict
     line = Epoch(state.epoch + 1, total_loss / count, right / count, loss, accuracy)
     state.history.append(line)
     state.since_best = 0 if loss < lowest else state.since_best + 1
@@ -205,19 +201,18 @@ def _finish_epoch(state: State, validation: Examples, precision: Precision, obje
     return line
 
 
-def evaluate(
-    model: nn.Module, examples: Examples, precision: Precision, objective: Objective = classify, batch_size: int = 128
-) -> tuple[float, float]:
+def evaluate(model: BiLSTM, examples: Examples, precision: Precision, batch_size: int = 128) -> tuple[float, float]:
     """Mean loss and share of right predictions."""
     order = np.argsort(examples.lengths(), kind="stable")
     device = next(model.parameters()).device
-    total, right, predictions = 0.0, 0, 0
+    total, right = 0.0, 0
     model.eval()
     with torch.inference_mode(), _autocast(device, precision):
         for start in range(0, len(order), batch_size):
-            loss, good, count = objective(model, examples.batch(order[start : start + batch_size], device))
-            total, right, predictions = total + float(loss) * count, right + int(good), predictions + count
-    return total / max(1, predictions), right / max(1, predictions)
+            batch = examples.batch(order[start : start + batch_size], device)
+            loss, good = _judge(model, batch)
+            total, right = total + float(loss) * len(batch[2]), right + int(good)
+    return total / max(1, len(order)), right / max(1, len(order))
 
 
 def predict(model: BiLSTM, examples: Examples, precision: Precision, batch_size: int = 128) -> NDArray[np.float32]:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import torch
 from rich.console import Console
 
-from training.fitting import checkpoint
-from training.fitting.checkpoint import RunError
+from training.fitting.checkpoint import RunError, RunFolder
 from training.fitting.examples import Examples
-from training.fitting.loop import Objective, Plan, Precision, State, classify, fit
+from training.fitting.loop import Plan, Precision, State, fit
 from training.fitting.progress import Display
-from training.options import Options
+from training.network.bilstm import BiLSTM
 
 _CHECKPOINT_EVERY_SECONDS = 30.0
 
@@ -21,7 +20,7 @@ _CHECKPOINT_EVERY_SECONDS = 30.0
 class Trainer:
     """What every stage of a run has in common."""
 
-    options: Options
+    folder: RunFolder
     console: Console
     device: torch.device
     precision: Precision
@@ -43,12 +42,11 @@ class Trainer:
     def train(
         self,
         stage: str,
-        model: torch.nn.Module,
+        model: BiLSTM,
         plan: Plan,
         shown: Callable[[int], Examples],
         validation: Examples,
         seed: int,
-        objective: Objective = classify,
     ) -> State:
         """Fits `model`; a stage that a resumed run had finished only loads its weights.
 
@@ -57,17 +55,17 @@ class Trainer:
         """
         torch.manual_seed(seed)  # whatever stages came before, in this process or in another
         state = State.start(model.to(self.device), plan)
-        machines = checkpoint.restore(self.options, stage, state)
+        machines = self.folder.restore(stage, state)
         if not state.done(plan) and self.machine() not in machines:
             machines.append(self.machine())
         saved = time.monotonic()
         with Display(self.console, stage, plan.epochs) as display:
             try:
-                for step in fit(state, plan, shown, validation, seed, self.precision, objective):
+                for step in fit(state, plan, shown, validation, seed, self.precision):
                     display.show(step)
                     if step.finished or time.monotonic() - saved > _CHECKPOINT_EVERY_SECONDS:
                         saved = time.monotonic()
-                        checkpoint.save(self.options, stage, state, self.spent_seconds(), machines)
+                        self.folder.save(stage, state, self.spent_seconds(), machines)
             except KeyboardInterrupt:
                 if not state.best:
                     raise RunError(

@@ -1,11 +1,10 @@
-"""The network: embedding, one bidirectional LSTM layer, pooling, a linear layer; beside it a table of n-grams."""
+"""The network: embedding, one bidirectional LSTM layer, pooling, a linear layer."""
 
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from service.model import cell
 from service.model.tokenizer import PADDING, UNKNOWN
 from training.network import parallel_lstm
 
@@ -23,17 +22,8 @@ class BiLSTM(nn.Module):
     of every logit can be told; "last" is a hidden layer of ReLUs over the two last states, then, for two labels, a
     single unit whose logit stands against 0.
 
-    With `ngram_buckets` above 0 the weights of the text's hashed pairs and triples of tokens are added to the logits:
-    the wide half of a wide and deep network (Cheng et al. 2016).
-
-    In texts of at most `short_tokens` no n-gram counts, since the table would know by heart what the LSTM is to
-    understand, and speak up where one word decides; from there to twice as many tokens the n-grams come in.
-    In training no word of a short text is dropped, and fewer features: what remained would often say the contrary.
-
-    Another network, `short`, may stand beside this one, trained for itself: of the logits of short texts it says the
-    part `short_weight`, this one the rest, and from there to twice as many tokens it gives way. What a short text says
-    hangs on the order of a few words, what a review says on how much speaks for which label; an LSTM that is to learn
-    both learns either worse. It has this network's bias.
+    In training no word of a text of at most `short_tokens` is dropped, and a third of the features that are dropped of
+    longer texts: what remained of a short text would often say the contrary.
     """
 
     def __init__(
@@ -47,16 +37,11 @@ class BiLSTM(nn.Module):
         word_dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         head_dropout: float = 0.0,
-        ngram_buckets: int = 0,
-        ngram_dropout: float = 0.0,
         short_tokens: int = 0,
     ) -> None:
         super().__init__()
-        self.head, self.labels, self.ngram_buckets = head, labels, ngram_buckets
-        self.word_dropout, self.embedding_dropout, self.ngram_dropout = word_dropout, embedding_dropout, ngram_dropout
-        self.short_tokens = short_tokens
-        self.short: BiLSTM | None = None
-        self.short_weight = 1.0
+        self.head, self.labels, self.short_tokens = head, labels, short_tokens
+        self.word_dropout, self.embedding_dropout = word_dropout, embedding_dropout
         self.embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PADDING)
         # Two layers of one direction each, the second fed the text reversed: a bidirectional nn.LSTM would need
         # packing to keep its backward half off the padding, and packing leaves oneDNN's fast path.
@@ -68,8 +53,6 @@ class BiLSTM(nn.Module):
             self.output = nn.Linear(dense_size, 1 if labels == 2 else labels)
         else:
             self.output = nn.Linear(4 * hidden_size, labels)
-        if ngram_buckets:
-            self.ngrams = nn.Embedding(ngram_buckets, labels)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -86,26 +69,15 @@ class BiLSTM(nn.Module):
         for layer in (self.hidden, self.output) if self.head == "last" else (self.output,):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
-        if self.ngram_buckets:
-            nn.init.zeros_(self.ngrams.weight)
 
     def forward(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
         """`token_ids` int [batch, time] padded at the end, `lengths` int [batch] >= 1 -> float32 [batch, label]."""
-        if self.short is not None:
-            heard = 2 * self.short_tokens  # of a longer text it has nothing to say
-            short: Tensor = self.short(token_ids[:, :heard], lengths.clamp(max=heard))
-            share = self.short_weight * (1 - self._long_share(lengths))
-            return (1 - share) * self._own(token_ids, lengths) + share * short
-        return self._own(token_ids, lengths)
-
-    def _own(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
         long = lengths > self.short_tokens  # [batch]
         inputs = self._embed(token_ids, long)
         steps = torch.arange(len(inputs), device=inputs.device)[:, None]  # [time, 1]
         real = steps < lengths  # [time, batch]
         states = torch.cat(self.states(inputs, mirror(steps, lengths)), dim=-1).float()  # [time, batch, 2 * hidden]
-        logits = self._read(states, real, lengths)  # pooling does not mind that the second half runs backwards
-        return logits + self._count(token_ids, lengths) if self.ngram_buckets else logits
+        return self._read(states, real, lengths)  # pooling does not mind that the second half runs backwards
 
     def _embed(self, token_ids: Tensor, long: Tensor) -> Tensor:
         """[time, batch, embedding], the LSTM's own layout, dropped out; words of the `long` [batch] texts alone."""
@@ -121,21 +93,6 @@ class BiLSTM(nn.Module):
         """[time, batch, embedding] -> both directions' states, the second in its own order: last token first."""
         reversed_inputs = inputs.gather(0, mirrored[:, :, None].expand_as(inputs))
         return parallel_lstm.states((self.forward_lstm, self.backward_lstm), (inputs, reversed_inputs))
-
-    def _count(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
-        """The n-grams' share of the logits, [batch, label]."""
-        buckets, present = ngram_buckets(token_ids, lengths, self.ngram_buckets)  # [2, time, batch]
-        weights = self.ngrams(buckets)  # [2, time, batch, label]
-        if self.training:
-            present = nn.functional.dropout(present, self.ngram_dropout)
-        else:
-            weights = weights.half().float()  # as the graph stores them
-        scale = lengths[:, None].float().rsqrt() * self._long_share(lengths)  # [batch, 1]
-        return (weights * present[..., None]).sum(dim=(0, 1)) * scale  # type: ignore[no-any-return]
-
-    def _long_share(self, lengths: Tensor) -> Tensor:
-        """`service.model.cell.long_share` in torch: float32 [batch, 1] of `lengths` [batch]."""
-        return ((lengths[:, None].float() - self.short_tokens) / max(1, self.short_tokens)).clamp(0, 1)
 
     def _read(self, states: Tensor, real: Tensor, lengths: Tensor) -> Tensor:
         if self.head == "last":
@@ -162,16 +119,3 @@ def locked_dropout(inputs: Tensor, shares: Tensor) -> Tensor:
     """
     kept = torch.rand(inputs.shape[1:], device=inputs.device) >= shares[:, None]  # [batch, feature]
     return inputs * (kept / (1 - shares[:, None])).to(inputs.dtype)
-
-
-def ngram_buckets(token_ids: Tensor, lengths: Tensor, buckets: int) -> tuple[Tensor, Tensor]:
-    """The bucket of the pair and of the triple that begin at each token, and 1.0 where they end within the text.
-
-    `service.model.cell.ngram_buckets` in torch: int64 and float32, both [2, time, batch].
-    """
-    padded = nn.functional.pad(token_ids.T.long(), (0, 0, 0, 2))  # [time + 2, batch]
-    first, second, third = padded[:-2], padded[1:-1], padded[2:]
-    pair = first * cell.MULTIPLIERS[0] + second * cell.MULTIPLIERS[1]
-    triple = pair + third * cell.MULTIPLIERS[2] + cell.TRIPLE
-    ends = torch.arange(1, len(first) + 1, device=token_ids.device)[:, None]  # [time, 1] of the pairs
-    return torch.stack([pair, triple]) % buckets, torch.stack([ends < lengths, ends + 1 < lengths]).float()

@@ -15,24 +15,26 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from training.data import mixture
+from training.data import mixture, short_texts
 from training.data.fdu_mtl import ProductReviews
 from training.data.mixture import LABELS, TRAIN, UNLABELLED, VALIDATION, Example, Mixture
 from training.data.sources import DataError, Source
 from training.data.treebank import Treebank
-from training.recipe import encoder_labels, encoder_network, short_texts
-from training.recipe.encoder_fit import Plan, Stop, Stopped, fit
+from training.recipe import encoder_labels, encoder_network
+from training.recipe.encoder_fit import STOPPED, Plan, Stop, Stopped, fit
 from training.recipe.encoder_measure import machine, measured
+from training.recipe.recipes import Mixing
 
 _PATH = click.Path(path_type=Path)
-_STOPPED = 143  # what a shell reports of a process that SIGTERM ended
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,9 @@ class Run:
         """Where the fitted teacher stands."""
         return self.out / "teacher"
 
+    @cached_property
     def mixture(self) -> Mixture:
-        """Reads the sources. Raises DataError."""
+        """The sources, read once. Raises DataError."""
         if not (self.imdb or self.treebank or self.products):
             raise DataError("expected --imdb, --treebank or --products, found none: name at least one source")
         found = mixture.build(
@@ -65,6 +68,20 @@ class Run:
         for what, count in found.report.items():
             say(f"data: {what}: {count:,}")
         return found
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the teacher says."""
+
+    logits: dict[int, NDArray[np.float32]]  # [label], by the text's key
+    short_texts: list[short_texts.ShortText]
+    fitted: dict[str, Any]  # how the teacher was made, and what it is worth on validation
+    folder: Path  # of the teacher
+
+    def load(self) -> tuple[encoder_network.Teacher, Any]:
+        """The teacher and its tokenizer. Raises DataError."""
+        return encoder_network.load(self.folder, len(LABELS))
 
 
 def say(line: str) -> None:
@@ -103,7 +120,7 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
                 function(run, stop, **others)
         except Stopped as stopped:
             say(str(stopped))
-            sys.exit(_STOPPED)
+            sys.exit(STOPPED)
         except DataError as error:
             raise click.ClickException(str(error)) from error
 
@@ -141,11 +158,24 @@ def fit_command(
     run: Run, stop: Stop, encoder: str, phrases: int, imdb_reviews: int | None, seed: int, save_minutes: float
 ) -> None:
     """Fine-tunes the encoder for one epoch on the train split of all sources."""
+    fit_teacher(run, stop, encoder, phrases, imdb_reviews, seed, save_minutes)
+
+
+def fit_teacher(
+    run: Run,
+    stop: Stop,
+    encoder: str,
+    phrases: int = 3,
+    imdb_reviews: int | None = None,
+    seed: int = 1,
+    save_minutes: float = 10.0,
+) -> None:
+    """Writes `run.teacher`, if it is not there: the encoder, fine-tuned for one epoch. Raises DataError, Stopped."""
     if run.teacher.exists():
         say(f"fit: {run.teacher} is there already")
         return
     teacher, tokenizer = encoder_network.open_encoder(encoder, len(LABELS), seed)
-    shown = lessons(run.mixture().of(TRAIN), phrases, imdb_reviews)
+    shown = lessons(run.mixture.of(TRAIN), phrases, imdb_reviews)
     counts = {f"{e.source} {e.kind}": 0 for e in shown}
     for example in shown:
         counts[f"{example.source} {example.kind}"] += 1
@@ -198,9 +228,14 @@ def label_command(run: Run, stop: Stop, most: int) -> None:
 
     Not of film reviews, which are twice as long: so cut, the teacher knows less of them than a linear model does.
     """
+    label_texts(run, stop, most)
+
+
+def label_texts(run: Run, stop: Stop, most: int = 400_000) -> Labels:
+    """Writes what is missing of the logits in `run.out`, and returns them all. Raises DataError, Stopped."""
     teacher, tokenizer = encoder_network.load(run.teacher, len(LABELS))
     _same_teacher(run)
-    found = run.mixture()
+    found = run.mixture
 
     def label(name: str, texts: Sequence[str], keys: Sequence[int]) -> None:
         encoder_labels.label(teacher, tokenizer, texts, keys, run.out / "logits" / name, stop, say, run.device)
@@ -213,13 +248,31 @@ def label_command(run: Run, stop: Stop, most: int) -> None:
     reviews = [example for example in found.of(TRAIN, UNLABELLED) if example.domain]
     label("reviews", [example.text for example in reviews], [example.key for example in reviews])
     say(f"label: done; {run.out / 'logits'}")
+    logits: dict[int, NDArray[np.float32]] = {}
+    for name, keys in (
+        ("validation", [example.key for example in held]),
+        ("short", [text.key for text in chosen]),
+        ("reviews", [example.key for example in reviews]),
+    ):
+        logits.update(zip(keys, encoder_labels.read(run.out / "logits" / name, keys), strict=True))
+    fitted = json.loads((run.out / "validation.json").read_text(encoding="utf-8"))
+    return Labels(logits, chosen, fitted, run.teacher)
+
+
+def teach(run: Run, encoder: str, mixing: Mixing) -> Labels:
+    """Fits `encoder` and lets it label; finds what is there already in `run.out`. Raises DataError, Stopped."""
+    run.out.mkdir(parents=True, exist_ok=True)
+    stop = Stop()
+    with stop.heeded():
+        fit_teacher(run, stop, encoder, mixing.phrases, mixing.film_reviews)
+        return label_texts(run, stop, mixing.short_texts)
 
 
 @main.command("measure")
 @_command
 def measure_command(run: Run, stop: Stop) -> None:
     """Shows accuracy on the validation split of every source, from the logits that `label` wrote."""
-    _measure(run, _judged(run.mixture()))
+    _measure(run, _judged(run.mixture))
 
 
 def _judged(found: Mixture) -> list[Example]:

@@ -22,6 +22,7 @@ from training.recipe.encoder_network import Pieces, Teacher, choose_bf16, loss_o
 
 _POOL = 64  # batches whose texts are sorted by length together
 _SHOWN_SECONDS = 20.0
+STOPPED = 143  # what a shell reports of a process that SIGTERM ended
 _SHOWN_KEPT = 12  # lines of progress from which the speed is reckoned
 
 

@@ -50,11 +50,15 @@ class Teacher(nn.Module):
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Logits float32 [batch, label]; `ids` int [batch, time] padded at the end, `lengths` int [batch] >= 1."""
+        logits: Tensor = self.head(self.mean(ids, lengths).to(self.head.weight.dtype)).float()
+        return logits
+
+    def mean(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """The mean of the encoder's last states, float32 [batch, hidden]."""
         real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]  # [batch, time]
         states = self.encoder(input_ids=ids, attention_mask=real.long()).last_hidden_state
-        mean = (states * real[:, :, None]).sum(dim=1).float() / lengths[:, None]  # [batch, hidden]
-        logits: Tensor = self.head(mean.to(self.head.weight.dtype)).float()
-        return logits
+        mean: Tensor = (states * real[:, :, None]).sum(dim=1).float() / lengths[:, None]
+        return mean
 
 
 def open_encoder(name: str, labels: int, seed: int = 0) -> tuple[Teacher, Any]:

@@ -1,4 +1,4 @@
-"""The recipes: `release`, the network that ships; `base`, the same with fewer teachers; `article`, the first."""
+"""The recipes: `release`, the network that ships; `base`, for a person's own texts; `article`, the first."""
 
 from dataclasses import dataclass, replace
 
@@ -8,33 +8,15 @@ from training.network.bilstm import Head
 
 
 @dataclass(frozen=True)
-class DeepTeacher:
-    """A wider network, which first learns to predict the next token, then to classify: the latter `count` times, each
-    with a seed of its own."""
+class Mixing:
+    """What is shown of several data sets, and to whom."""
 
-    embedding_size: int
-    hidden_size: int
-    pretraining: Plan
-    fine_tuning: Plan
-    count: int
-
-
-@dataclass(frozen=True)
-class ShortReader:
-    """A network beside the one for reviews, for texts of a few sentences: first come lessons in negation, then all.
-
-    Its embeddings are the mean of the deep teachers'.
-    """
-
-    hidden_size: int
-    embedding_dropout: float
-    stretches: int  # of each review, in every epoch
-    neutral: float  # runs of neutral sentences, for each review, in every epoch; where the network has such, too
-    contrasts: float  # made-up English sentences that turn on a negation, for each review, in every epoch
-    lessons: Plan  # on those sentences alone
-    plan: Plan  # then on them beside stretches of reviews and neutral text
-    share: float  # how far it ends from the weights after the lessons alone (0) to those after all (1)
-    weight: float  # how much of the logits of texts of up to `short_tokens` it says; the network says the rest
+    phrases: int  # one phrase of the treebank in so many is shown to the encoder
+    film_reviews: int  # so many are shown to the encoder
+    short_texts: int  # at most so many sentences and phrases are labelled by the encoder
+    short_share: float  # of the short texts, in every epoch of the network
+    unlabelled_share: float  # of the unlabelled film reviews, in every epoch of the network
+    encoder_words: int  # of the vocabulary: common words of the encoder's, whether or not the texts have them
 
 
 @dataclass(frozen=True)
@@ -56,15 +38,9 @@ class Preset:
     word_dropout: float = 0.0
     embedding_dropout: float = 0.0
     head_dropout: float = 0.0
-    ngram_buckets: int = 0  # rows of the table of hashed pairs and triples of tokens; 0: none
-    ngram_dropout: float = 0.0
-    short_tokens: int = 0  # up to here no n-gram counts in the network (in its teachers all do): see `BiLSTM`
-    deep_teacher: DeepTeacher | None = None  # beside the linear one
-    # With deep teachers: reviews shown again beside neutral sentences, and as many of those alone; for each review.
-    neutral: float = 0.0
-    contrasts: float = 0.0  # made-up English sentences that turn on a negation, for each review, in every epoch
-    # With deep teachers and the labels negative and positive: for texts from twice `short_tokens` down.
-    short_reader: ShortReader | None = None
+    short_tokens: int = 0  # up to here texts keep their words: see `BiLSTM`
+    contrasts: int = 0  # made-up English sentences that turn on a negation, in every epoch
+    mixing: Mixing | None = None  # of several data sets, with an encoder for a teacher
 
 
 _BASE = Preset(
@@ -97,32 +73,20 @@ PRESETS = {
     "base": _BASE,
     "release": replace(
         _BASE,
-        ngram_buckets=2**18,
-        ngram_dropout=0.5,
-        max_tokens=800,
-        hidden_size=48,
-        deep_teacher=DeepTeacher(
-            embedding_size=128,
-            hidden_size=128,
-            pretraining=Plan(epochs=6, batch_size=64, learning_rate=3e-3, one_cycle=True, clip=1.0, keep="last"),
-            fine_tuning=replace(_BASE.plan, epochs=3, learning_rate=2e-3, keep="last"),
-            count=2,
-        ),
+        vocabulary_size=40_000,
+        embedding_size=128,
+        sentences=0,
         short_tokens=40,
-        neutral=0.3,
-        contrasts=0.6,
-        short_reader=ShortReader(
-            hidden_size=64,
-            embedding_dropout=0.1,
-            stretches=3,
-            neutral=0.3,
-            contrasts=6.0,
-            lessons=replace(_BASE.plan, epochs=1, keep="last"),
-            plan=replace(_BASE.plan, epochs=1, keep="last"),
-            share=0.8,
-            weight=0.7,
+        contrasts=40_000,
+        mixing=Mixing(
+            phrases=3,
+            film_reviews=6_000,
+            short_texts=400_000,
+            short_share=0.5,
+            unlabelled_share=1 / 3,
+            encoder_words=8_000,
         ),
-        plan=replace(_BASE.plan, epochs=2, keep="last"),
+        plan=replace(_BASE.plan, epochs=3, learning_rate=2e-3, keep="last"),
     ),
     "article": Preset(
         vocabulary_size=10_000,

@@ -18,6 +18,17 @@ for Sentiment Analysis*, ACL 2011): 50,000 labelled and 50,000 unlabelled Englis
 one film, labels from the stars given (1 to 4 negative, 7 to 10 positive; 5 and 6 are not in it). It is published for
 research, without a licence of its own; the reviews belong to their authors. No review is part of this bundle; the
 weights and the word list were derived from them."""
+_OTHERS = {
+    "treebank": """\
+The [Stanford Sentiment Treebank](https://nlp.stanford.edu/sentiment/) (Socher et al., *Recursive Deep Models for
+Semantic Compositionality Over a Sentiment Treebank*, EMNLP 2013): 11,855 sentences of film reviews, every phrase of them
+graded from very negative to very positive by people. Published for research, without a licence of its own. What is
+judged are whole sentences; neutral ones have no label.""",
+    "products": """\
+[FDU-MTL](https://aclanthology.org/P17-1001/) (Liu, Qiu and Huang, *Adversarial Multi-task Learning for Text
+Classification*, ACL 2017): product reviews of many domains from Amazon, some 2,000 labelled and 2,000 unlabelled ones in
+each. Published for research, without a licence of its own.""",
+}
 
 _SPLIT_OF_IMDB = "Validation is cut out of train in blocks of file ids, because reviews of one film stand together"
 _SPLIT = "What is no file of its own is chosen by a hash of the text, or of its group"
@@ -39,7 +50,8 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
     """The card in Markdown; `measured` as `report.contents` gives it, `readings` are the lines of the log."""
     training, recipe = manifest.training, manifest.training["recipe"]
     imdb = training["data"][0]["file"].startswith("aclImdb")
-    data = _IMDB if imdb else "\n".join(f"- `{entry['file']}` ({entry['role']})" for entry in training["data"])
+    others = [_OTHERS[entry["role"]] for entry in training["data"] if entry["role"] in _OTHERS]
+    data = "\n\n".join([_IMDB, *others, *_encoder(training)]) if imdb else "\n".join(f"- `{entry['file']}` ({entry['role']})" for entry in training["data"])
     splits = measured["splits"]
     metrics = {**manifest.metrics, **{name: split["figures"] for name, split in splits.items()}}
     counts = " and on ".join(f"{found['reviews']:,} {name} reviews" for name, found in metrics.items())
@@ -49,7 +61,7 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
         f"Judges a text as one of: {', '.join(manifest.labels)}. A bidirectional LSTM "
         f"({recipe['hidden_size']} units a direction, embeddings of {recipe['embedding_size']}, "
         f"{'max and mean pooling and one linear layer' if manifest.evidence else 'last states and a hidden layer'}), "
-        f"float32, {'with' if manifest.evidence else 'without'} evidence.{_ngrams(recipe)}{_short_reader(training)} "
+        f"float32, {'with' if manifest.evidence else 'without'} evidence. "
         f"Reads at most {manifest.max_tokens} tokens ({manifest.truncation}, {manifest.rules}).",
         "",
         f"**Language**: {'English' if imdb else 'that of the training data'}. "
@@ -74,6 +86,7 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
         "",
         "![curves](figures/curves.png)",
         "",
+        *findings.by_source(metrics),
         *findings.calibration(manifest, metrics),
         *findings.robustness(splits, measured["odd_texts"]),
         *findings.negation(splits),
@@ -94,27 +107,17 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
     return "\n".join(lines)
 
 
-def _ngrams(recipe: Mapping[str, Any]) -> str:
-    """What stands beside the LSTM."""
-    if not recipe.get("ngram_buckets"):
-        return ""
-    short = recipe.get("short_tokens", 0)
-    by_length = f", which count from {short} tokens on, and in full from {2 * short}" if short else ""
-    return f" Beside it a table of {recipe['ngram_buckets']:,} hashed pairs and triples of tokens{by_length}."
-
-
-def _short_reader(training: Mapping[str, Any]) -> str:
-    """Who reads short texts, where another does."""
-    if "short-reader" not in training.get("machines", {}):  # no such recipe, or no deep teacher to begin from
-        return ""
-    recipe, short = training["recipe"], training["recipe"]["short_tokens"]
-    hidden_size, embedding_size = recipe["short_reader"]["hidden_size"], recipe["deep_teacher"]["embedding_size"]
-    weight = recipe["short_reader"].get("weight", 1.0)  # before there was one, it alone answered
-    return (
-        f" Texts of up to {short} tokens are read by a second LSTM, too, trained on short texts alone ({hidden_size} "
-        f"units a direction, embeddings of {embedding_size}): {weight:.0%} of their logits are its own; from there to "
-        f"{2 * short} tokens it gives way."
-    )
+def _encoder(training: Mapping[str, Any]) -> list[str]:
+    """The pretrained encoder that taught the network, where one did."""
+    if not (found := training.get("encoder")):
+        return []
+    fitted = found["teacher"]
+    worth = ", ".join(f"{of['accuracy']:.1%} on {name}" for name, of in found["sources"].items())
+    return [
+        f"The network was taught by a pretrained encoder, `{fitted['encoder']}`, fine-tuned on {fitted['texts']:,} of the "
+        f"training texts in {fitted['seconds'] / 60:.0f} minutes on {fitted['machine']} ({worth}, validation): its "
+        "answers on training and unlabelled texts, and on sentences cut from them, are what the network learned."
+    ]
 
 
 def _metrics_table(metrics: Mapping[str, Any]) -> list[str]:
@@ -170,7 +173,7 @@ def _start(training: Mapping[str, Any]) -> str:
 
 
 def _command(training: Mapping[str, Any]) -> str:
-    return "release" if "spread" in training else f"run --preset {training['preset']}"
+    return "release" if training["preset"] == "release" else f"run --preset {training['preset']}"
 
 
 def _ladder(rungs: Mapping[str, Mapping[str, float]]) -> list[str]:
@@ -192,13 +195,20 @@ def _spread(seeds: Sequence[Mapping[str, Any]]) -> list[str]:
     """How far the seed alone moves the accuracy."""
     if not seeds:
         return []
-    splits = [name for name in seeds[0] if name != "seed"]
-    rows = [[str(found["seed"]), *(f"{found[split]:.2%}" for split in splits)] for found in seeds]
+    splits = [name for name in seeds[0] if name not in ("seed", "by_source")]
+    sources = seeds[0].get("by_source", {})
+    heads = [*splits, *(f"{split}, {name}" for split in sources for name in sources[split] if ": " not in name)]
+    rows = []
+    for found in seeds:
+        by_source = found.get("by_source", {})
+        numbers = [found[split] for split in splits]
+        numbers += [by_source[split][name] for split in sources for name in sources[split] if ": " not in name]
+        rows.append([str(found["seed"]), *(f"{number:.2%}" for number in numbers)])
     return [
         "",
         "The first seed ships, whatever the others read; they share its teachers and tell how far chance reaches:",
         "",
-        *table(["seed", *splits], rows),
+        *table(["seed", *heads], rows),
     ]
 
 

@@ -1,7 +1,6 @@
 """The network's weights, from torch to the graph's and back, and the proof that three implementations agree."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ class ParityError(Exception):
 def arrays(model: BiLSTM, temperature: float = 1.0) -> Network:
     """The network's weights in ONNX's layout, `temperature` folded into the last layer (Guo et al. 2017).
 
-    The short reader's embeddings are float16, half as large: they stay as the teachers gave them, rounded to that.
+    The embeddings are stored as float16, half as large: `round_embedding` makes the network's own the same.
     """
     weights = {name: tensor.detach().float().cpu().numpy() for name, tensor in model.state_dict().items()}
     kernel, bias = weights["output.weight"].T / temperature, weights["output.bias"] / temperature
@@ -35,20 +34,18 @@ def arrays(model: BiLSTM, temperature: float = 1.0) -> Network:
         if model.labels == 2:  # the single unit's logit stands against 0
             kernel, bias = np.hstack([np.zeros_like(kernel), kernel]), np.concatenate([[0.0], bias])
     head |= {"kernel": kernel, "bias": bias}
-    # A float16 weight is wrong by 1 in 2048 at most: nothing beside what a bucket's n-grams have in common.
-    short = arrays(model.short, temperature) if model.short is not None else None
-    ngrams = weights["ngrams.weight"].astype(np.float16) if model.ngram_buckets else None
     return Network(
-        weights["embedding.weight"],
+        weights["embedding.weight"].astype(np.float16),
         _direction(weights, "forward_lstm"),
         _direction(weights, "backward_lstm"),
         {name: np.ascontiguousarray(array, np.float32) for name, array in head.items()},
-        ngrams,
-        1 / temperature,
-        model.short_tokens,
-        replace(short, embedding=short.embedding.astype(np.float16)) if short else None,
-        model.short_weight,
     )
+
+
+def round_embedding(model: BiLSTM) -> None:
+    """Rounds the embeddings to float16, as the graph stores them: an error of 1 in 2048 at most."""
+    with torch.no_grad():
+        model.embedding.weight.copy_(model.embedding.weight.half())
 
 
 def _direction(weights: dict[str, NDArray[Any]], layer: str) -> Direction:
@@ -66,11 +63,8 @@ def _reorder(stacked: Array, order: Sequence[int] = (0, 3, 1, 2)) -> Array:
 
 
 def load_arrays(model: BiLSTM, network: Network, with_output: bool = True) -> None:
-    """The reverse of `arrays`, for a warm start; without `with_output` the last layer stays as it is.
-
-    The short reader stays behind: it would answer as before whatever the new texts say.
-    """
-    state = {"embedding.weight": network.embedding}
+    """The reverse of `arrays`, for a warm start; without `with_output` the last layer stays as it is."""
+    state = {"embedding.weight": network.embedding.astype(np.float32)}
     for layer, direction in (("forward_lstm", network.forward), ("backward_lstm", network.backward)):
         back = (0, 2, 3, 1)
         state[f"{layer}.weight_ih_l0"] = _reorder(direction.weights, back)
@@ -79,10 +73,6 @@ def load_arrays(model: BiLSTM, network: Network, with_output: bool = True) -> No
         state[f"{layer}.bias_hh_l0"] = np.zeros_like(direction.bias)
     if model.head == "last":
         state |= {"hidden.weight": network.head["hidden_kernel"].T, "hidden.bias": network.head["hidden_bias"]}
-    if with_output and network.ngrams is not None:
-        # The scale is folded into the last layer, but the table is stored as it was trained.
-        state |= {"ngrams.weight": network.ngrams.astype(np.float32) * network.ngram_scale}
-        model.short_tokens = network.short_tokens  # they were trained for that
     if with_output:
         units = len(model.output.bias)
         state |= {"output.weight": network.head["kernel"][:, -units:].T, "output.bias": network.head["bias"][-units:]}
@@ -101,10 +91,7 @@ def prove_parity(model: BiLSTM, onnx_model: bytes, temperature: float, max_token
     weights = arrays(model, temperature)
     worst = 0.0
     shapes = [[1], [17], [max_tokens, 3], [40, 17, 29], [33, 1, 32, 8, 21, 30, 2, 16], [2, 1, 2, 1, 1]]
-    shapes += [[max_tokens], [max_tokens, max_tokens - 1, max_tokens]]  # no short text, where that is long enough
-    # Over which n-grams come in and the short reader gives way.
-    ramp = np.linspace(model.short_tokens, 2 * model.short_tokens, 5).astype(int)
-    for chosen in (*shapes, [*ramp, *ramp + 1]):
+    for chosen in shapes:
         lengths = np.clip(chosen, 1, max_tokens).astype(np.int32)
         rows, time = len(lengths), int(lengths.max())
         batch = Batch(generator.integers(0, len(weights.embedding), (rows, time)).astype(np.int32), lengths)

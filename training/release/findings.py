@@ -51,6 +51,23 @@ def calibration(manifest: Manifest, metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def by_source(metrics: Mapping[str, Any]) -> list[str]:
+    """What the model is worth on each data set and domain; nothing where there is one."""
+    lines: list[str] = []
+    for split, found in metrics.items():
+        if not found.get("by_source"):
+            continue
+        rows = []
+        for name, of in found["by_source"].items():
+            kept = of["unflagged"]
+            right = f"{kept['accuracy']:.1%}" if kept["reviews"] else "-"
+            error = f"{of['expected_calibration_error']:.1%}"
+            rows.append([name, f"{of['reviews']:,}", accuracy(of), f"{kept['share']:.1%}", right, error])
+        heads = [split, "texts", "accuracy (95 % interval)", "not flagged", "right among them", "ECE"]
+        lines += [*table(heads, rows), ""]
+    return ["## By data set", "", *lines] if lines else []
+
+
 def _why(training: Mapping[str, Any]) -> str:
     """How the threshold was chosen; bundles made before that was recorded say nothing of it."""
     if "stated_rate" not in training:
@@ -136,10 +153,10 @@ def _pattern(found: Mapping[str, Any] | None) -> str:
 
 def evidence(splits: Mapping[str, Any]) -> list[str]:
     """The area over the deletion curves, and what each order costs."""
-    found = {name: split["evidence"] for name, split in splits.items() if split["evidence"]}
+    found = by_kind(splits)
     if not found:
         return []
-    heads = [f"{name}, {report['texts']:,} reviews" for name, report in found.items()]
+    heads = [f"{name}, {report['texts']:,} texts" for name, report in found.items()]
     last = list(found.values())[-1]
     rows = []
     for order, name in _ORDERS.items():
@@ -156,11 +173,16 @@ def evidence(splits: Mapping[str, Any]) -> list[str]:
         "(ERASER's comprehensiveness), with the 95 % interval. Occlusion removes each token alone to find the order: "
         "what one would do without evidence.",
         "",
-        *table(["tokens removed", *heads, "runs of the network a review", "ms a review"], rows),
+        *table(["tokens removed", *heads, "runs of the network a text", "ms a text"], rows),
         "",
         "![evidence](figures/evidence.png)",
         "",
     ]
+
+
+def by_kind(splits: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The deletion curves by split and data set."""
+    return {f"{name}, {kind}": report for name, split in splits.items() for kind, report in split["evidence"].items()}
 
 
 def _area(found: Mapping[str, Any]) -> str:

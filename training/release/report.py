@@ -1,18 +1,16 @@
 """Everything that the model card shows, measured through the classifier and kept in `figures/report.json`."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.model.bundle import MODEL, Bundle, Manifest
 from service.model.classifier import Classifier
-from training.data.corpus import build, held_out, text_digest
-from training.data.sources import DataError, Source
+from training.data.corpus import Corpus, Labelled, text_digest
+from training.data.sources import DataError
 from training.data.split import TEST, VALIDATION
 from training.evaluation import calibration, evaluate, faithfulness, negation, robustness
-from training.release import card, figures
-
-Labelled = tuple[str, int, int]  # text, label, rating
+from training.release import card, figures, findings
 
 SPLITS = {"validation": VALIDATION, "test": TEST}
 _FILE = "figures/report.json"
@@ -20,31 +18,32 @@ _FILE = "figures/report.json"
 _ROBUSTNESS_REVIEWS, _FAITHFULNESS_REVIEWS = 5_000, 1_000
 
 
-def measure(classifier: Classifier, reviews: Iterable[Labelled], split: str) -> dict[str, Any]:
-    """Every figure of one of SPLITS: on all of its `reviews`, or where that is dear on a fixed choice of them."""
-    chosen: list[tuple[int, Labelled]] = []
-    answers = evaluate.ask(classifier, choosing(reviews, _ROBUSTNESS_REVIEWS, chosen))
-    manifest, count = classifier.manifest, len(answers.labels)
-    few = [text for _, (text, _, _) in chosen[: min(_FAITHFULNESS_REVIEWS, max(20, count // 25))]]
+def measure(classifier: Classifier, reviews: Sequence[Labelled], split: str) -> dict[str, Any]:
+    """Every figure of one of SPLITS: on all of its `reviews`, or where that is dear on a fixed choice of them.
+
+    Robustness is measured on the first data set, the whole reviews; evidence on each.
+    """
+    answers = evaluate.ask(classifier, reviews)
+    manifest = classifier.manifest
+    of_kind = {kind: [r for r in reviews if evaluate.kind_of(r.source) == kind] for kind in answers.kinds}
+    evidence = {}
+    for kind, some in of_kind.items():
+        few = min(_FAITHFULNESS_REVIEWS, max(20, len(some) // 25))
+        evidence[kind or "reviews"] = faithfulness.report(classifier, [review.text for review in _chosen(some, few)])
     found = {
         "figures": evaluate.report(answers, manifest.temperature, manifest.uncertain_below),
         "reliability": calibration.reliability(answers.score, answers.right),
         "coverage": calibration.coverage(answers.score, answers.right),
-        "robustness": robustness.report(classifier, [review for _, review in chosen]),
+        "robustness": robustness.report(classifier, _chosen(of_kind[answers.kinds[0]], _ROBUSTNESS_REVIEWS)),
         "negation": negation.report(classifier, negation.read(negation.SETS[split])),
-        "evidence": faithfulness.report(classifier, few),
+        "evidence": {kind: report for kind, report in evidence.items() if report},
     }
     return dict(json.loads(json.dumps(found)))  # the same whether it was just measured or read again
 
 
-def choosing(reviews: Iterable[Labelled], count: int, chosen: list[tuple[int, Labelled]]) -> Iterator[Labelled]:
-    """Passes `reviews` on and leaves in `chosen` the `count` of them with the least digests: the same in any order."""
-    for review in reviews:
-        chosen.append((text_digest(review[0]), review))
-        if len(chosen) == 2 * count:
-            chosen[:] = sorted(chosen)[:count]
-        yield review
-    chosen[:] = sorted(chosen)[:count]
+def _chosen(reviews: Sequence[Labelled], count: int) -> list[Labelled]:
+    """The `count` reviews with the least digests: the same in any order."""
+    return sorted(reviews, key=lambda review: text_digest(review.text))[:count]
 
 
 def files(manifest: Manifest, measured: Mapping[str, Any], readings: Sequence[str]) -> dict[str, bytes]:
@@ -59,7 +58,7 @@ def files(manifest: Manifest, measured: Mapping[str, Any], readings: Sequence[st
     if len(ladder := manifest.training.get("ladder", {})) > 1:
         reviews = manifest.metrics["validation"]["reviews"]
         found["figures/ladder.png"] = figures.ladder(ladder, reviews, f"{manifest.name}: what each stage is worth")
-    if deletions := {name: split["evidence"] for name, split in splits.items() if split["evidence"]}:
+    if deletions := findings.by_kind(splits):
         found["figures/evidence.png"] = figures.deletion(deletions, f"{manifest.name}: what is left of the score")
     return found
 
@@ -73,14 +72,12 @@ def _model(manifest: Manifest) -> str:
     return manifest.files[MODEL].sha256
 
 
-def renew(found: Bundle, sources: Sequence[tuple[Source, str]], with_test: bool, why: str) -> None:
-    """Measures the splits that the bundle's run drew from `sources`, and writes card and pictures into its folder.
+def renew(found: Bundle, corpus: Corpus, with_test: bool, why: str) -> None:
+    """Measures the splits of `corpus`, drawn as the bundle's run drew them, and writes card and pictures to it.
 
     Without `with_test` the test split is left unread: what the folder holds of it stays. Raises DataError.
     """
-    manifest, training = found.manifest, found.manifest.training
-    shares = (training["recipe"]["validation_share"], training["test_share"], training["sample"])
-    corpus = build(sources, manifest.rules, *shares)
+    manifest = found.manifest
     names = list(SPLITS) if with_test else ["validation"]
     for name in names:
         count = len(corpus.rows(SPLITS[name]))
@@ -95,7 +92,7 @@ def renew(found: Bundle, sources: Sequence[tuple[Source, str]], with_test: bool,
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     splits = kept["splits"] if kept.get("model") == _model(manifest) else {}
     for name in names:
-        splits[name] = measure(classifier, held_out(sources, corpus, SPLITS[name], training["sample"]), name)
+        splits[name] = measure(classifier, list(corpus.held_out(SPLITS[name])), name)
     if with_test:
         readings.append(card.reading(splits["test"]["figures"], why))
     for name, data in files(manifest, contents(classifier, splits), readings).items():

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from service.model.tokenizer import SPECIAL, Tokenizer, is_blank
 from tests.conftest import made_up_reviews, write_csv
-from training.data.corpus import Corpus, build, held_out, text_digest
+from training.data.corpus import Corpus, build, text_digest
 from training.data.labels import LabelMap
 from training.data.sources import DataError, Review, Source
 from training.data.split import LEFT_OUT, TEST, TRAIN, UNLABELLED, VALIDATION, Reviews, split
@@ -174,7 +174,7 @@ def test_rare_labels_are_left_out(tmp_path: Path) -> None:
     assert corpus.splits[-1] == LEFT_OUT
     assert corpus.report["left out: label of fewer than --min-reviews"] == 1
     for wanted in (TRAIN, VALIDATION, TEST):
-        for text, label, _ in held_out([(source, "data")], corpus, wanted):
+        for text, label, *_ in corpus.held_out(wanted):
             assert corpus.label_names[label] == dict(rows)[text]
     source = Source(source.path, min_reviews=91)
     with pytest.raises(DataError, match="fewer have 91 reviews, as --min-reviews asks"):
@@ -214,7 +214,7 @@ def test_no_text_stands_in_two_splits_whatever_the_labels(
     labels = {(rows[row][0], int(corpus.labels[row])) for row in np.flatnonzero(corpus.splits != LEFT_OUT).tolist()}
     assert len(labels) == len({text for text, _ in labels}), "no text under two labels"
     for wanted in (TRAIN, VALIDATION, TEST):
-        found = list(held_out([(Source(path, min_reviews=least), "data")], corpus, wanted))
+        found = list(corpus.held_out(wanted))
         assert [text for text, _, _ in found] == [rows[row][0] for row in corpus.rows(wanted).tolist()]
 
 
@@ -237,11 +237,11 @@ def test_files_of_their_own_take_the_place_of_shares(tmp_path: Path) -> None:
 def test_what_is_held_out_comes_back_as_text(tmp_path: Path) -> None:
     source = Source(write_csv(tmp_path / "all.csv", made_up_reviews()))
     corpus = build([(source, "data")], "words-and-marks", 0.1, 0.1)
-    found = list(held_out([(source, "data")], corpus, TEST))
+    found = list(corpus.held_out(TEST))
     labels = dict(made_up_reviews())
     assert len(found) == 18
     assert all(corpus.label_names[label] == labels[text] for text, label, _ in found)
-    assert len(list(held_out([(source, "data")], corpus, TRAIN))) == 144
+    assert len(list(corpus.held_out(TRAIN))) == 144
 
 
 @settings(deadline=None, max_examples=60)
