@@ -79,8 +79,28 @@ def logits(token_ids: NDArray[np.int32], network: Network) -> tuple[Array, Array
         last = np.concatenate([forward.hidden[-1], backward.hidden[0]])  # [2 * hidden]
         dense = np.maximum(last @ head["hidden_kernel"] + head["hidden_bias"], 0)  # [dense]
         return dense @ head["kernel"] + head["bias"], None
+    shares = [_shares(forward, reverse=False), _shares(backward, reverse=True)]  # [2, time, hidden] each
+    by_step = np.concatenate([part[pool] for pool in (0, 1) for part in shares], axis=1)  # [time, 4 * hidden]
+    evidence = by_step @ head["kernel"]  # [time, label]
     states = np.concatenate([forward.hidden, backward.hidden], axis=1)  # [time, 2 * hidden]
-    is_max = states.argmax(axis=0) == np.arange(len(states))[:, None]  # [time, 2 * hidden] true at each unit's maximum
-    shares = np.concatenate([np.where(is_max, states, 0), states / len(states)], axis=1)  # [time, 4 * hidden]
-    evidence = shares @ head["kernel"]  # [time, label]; the sum of `shares` over time is the pooled vector
-    return evidence.sum(axis=0) + head["bias"], evidence
+    pooled = np.concatenate([states.max(axis=0), states.mean(axis=0)])  # [4 * hidden]
+    return pooled @ head["kernel"] + head["bias"], evidence
+
+
+def _shares(trace: Trace, reverse: bool) -> Array:
+    """Each token's part of the maximum and of the mean of the states, [2, time, hidden]; over time they sum to these.
+
+    A cell is a sum over tokens: of what each wrote into it, times the forget gates since (Murdoch and Szlam 2017,
+    "Automatic Rule Extraction from Long Short Term Memory Networks"). A state is a share of its cell, `open_`, and so
+    of each of these parts.
+    """
+    time = len(trace.cell)
+    is_max = trace.hidden.argmax(axis=0) == np.arange(time)[:, None]  # [time, hidden]: the first of equals
+    written = trace.input_gate * trace.candidate
+    open_ = np.clip(np.divide(trace.hidden, trace.cell, out=np.zeros_like(trace.cell), where=trace.cell != 0), 0, 1)
+    reads = np.stack([np.where(is_max, open_, 0), open_ / time])  # [2, time, hidden]
+    read, later = np.zeros_like(reads), np.zeros_like(reads[:, 0])
+    for t in range(time) if reverse else reversed(range(time)):  # against the direction in which the LSTM ran
+        read[:, t] = reads[:, t] + later
+        later = read[:, t] * trace.forget_gate[t]
+    return read * written

@@ -21,13 +21,13 @@ weights and the word list were derived from them."""
 _OTHERS = {
     "treebank": """\
 The [Stanford Sentiment Treebank](https://nlp.stanford.edu/sentiment/) (Socher et al., *Recursive Deep Models for
-Semantic Compositionality Over a Sentiment Treebank*, EMNLP 2013): 11,855 sentences of film reviews, every phrase of them
-graded from very negative to very positive by people. Published for research, without a licence of its own. What is
+Semantic Compositionality Over a Sentiment Treebank*, EMNLP 2013): 11,855 sentences of film reviews, every phrase of
+them graded from very negative to very positive by people. Published for research, without a licence of its own. What is
 judged are whole sentences; neutral ones have no label.""",
     "products": """\
 [FDU-MTL](https://aclanthology.org/P17-1001/) (Liu, Qiu and Huang, *Adversarial Multi-task Learning for Text
-Classification*, ACL 2017): product reviews of many domains from Amazon, some 2,000 labelled and 2,000 unlabelled ones in
-each. Published for research, without a licence of its own.""",
+Classification*, ACL 2017): product reviews of many domains from Amazon, some 2,000 labelled and 2,000 unlabelled ones
+in each. Published for research, without a licence of its own.""",
 }
 
 _SPLIT_OF_IMDB = "Validation is cut out of train in blocks of file ids, because reviews of one film stand together"
@@ -51,7 +51,11 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
     training, recipe = manifest.training, manifest.training["recipe"]
     imdb = training["data"][0]["file"].startswith("aclImdb")
     others = [_OTHERS[entry["role"]] for entry in training["data"] if entry["role"] in _OTHERS]
-    data = "\n\n".join([_IMDB, *others, *_encoder(training)]) if imdb else "\n".join(f"- `{entry['file']}` ({entry['role']})" for entry in training["data"])
+    data = (
+        "\n\n".join([_IMDB, *others, *_encoder(training)])
+        if imdb
+        else "\n".join(f"- `{entry['file']}` ({entry['role']})" for entry in training["data"])
+    )
     splits = measured["splits"]
     metrics = {**manifest.metrics, **{name: split["figures"] for name, split in splits.items()}}
     counts = " and on ".join(f"{found['reviews']:,} {name} reviews" for name, found in metrics.items())
@@ -114,8 +118,8 @@ def _encoder(training: Mapping[str, Any]) -> list[str]:
     fitted = found["teacher"]
     worth = ", ".join(f"{of['accuracy']:.1%} on {name}" for name, of in found["sources"].items())
     return [
-        f"The network was taught by a pretrained encoder, `{fitted['encoder']}`, fine-tuned on {fitted['texts']:,} of the "
-        f"training texts in {fitted['seconds'] / 60:.0f} minutes on {fitted['machine']} ({worth}, validation): its "
+        f"The network was taught by a pretrained encoder, `{fitted['encoder']}`, fine-tuned on {fitted['texts']:,} of "
+        f"the training texts in {fitted['seconds'] / 60:.0f} minutes on {fitted['machine']} ({worth}, validation): its "
         "answers on training and unlabelled texts, and on sentences cut from them, are what the network learned."
     ]
 

@@ -1,13 +1,12 @@
 """The network as an ONNX graph, and its weights back out of one."""
 
-from typing import Any
-
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from service.model.cell import Direction, Network
+from training.release import evidence_graph
+from training.release.graph import Graph
 
 OPSET = 21
 # Of graphs that this module wrote before: a table of n-grams, a second network for short texts.
@@ -18,28 +17,16 @@ class OldGraph(ValueError):
     """A graph with parts that the network no longer has: it can be served, but not trained on."""
 
 
-class _Graph:
-    """Nodes and constants as they are added; every value has the name it is given."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[str, NDArray[Any]] = {}
-
-    def node(self, operator: str, inputs: str, outputs: str, **attributes: Any) -> None:
-        """Adds an operator; `inputs` and `outputs` are names with blanks between them."""
-        self.nodes.append(helper.make_node(operator, inputs.split(), outputs.split(), **attributes))
-
-
 def build(network: Network) -> bytes:
     """The ONNX model: token_ids int32 [batch, time], lengths int32 [batch] -> logits, evidence: docs/bundle.md."""
-    graph = _Graph()
+    graph = Graph()
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "label"])]
     _add_lstm(graph, network)
     if "hidden_kernel" in network.head:
         _add_last_states(graph, network)
     else:
         _add_pooling(graph, network)
-        _add_evidence(graph, network)
+        evidence_graph.add(graph, network)
         outputs.append(helper.make_tensor_value_info("evidence", TensorProto.FLOAT, ["batch", "time", "label"]))
     inputs = [
         helper.make_tensor_value_info("token_ids", TensorProto.INT32, ["batch", "time"]),
@@ -52,7 +39,7 @@ def build(network: Network) -> bytes:
     return model.SerializeToString()  # type: ignore[no-any-return]
 
 
-def _add_lstm(graph: _Graph, network: Network) -> None:
+def _add_lstm(graph: Graph, network: Network) -> None:
     """The states [time, 2, batch, hidden] of all steps, and the `last` [2, batch, hidden]."""
     directions = (network.forward, network.backward)
     graph.constants |= network.head | {
@@ -68,7 +55,7 @@ def _add_lstm(graph: _Graph, network: Network) -> None:
     graph.node("LSTM", "inputs W R B lengths", "states last", hidden_size=size, direction="bidirectional")
 
 
-def _add_last_states(graph: _Graph, network: Network) -> None:
+def _add_last_states(graph: Graph, network: Network) -> None:
     graph.constants["flat"] = np.array([0, 2 * network.forward.recurrence.shape[1]])
     graph.node("Transpose", "last", "last_by_text", perm=[1, 0, 2])  # [batch, 2, hidden]
     graph.node("Reshape", "last_by_text flat", "last_flat")  # [batch, 2 * hidden]
@@ -77,7 +64,7 @@ def _add_last_states(graph: _Graph, network: Network) -> None:
     graph.node("Gemm", "dense_relu kernel bias", "logits")
 
 
-def _add_pooling(graph: _Graph, network: Network) -> None:
+def _add_pooling(graph: Graph, network: Network) -> None:
     """The `logits` of maximum and mean over the real steps.
 
     Pooling in the LSTM's own layout: reduced over axis 0, one text's answer is bit-identical in any batch.
@@ -110,19 +97,6 @@ def _add_pooling(graph: _Graph, network: Network) -> None:
     graph.node("Transpose", "pooled_once", "pooled_by_text", perm=[1, 0, 2])  # [batch, 4, hidden]
     graph.node("Reshape", "pooled_by_text flat", "features")  # [batch, 4 * hidden]
     graph.node("Gemm", "features kernel bias", "logits")
-
-
-def _add_evidence(graph: _Graph, network: Network) -> None:
-    """Each step's share of every logit; over a text they and the bias sum to `logits`."""
-    graph.constants["flat_steps"] = np.array([0, 0, 4 * network.forward.recurrence.shape[1]])
-    graph.node("ArgMax", "states_to_win", "winner", axis=0, keepdims=1)  # the first of equals
-    graph.node("Equal", "steps winner", "won")  # [time, 2, batch, hidden]
-    graph.node("Where", "won states nothing", "highest_shares")
-    graph.node("Div", "states_to_sum divisor", "mean_shares")
-    graph.node("Concat", "highest_shares mean_shares", "shares", axis=1)  # [time, 4, batch, hidden]
-    graph.node("Transpose", "shares", "shares_by_text", perm=[2, 0, 1, 3])  # [batch, time, 4, hidden]
-    graph.node("Reshape", "shares_by_text flat_steps", "step_features")  # [batch, time, 4 * hidden]
-    graph.node("MatMul", "step_features kernel", "evidence")
 
 
 def read(model: bytes) -> Network:

@@ -151,7 +151,7 @@ def publish(
     for seed, sibling in siblings.items():
         of_sibling = {}
         for split in splits:
-            answers = evaluate.ask(Classifier(sibling, "cpu"), held[split])
+            answers = evaluate.ask(Classifier(sibling, "cpu"), corpus.held_out(report.SPLITS[split]))
             found = evaluate.report(answers, sibling.manifest.temperature, sibling.manifest.uncertain_below)
             of_sibling[split] = found
             if split == "test":
