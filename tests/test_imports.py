@@ -32,13 +32,11 @@ TRAINING = {
     "evaluation": {"data"},
     "recipe": {"data", "network", "fitting", "evaluation"},
     "release": {"data", "network", "fitting", "evaluation"},
-    "options": {"data", "recipe"},
+    "options": {"data", "recipe", "fitting"},
     "arguments": {"data"},
     "run": {"data", "network", "fitting", "evaluation", "recipe", "release", "options", "arguments"},
     "__main__": {"data", "network", "fitting", "evaluation", "recipe", "release", "options", "arguments", "run"},
 }
-# They take the whole of a run's `Options` where the run's folder would do.
-KNOW_OPTIONS = {"fitting/checkpoint.py", "fitting/trainer.py", "recipe/short_reader.py", "release/publish.py"}
 # What the wires share, and the parts of one.
 NO_WIRES = {f"service.api.{name}" for name in ("answer", "binary_tensors", "inference", "schemas")}
 # Third parties that a room does without.
@@ -110,15 +108,7 @@ def test_the_rooms_of_training(path: Path) -> None:
     }
     if here == "__init__":
         return
-    allowed = TRAINING[here] | {here}
-    if path.relative_to(ROOT / "training").as_posix() in KNOW_OPTIONS:
-        allowed |= {"options"}
-    assert rooms(modules, "training") <= allowed
-
-
-def test_the_exceptions_are_needed() -> None:
-    for path in KNOW_OPTIONS:
-        assert "training.options" in imported(ROOT / "training" / path), path
+    assert rooms(modules, "training") <= TRAINING[here] | {here}
 
 
 @pytest.mark.parametrize("package", ["service", "training"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
@@ -56,7 +57,7 @@ def run(options: Options, console: Console) -> Path:
     def train(seed: int) -> State:
         torch.manual_seed(seed)
         model = _network(preset, tokenizer, corpus, base, embedding)
-        shown = _shown(preset, corpus, tokenizer, lessons, seed)
+        shown = _shown(preset, corpus, tokenizer, lessons, offsets, seed)
         return trainer.train(options.stage("network", seed), model, preset.plan, shown, lessons.validation, seed)
 
     def calibrated(state: State) -> Bundle:
@@ -103,18 +104,19 @@ def reads_as(preset: Preset, base: Bundle | None) -> tuple[Rules, int]:
 
 
 def _shown(
-    preset: Preset, corpus: Corpus, tokenizer: Tokenizer, lessons: Lessons, seed: int
+    preset: Preset, corpus: Corpus, tokenizer: Tokenizer, lessons: Lessons, offsets: NDArray[np.int64], seed: int
 ) -> Callable[[int], Examples]:
     """The examples of each epoch: the lessons or a share of them, some of their sentences, and sentences that turn on a
     negation; as many in every epoch."""
     shares = _shares(preset, corpus, lessons)
+    borders = corpus.sentence_borders(lessons.rows, offsets, tokenizer) if preset.sentences else []
     made_up = preset.contrasts if contrasts.suit(corpus.label_names) else 0
 
     def shown(epoch: int) -> Examples:
         parts = [part_of(np.flatnonzero(shares == share), share, seed, epoch) for share in np.unique(shares).tolist()]
         examples = lessons.train.at(np.concatenate(parts))
         if preset.sentences:
-            examples = with_sentences(examples, tokenizer.vocabulary, preset.sentences, seed, epoch)
+            examples = with_sentences(examples, borders, preset.sentences, seed, epoch)
         if made_up:
             examples = contrasts.with_contrasts(examples, tokenizer, corpus.label_names, made_up, seed, epoch)
         return examples

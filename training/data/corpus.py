@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from service.model.sentences import sentences
 from service.model.tokenizer import SPECIAL, UNKNOWN, Rules, Tokenizer, words
 from training.data.sources import DataError, Review, Source
 from training.data.split import LEFT_OUT, TEST, TRAIN, UNLABELLED, VALIDATION, Reviews, split
@@ -70,6 +71,23 @@ class Corpus:
         ranked = sorted(np.flatnonzero(counts >= min_count).tolist(), key=lambda i: (-counts[i], self.words[i]))
         found = [self.words[index] for index in ranked if self.words[index] not in SPECIAL]
         return [*SPECIAL, *found[: size - len(SPECIAL)]]
+
+    def sentence_borders(
+        self, rows: NDArray[np.int64], offsets: NDArray[np.int64], tokenizer: Tokenizer
+    ) -> list[NDArray[np.int64]]:
+        """Where the sentences of each of `rows` begin, and where the last ends, in the ids that `encode` gave.
+
+        `offsets` [review + 1] are those of `encode`. Of a text that was cut, only the sentences before the cut.
+        """
+        borders = []
+        for row in rows.tolist():
+            text = self.texts[row]
+            counts = [len(words(text[start:end], tokenizer.rules)) for start, end in sentences(text)]
+            places = np.cumsum([0, *counts])
+            first = tokenizer.keep(int(self.offsets[row + 1] - self.offsets[row]))[0]
+            kept = places[places <= first.stop] if first.start == 0 else places[:1]
+            borders.append(offsets[row] + kept)
+        return borders
 
     def encode(self, tokenizer: Tokenizer) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Every review as `tokenizer` would encode its text: ids [total tokens], offsets [review + 1]."""

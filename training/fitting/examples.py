@@ -1,7 +1,7 @@
 """What the network is shown: stretches of token ids with their targets, in batches of like length."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,18 +50,21 @@ class Examples:
         return inputs, sizes, targets
 
 
-def with_sentences(reviews: Examples, vocabulary: list[str], each: int, seed: int, epoch: int) -> Examples:
+def with_sentences(
+    reviews: Examples, borders: Sequence[NDArray[np.int64]], each: int, seed: int, epoch: int
+) -> Examples:
     """`reviews` and up to `each` single sentences of every one of them, with the target of their review.
 
-    A network that saw only whole reviews misjudges short texts. What a sentence says of its review is just what the
-    review's own target teaches; every epoch draws other sentences, and as many.
+    `borders` says of each review where in `token_ids` its sentences begin, and where the last ends. A network that saw
+    only whole reviews misjudges short texts. What a sentence says of its review is just what the review's own target
+    teaches; every epoch draws other sentences, and as many.
     """
     generator = np.random.default_rng((seed, epoch, 1))
     found: list[tuple[int, int, int]] = []
-    for owner, borders in enumerate(_sentence_borders(reviews, vocabulary)):
-        long_enough = np.flatnonzero(np.diff(borders) >= _SHORTEST_SENTENCE)
+    for owner, places in enumerate(borders):
+        long_enough = np.flatnonzero(np.diff(places) >= _SHORTEST_SENTENCE)
         for at in generator.permutation(long_enough)[:each]:
-            found.append((borders[at], borders[at + 1], owner))
+            found.append((places[at], places[at + 1], owner))
     starts, ends, owners = np.array(found, np.int64).reshape(-1, 3).T
     return Examples(
         reviews.token_ids,
@@ -78,14 +81,6 @@ def part_of(places: NDArray[np.int64], share: float, seed: int, epoch: int) -> N
     count = round(share * len(places))
     shuffled = np.random.default_rng((seed, 5)).permutation(places)
     return np.take(shuffled, np.arange(epoch * count, (epoch + 1) * count), mode="wrap") if count else shuffled[:0]
-
-
-def _sentence_borders(reviews: Examples, vocabulary: list[str]) -> Iterator[NDArray[np.int64]]:
-    """Where the sentences of each review begin, and where the last ends."""
-    marks = [index for index, token in enumerate(vocabulary) if token in (".", "!", "?")]
-    is_end = np.isin(reviews.token_ids, marks)
-    for start, end in zip(reviews.starts.tolist(), reviews.ends.tolist(), strict=True):
-        yield np.concatenate([[start], np.flatnonzero(is_end[start:end]) + start + 1, [end]])
 
 
 def with_texts(examples: Examples, texts: Sequence[NDArray[np.int32]], targets: NDArray[np.float32]) -> Examples:

@@ -215,7 +215,7 @@ def test_no_text_stands_in_two_splits_whatever_the_labels(
     assert len(labels) == len({text for text, _ in labels}), "no text under two labels"
     for wanted in (TRAIN, VALIDATION, TEST):
         found = list(corpus.held_out(wanted))
-        assert [text for text, _, _ in found] == [rows[row][0] for row in corpus.rows(wanted).tolist()]
+        assert [text for text, *_ in found] == [rows[row][0] for row in corpus.rows(wanted).tolist()]
 
 
 def made(tmp_path: Path, *extra: tuple[Source, str]) -> Corpus:
@@ -240,7 +240,8 @@ def test_what_is_held_out_comes_back_as_text(tmp_path: Path) -> None:
     found = list(corpus.held_out(TEST))
     labels = dict(made_up_reviews())
     assert len(found) == 18
-    assert all(corpus.label_names[label] == labels[text] for text, label, _ in found)
+    assert all(corpus.label_names[label] == labels[text] for text, label, *_ in found)
+    assert {(review.rating, review.source) for review in found} == {(0, "")}
     assert len(list(corpus.held_out(TRAIN))) == 144
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from training.evaluation import calibration
 from training.evaluation.intervals import paired_interval, wilson_interval
@@ -60,8 +60,8 @@ def test_too_few_reviews_show_nothing_and_scores_are_taken_at_their_word() -> No
     threshold, shown = calibration.uncertain_below(scores, np.ones(41, bool), 0.969)
     assert threshold == pytest.approx(0.94)
     assert not shown
-    assert calibration.uncertain_below(np.full(87, 0.98), np.ones(87, bool)) == (0.98, False)
-    assert calibration.uncertain_below(np.full(88, 0.98), np.ones(88, bool)) == (0.98, True)
+    assert calibration.uncertain_below(np.full(87, 0.98), np.ones(87, bool), 0.97) == (0.98, False)
+    assert calibration.uncertain_below(np.full(88, 0.98), np.ones(88, bool), 0.97) == (0.98, True)
     assert calibration.uncertain_below(np.array([0.6]), np.array([False])) == (1.0, False)
 
 
@@ -79,19 +79,3 @@ def test_what_is_not_flagged_and_coverage() -> None:
     assert calibration.unflagged(right, scores > 1) == {"reviews": 0, "share": 0}
     assert calibration.coverage(scores, right) == [(0.25, 1), (0.5, 1), (0.75, 2 / 3), (1, 0.5)]
     assert len(calibration.coverage(*calibrated(5000, 0))) == 100
-
-
-def test_weights_find_the_judge_that_knows() -> None:
-    generator = np.random.default_rng(0)
-    labels = generator.integers(0, 2, 2000)
-    sides = 2 * labels - 1
-    knows, guesses = sides + generator.normal(0, 1, 2000), generator.normal(0, 1, 2000)
-    judges = np.stack([log_softmax(np.stack([-half, half], axis=1), axis=1) for half in (guesses, knows)])
-    weights = calibration.fit_weights(judges, labels)
-    # Normal around -1 and 1: the log odds are twice the value, as they are given.
-    assert weights[0] == pytest.approx(0, abs=0.1)
-    assert weights[1] == pytest.approx(1, abs=0.1)
-    assert calibration.fit_weights(judges[1:], labels)[0] == pytest.approx(
-        1 / calibration.fit_temperature(judges[1], labels), abs=1e-3
-    )
-    assert np.exp(calibration.pool(judges, weights)).sum(axis=1) == pytest.approx(1)

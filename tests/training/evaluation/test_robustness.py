@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from service.model.classifier import Classifier
 from service.model.tokenizer import is_blank, tokens, words
 from tests.conftest import made_up_reviews
+from training.data.corpus import Labelled
 from training.evaluation import robustness
 from training.evaluation.robustness import NEUTRAL_TEXTS, PERTURBATIONS
 
@@ -82,8 +83,8 @@ def test_texts_are_put_beside_it() -> None:
 
 def test_what_is_lost_is_counted_through_the_classifier(tiny_classifier: Classifier) -> None:
     labels = tiny_classifier.manifest.labels
-    reviews = [(text, labels.index(label), 0) for text, label in made_up_reviews()[::7]]
-    reviews += [("!!!", 0, 0), ("awful", 1, 0)]  # nothing is left of it without marks; wrong however it comes
+    reviews = [Labelled(text, labels.index(label), 0, "") for text, label in made_up_reviews()[::7]]
+    reviews += [Labelled("!!!", 0, 0, ""), Labelled("awful", 1, 0, "")]  # nothing is left of it without marks; wrong however it comes
     found = robustness.report(tiny_classifier, reviews)
     assert found["reviews"] == len(reviews)
     assert found == robustness.report(tiny_classifier, reviews)
@@ -94,7 +95,7 @@ def test_what_is_lost_is_counted_through_the_classifier(tiny_classifier: Classif
     for name, one in found["perturbations"].items():
         [perturbation] = [each for each in PERTURBATIONS if each.name == name]
         right = 0
-        for text, label, _ in reviews:
+        for text, label, *_ in reviews:
             new = robustness.changed(text, perturbation)
             assert not is_blank(new)
             [prediction] = tiny_classifier([new])

@@ -1,10 +1,12 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.fitting.examples import Examples, batches_of, stretches, with_sentences, with_texts
+from training.fitting.examples import Examples, batches_of, part_of, with_sentences, with_texts
 from training.fitting.loop import (
     Epoch,
     Plan,
@@ -34,8 +36,7 @@ def examples(count: int, seed: int = 0) -> Examples:
 
 def network(head: Head = "pooled", dropout: float = 0.2) -> BiLSTM:
     torch.manual_seed(3)
-    buckets = 64 if head == "pooled" else 0
-    return BiLSTM(50, 8, 8, 2, head, 8, dropout, dropout, dropout, ngram_buckets=buckets, ngram_dropout=dropout)
+    return BiLSTM(50, 8, 8, 2, head, 8, dropout, dropout, dropout)
 
 
 PLAN = Plan(epochs=3, batch_size=8, learning_rate=0.02, one_cycle=True, clip=1.0, average_decay=0.9, patience=5)
@@ -55,56 +56,23 @@ def test_it_learns_what_can_be_learned(head: Head) -> None:
     assert history[-1].train_loss < history[0].train_loss / 4
 
 
-def spared(word: float = 0.0, features: float = 0.0, ngrams: float = 0.0) -> tuple[torch.Tensor, ...]:
-    """Logits [2, label] in training, twice, and in evaluation, with the table and without, of a text that is short, and
-    one twice as long, in which n-grams count in full."""
+def spared(word: float = 0.0, features: float = 0.0) -> tuple[torch.Tensor, ...]:
+    """Logits [2, label] in training, twice, and in evaluation, of a text that is short and one twice as long."""
     torch.manual_seed(4)
-    model = BiLSTM(
-        50, 8, 8, 2, "pooled", 8, word, features, 0.0, ngram_buckets=64, ngram_dropout=ngrams, short_tokens=9
-    )
+    model = BiLSTM(50, 8, 8, 2, "pooled", 8, word, features, 0.0, short_tokens=9)
     torch.nn.init.normal_(model.embedding.weight)
-    torch.nn.init.normal_(model.ngrams.weight)
     token_ids = torch.randint(2, 50, (2, 18))
     token_ids[0, 9:] = 0
     lengths = torch.tensor([9, 18])
-    found = [*(model.train()(token_ids, lengths) for _ in range(2)), model.eval()(token_ids, lengths)]
-    torch.nn.init.zeros_(model.ngrams.weight)
-    return *found, model(token_ids, lengths)
+    return model.train()(token_ids, lengths), model(token_ids, lengths), model.eval()(token_ids, lengths)
 
 
-@pytest.mark.parametrize("dropped", [{"word": 0.9}, {"ngrams": 0.9}])
-def test_short_texts_keep_their_words_and_no_ngram_counts(dropped: dict[str, float]) -> None:
-    first, again, evaluated, without_ngrams = spared(**dropped)
-    torch.testing.assert_close(first[0], without_ngrams[0])
+def test_short_texts_keep_their_words() -> None:
+    first, again, evaluated = spared(word=0.9)
     assert torch.equal(first[0], again[0])
-    assert torch.equal(evaluated[0], without_ngrams[0])
+    torch.testing.assert_close(first[0], evaluated[0])
     assert not torch.allclose(first[1], again[1])
-    assert not torch.allclose(evaluated[1], without_ngrams[1])
-
-
-def test_ngrams_come_in_as_texts_get_longer() -> None:
-    torch.manual_seed(4)
-    model = BiLSTM(50, 8, 8, 2, "pooled", 8, ngram_buckets=64, short_tokens=8).eval()
-    torch.nn.init.ones_(model.ngrams.weight)  # each n-gram adds 1
-    token_ids, lengths = torch.randint(2, 50, (5, 20)), torch.tensor([1, 8, 12, 16, 20])
-    found = model(token_ids, lengths)
-    torch.nn.init.zeros_(model.ngrams.weight)
-    of_ngrams = (found - model(token_ids, lengths))[:, 0]
-    counts = 2 * lengths - 3  # pairs and triples
-    expected = counts * lengths.rsqrt() * torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0])
-    torch.testing.assert_close(of_ngrams, expected)
-
-
-def test_a_short_reader_has_the_first_say_and_loses_it_as_texts_get_longer() -> None:
-    torch.manual_seed(4)
-    model = BiLSTM(50, 8, 8, 2, "pooled", 8, short_tokens=8).eval()
-    token_ids, lengths = torch.randint(2, 50, (5, 20)), torch.tensor([1, 8, 12, 16, 20])
-    long = model(token_ids, lengths)
-    model.short = BiLSTM(50, 8, 8, 2, "pooled").eval()
-    short = model.short(token_ids, lengths)
-    model.short_weight = 0.7
-    share = torch.tensor([0.7, 0.7, 0.35, 0.0, 0.0])[:, None]
-    torch.testing.assert_close(model(token_ids, lengths), (1 - share) * long + share * short)
+    assert not torch.allclose(first[1], evaluated[1])
 
 
 def test_short_texts_keep_more_features() -> None:
@@ -250,29 +218,6 @@ def test_every_epoch_shows_other_sentences_and_as_many() -> None:
     assert draws[0] == draws[2] != draws[1]
 
 
-def test_stretches_are_whole_sentences_of_every_review_and_no_longer_than_asked() -> None:
-    vocabulary = ["<padding>", "<unknown>", ".", "a", "b"]
-    sentence, long = [3, 2, *[3] * 11, 2], [4] * 55 + [2]
-    token_ids = np.array([*sentence * 4, *long], np.int32)
-    reviews = Examples(token_ids, np.array([0, 56]), np.array([56, 112]), np.eye(2, dtype=np.float32))
-    draws = [stretches(reviews, vocabulary, 50, (10, 37), seed=1, epoch=epoch) for epoch in (0, 1, 0)]
-    assert [len(draw) for draw in draws] == [100, 100, 100]
-    assert draws[0].starts.tolist() == draws[2].starts.tolist() != draws[1].starts.tolist()
-    first, second = np.split(draws[0].lengths(), 2)
-    assert set(first.tolist()) == {14, 28, 41}
-    assert (draws[0].starts[:50] % 14 == 0).all()
-    assert set(second.tolist()) == {41}
-    assert np.array_equal(draws[0].targets, np.repeat(np.eye(2), 50, axis=0))
-    assert (
-        len(
-            stretches(
-                Examples(token_ids, reviews.starts, reviews.starts + 2, reviews.targets), vocabulary, 2, (10, 24), 1, 0
-            )
-        )
-        == 0
-    )
-
-
 def test_texts_too_short_for_sentences_are_shown_whole() -> None:
     reviews = Examples(np.array([3, 3], np.int32), np.array([0]), np.array([2]), np.eye(2, dtype=np.float32)[:1])
     assert len(with_sentences(reviews, ["", "", ".", "a"], 2, seed=1, epoch=0)) == 1
@@ -288,7 +233,21 @@ def test_texts_of_their_own_are_added() -> None:
     np.testing.assert_allclose(targets, [[1.0, 0.0], [0.1, 0.9], [0.8, 0.2]], rtol=1e-6)
 
 
-def test_counts_are_of_what_the_examples_cover() -> None:
-    token_ids = np.array([3, 3, 4, 5, 3], np.int32)
-    found = Examples(token_ids, np.array([0, 1]), np.array([2, 4]), np.eye(2, dtype=np.float32))
-    assert found.counts(6).tolist() == [0, 0, 0, 3, 1, 1]
+@given(st.integers(0, 200), st.floats(0.01, 1), st.integers(0, 5))
+def test_a_part_is_as_large_in_every_epoch_and_all_come_in_turn(count: int, share: float, seed: int) -> None:
+    places = 3 + 7 * np.arange(count)
+    size = round(share * count) if share < 1 else count
+    epochs = math.ceil(count / size) if size else 1
+    draws = [part_of(places, share, seed, epoch).tolist() for epoch in range(2 * epochs)]
+    assert {len(draw) for draw in draws} == {size}
+    assert all(len(set(draw)) == size for draw in draws)  # none twice in one epoch
+    for first in range(epochs if size else 0):
+        assert set().union(*draws[first : first + epochs]) == set(places.tolist())
+    shown = sum(draws, [])
+    assert max(map(shown.count, shown), default=0) - min(map(shown.count, shown), default=0) <= 1
+    assert draws == [part_of(places, share, seed, epoch).tolist() for epoch in range(2 * epochs)]
+
+
+def test_a_part_is_drawn_by_the_seed() -> None:
+    assert part_of(np.arange(100), 0.5, 1, 0).tolist() != part_of(np.arange(100), 0.5, 2, 0).tolist()
+    assert part_of(np.arange(100), 1.0, 1, 3).tolist() == list(range(100))
