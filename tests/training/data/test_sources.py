@@ -5,7 +5,9 @@ import io
 import json
 import tarfile
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow
@@ -292,6 +294,31 @@ def test_the_corpus_encodes_as_the_tokenizer_does(
     for row, (text, _) in enumerate(rows):
         expected = tokenizer.encode(text).token_ids
         assert token_ids[offsets[row] : offsets[row + 1]].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "truncation", "expected"),
+    [
+        (40, "head-and-tail", ["Not good at all.", "Is it?", "No!", "Why"]),
+        (10, "head-and-tail", ["Not good at all."]),  # the end of the text is no sentence of its own
+        (8, "head", ["Not good at all.", "Is it?"]),
+        (6, "head", ["Not good at all."]),
+        (4, "tail", []),
+    ],
+)
+def test_sentences_are_found_in_what_the_network_reads(
+    tmp_path: Path, max_tokens: int, truncation: Any, expected: list[str]
+) -> None:
+    rows = [*made_up_reviews(), ("Not good at all. Is it?<br />No! Why", "negative")]
+    corpus = build([(Source(write_csv(tmp_path / "a.csv", rows)), "data")], "words-and-marks-2", 0.1, 0.1)
+    tokenizer = Tokenizer(corpus.vocabulary(1000, min_count=1), max_tokens, truncation, "words-and-marks-2")
+    token_ids, offsets = corpus.encode(tokenizer)
+    last = np.array([len(rows) - 1])
+    [borders] = corpus.sentence_borders(last, offsets, tokenizer)
+    found = [token_ids[start:end].tolist() for start, end in pairwise(borders.tolist())]
+    assert found == [tokenizer.encode(sentence).token_ids.tolist() for sentence in expected]
+    assert borders[0] == offsets[-2]
+    assert borders[-1] <= offsets[-1]
 
 
 def test_the_vocabulary_counts_train_and_unlabelled_alone(tmp_path: Path) -> None:

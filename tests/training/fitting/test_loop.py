@@ -199,28 +199,27 @@ def test_ngrams() -> None:
     assert linear_teacher.ngrams(["a"]) == ["a"]
 
 
-def test_sentences_end_where_sentences_end() -> None:
-    vocabulary = ["<padding>", "<unknown>", ".", "a", "!"]
-    token_ids = np.array([3, 3, 3, 3, 2, 3, 3, 2, 3, 3, 3, 3, 4, 3, 3, 3, 3, 2, 3], np.int32)
+def test_sentences_stand_beside_their_reviews_with_the_same_target() -> None:
     targets = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
-    reviews = Examples(token_ids, np.array([0, 13]), np.array([10, 19]), targets)
-    found = with_sentences(reviews, vocabulary, each=2, seed=1, epoch=0)
+    reviews = Examples(np.full(19, 3, np.int32), np.array([0, 13]), np.array([10, 19]), targets)
+    borders = [np.array([0, 5, 8, 10]), np.array([13, 18])]
+    found = with_sentences(reviews, borders, each=2, seed=1, epoch=0)
+    # Of three tokens and of two is too short; what stands after the last border is no sentence.
     assert list(zip(found.starts, found.ends, strict=True)) == [(0, 10), (13, 19), (0, 5), (13, 18)]
     assert np.array_equal(found.targets, targets[[0, 1, 0, 1]])
 
 
 def test_every_epoch_shows_other_sentences_and_as_many() -> None:
-    vocabulary = ["<padding>", "<unknown>", ".", "a"]
-    token_ids = np.tile(np.array([3, 3, 3, 2], np.int32), 30)
-    reviews = Examples(token_ids, np.array([0, 60]), np.array([60, 120]), np.eye(2, dtype=np.float32))
-    draws = [with_sentences(reviews, vocabulary, 3, seed=1, epoch=epoch).starts.tolist() for epoch in (0, 1, 0)]
+    reviews = Examples(np.full(120, 3, np.int32), np.array([0, 60]), np.array([60, 120]), np.eye(2, dtype=np.float32))
+    borders = [np.arange(0, 64, 4), np.arange(60, 124, 4)]
+    draws = [with_sentences(reviews, borders, 3, seed=1, epoch=epoch).starts.tolist() for epoch in (0, 1, 0)]
     assert len(draws[0]) == len(draws[1]) == 2 + 6
     assert draws[0] == draws[2] != draws[1]
 
 
 def test_texts_too_short_for_sentences_are_shown_whole() -> None:
     reviews = Examples(np.array([3, 3], np.int32), np.array([0]), np.array([2]), np.eye(2, dtype=np.float32)[:1])
-    assert len(with_sentences(reviews, ["", "", ".", "a"], 2, seed=1, epoch=0)) == 1
+    assert len(with_sentences(reviews, [np.array([0, 2])], 2, seed=1, epoch=0)) == 1
 
 
 def test_texts_of_their_own_are_added() -> None:
