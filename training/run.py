@@ -23,7 +23,7 @@ from training.data.corpus import Corpus
 from training.data.overview import examine
 from training.data.split import UNLABELLED
 from training.fitting.examples import Examples, part_of, with_sentences
-from training.fitting.loop import State, choose_precision
+from training.fitting.loop import Plan, State, choose_precision, predict
 from training.fitting.trainer import Trainer
 from training.network.bilstm import BiLSTM, Head
 from training.options import Options
@@ -57,8 +57,17 @@ def run(options: Options, console: Console) -> Path:
     def train(seed: int) -> State:
         torch.manual_seed(seed)
         model = _network(preset, tokenizer, corpus, base, embedding)
-        shown = _shown(preset, corpus, tokenizer, lessons, offsets, seed)
-        return trainer.train(options.stage("network", seed), model, preset.plan, shown, lessons.validation, seed)
+
+        def fit(stage: str, plan: Plan, lessons: Lessons) -> State:
+            shown = _shown(preset, corpus, tokenizer, lessons, offsets, seed)
+            return trainer.train(options.stage(stage, seed), model, plan, shown, lessons.validation, seed)
+
+        taught = lessons
+        if preset.mixing and lessons.guessed.any():
+            fit("first-network", preset.mixing.first, lessons)
+            answers = _answers(trainer, model, lessons, options.stage("answers", seed))
+            taught = targets.pooled(lessons, answers, preset.mixing.own_part)
+        return fit("network", preset.plan, taught)
 
     def calibrated(state: State) -> Bundle:
         return publish.calibrate(options.out.name, state, tokenizer, corpus, lessons.validation, console)
@@ -110,7 +119,7 @@ def _shown(
     negation; as many in every epoch."""
     shares = _shares(preset, corpus, lessons)
     borders = corpus.sentence_borders(lessons.rows, offsets, tokenizer) if preset.sentences else []
-    made_up = preset.contrasts if contrasts.suit(corpus.label_names) else 0
+    made_up = preset.contrasts if contrasts.suit(corpus.label_names) else 0.0
 
     def shown(epoch: int) -> Examples:
         parts = [part_of(np.flatnonzero(shares == share), share, seed, epoch) for share in np.unique(shares).tolist()]
@@ -118,10 +127,20 @@ def _shown(
         if preset.sentences:
             examples = with_sentences(examples, borders, preset.sentences, seed, epoch)
         if made_up:
-            examples = contrasts.with_contrasts(examples, tokenizer, corpus.label_names, made_up, seed, epoch)
+            count = round(made_up * len(examples))
+            examples = contrasts.with_contrasts(examples, tokenizer, corpus.label_names, count, seed, epoch)
         return examples
 
     return shown
+
+
+def _answers(trainer: Trainer, model: BiLSTM, lessons: Lessons, name: str) -> NDArray[np.float32]:
+    """The network's logits of the guessed examples, [example, label]; a resumed run finds those it had."""
+    answers = trainer.folder.array(name)
+    if answers is None:
+        answers = predict(model, lessons.train.at(np.flatnonzero(lessons.guessed)), trainer.precision)
+        trainer.folder.save_array(name, answers)
+    return answers
 
 
 def _shares(preset: Preset, corpus: Corpus, lessons: Lessons) -> "np.ndarray[Any, np.dtype[np.float64]]":
@@ -186,7 +205,7 @@ def _network(
     if base and weights:
         export.load_arrays(model, weights, with_output=base.manifest.labels == corpus.label_names)
     elif embedding is not None:
-        model.embedding.weight.data.copy_(embedding)
+        model.embedding.weight.data[:, : embedding.shape[1]] = embedding  # of a narrow encoder, a part
     return model
 
 

@@ -17,6 +17,10 @@ class Mixing:
     short_share: float  # of the short texts, in every epoch of the network
     unlabelled_share: float  # of the unlabelled film reviews, in every epoch of the network
     encoder_words: int  # of the vocabulary: common words of the encoder's, whether or not the texts have them
+    # First the network learns by itself; then, as one more teacher of the unlabelled film reviews, it says this part of
+    # their targets, and goes on from its weights.
+    first: Plan
+    own_part: float
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Preset:
     embedding_dropout: float = 0.0
     head_dropout: float = 0.0
     short_tokens: int = 0  # up to here texts keep their words: see `BiLSTM`
-    contrasts: int = 0  # made-up English sentences that turn on a negation, in every epoch
+    contrasts: float = 0.0  # made-up English sentences that turn on a negation, for each text shown in an epoch
     mixing: Mixing | None = None  # of several data sets, with an encoder for a teacher
 
 
@@ -74,10 +78,11 @@ PRESETS = {
     "release": replace(
         _BASE,
         vocabulary_size=40_000,
+        max_tokens=800,
         embedding_size=128,
         sentences=0,
         short_tokens=40,
-        contrasts=40_000,
+        contrasts=0.3,
         mixing=Mixing(
             phrases=3,
             film_reviews=6_000,
@@ -85,8 +90,10 @@ PRESETS = {
             short_share=0.5,
             unlabelled_share=1 / 3,
             encoder_words=8_000,
+            first=replace(_BASE.plan, epochs=2, learning_rate=2e-3, keep="last"),
+            own_part=0.8,
         ),
-        plan=replace(_BASE.plan, epochs=3, learning_rate=2e-3, keep="last"),
+        plan=replace(_BASE.plan, epochs=2, learning_rate=1e-3, keep="last"),
     ),
     "article": Preset(
         vocabulary_size=10_000,

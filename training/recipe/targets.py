@@ -1,14 +1,15 @@
 """What the network is to answer for each training text: its label, or what its teachers make of it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from training.data.corpus import Corpus
 from training.data.split import TRAIN, UNLABELLED, VALIDATION
+from training.evaluation.calibration import fit_temperature
 from training.fitting.checkpoint import RunFolder
 from training.fitting.examples import Examples
 from training.recipe import linear_teacher
@@ -24,6 +25,7 @@ class Lessons:
 
     train: Examples  # under their targets, hard or soft
     rows: NDArray[np.int64]  # [example] of `train`: the corpus' row of each
+    guessed: NDArray[np.bool_]  # [example] of `train`: whether the linear teacher alone knows its target
     validation: Examples  # under their labels
     ladder: dict[str, dict[str, float]] = field(default_factory=dict)  # what each teacher is worth on validation
 
@@ -52,38 +54,73 @@ def prepare(
 
     validation = stretch(held, labels[corpus.labels[held]])
     rows = corpus.rows(TRAIN, UNLABELLED)
-    given, answers = _given(corpus, labels)[rows], _asked(corpus, rows, len(labels), logits)
-    unasked = rows[np.isnan(answers[:, 0])]
+    given, answers = _given(corpus), _asked(corpus, logits)
+    if corpus.mixed is not None and logits:
+        _calibrate(corpus, given, answers)
+    given, answers = given[rows], answers[rows]
+    unasked = np.isnan(answers[:, 0])
+    guessed = unasked & np.isnan(given[:, 0])
     ladder: dict[str, dict[str, float]] = {}
-    if teacher and _can_be_taught(corpus, unasked, say):
-        soft, ladder = _linear_teacher(folder, say, corpus, unasked, held)
-        answers[np.isnan(answers[:, 0])] = soft
+    if teacher and _can_be_taught(corpus, rows[unasked], say):
+        answers[unasked], ladder = _linear_teacher(folder, say, corpus, rows[unasked], held)
     both = np.stack([given, answers])
     with np.errstate(invalid="ignore"):
         known = ~np.isnan(both).all(axis=(0, 2))
     targets = np.nanmean(both[:, known], axis=0).astype(np.float32)
-    return Lessons(stretch(rows[known], targets), rows[known], validation, ladder)
+    return Lessons(stretch(rows[known], targets), rows[known], guessed[known], validation, ladder)
 
 
-def _given(corpus: Corpus, labels: NDArray[np.float32]) -> NDArray[np.float32]:
+def pooled(lessons: Lessons, answers: NDArray[np.float32], weight: float) -> Lessons:
+    """`lessons` whose guessed targets are the pool of the linear teacher and a network.
+
+    `answers` [guessed example, label] are the network's logits, and `weight` is its part of the pool. The logarithmic
+    opinion pool (Heskes 1998): a weighted mean of log-probabilities, brought back to a sum of 1.
+    """
+    targets = lessons.train.targets.copy()
+    theirs = _log(targets[lessons.guessed])
+    own = log_softmax(answers.astype(np.float64), axis=1)
+    targets[lessons.guessed] = softmax(weight * own + (1 - weight) * theirs, axis=1)
+    return replace(lessons, train=replace(lessons.train, targets=targets))
+
+
+def _given(corpus: Corpus) -> NDArray[np.float32]:
     """What the data itself says of each row: its label or grade, [review, label]; NaN: nothing."""
-    given = np.where((corpus.labels >= 0)[:, None], labels[corpus.labels], np.nan)
-    if corpus.mixed is not None:
-        positive = corpus.mixed.targets[:, None]
-        given = np.concatenate([1 - positive, positive], axis=1)
-    return given.astype(np.float32)
+    if corpus.mixed is None:
+        labels = np.eye(len(corpus.label_names), dtype=np.float32)
+        return np.where((corpus.labels >= 0)[:, None], labels[corpus.labels], np.float32(np.nan))
+    positive = corpus.mixed.targets[:, None]
+    return np.concatenate([1 - positive, positive], axis=1)
 
 
-def _asked(
-    corpus: Corpus, rows: NDArray[np.int64], labels: int, logits: Mapping[int, NDArray[np.float32]]
-) -> NDArray[np.float32]:
-    """The encoder's probabilities of `rows`, [row, label]; NaN: it was not asked."""
-    found = np.full((len(rows), labels), np.nan, np.float32)
+def _asked(corpus: Corpus, logits: Mapping[int, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The encoder's probabilities of each row, [review, label]; NaN: it was not asked."""
+    found = np.full((len(corpus.labels), len(corpus.label_names)), np.nan, np.float32)
     if corpus.mixed is not None and logits:
-        for place, key in enumerate(corpus.mixed.keys[rows].tolist()):
+        for row, key in enumerate(corpus.mixed.keys.tolist()):
             if key in logits:
-                found[place] = softmax(logits[key])
-    return found
+                found[row] = logits[key]
+    return np.asarray(softmax(found, axis=1), np.float32)
+
+
+def _calibrate(corpus: Corpus, given: NDArray[np.float32], answers: NDArray[np.float32]) -> None:
+    """Brings the encoder's `answers` [review, label] to the temperature at which they are calibrated on validation.
+
+    Short texts and reviews have a temperature of their own. The encoder learned the treebank's grades, by which "good"
+    is positive at 0.75; so it is right about a sentence far more often than it is sure. The grades, in `given`, are
+    brought to the temperature of the short texts as well.
+    """
+    assert corpus.mixed is not None
+    held = (corpus.splits == VALIDATION) & (corpus.labels >= 0) & ~np.isnan(answers[:, 0])
+    for kind, parts in ((corpus.mixed.short, (answers, given)), (~corpus.mixed.short, (answers,))):
+        judged = held & kind
+        if judged.any():
+            temperature = fit_temperature(_log(answers[judged]), corpus.labels[judged])
+            for part in parts:
+                part[kind] = softmax(_log(part[kind]) / temperature, axis=1)
+
+
+def _log(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.log(np.clip(probabilities.astype(np.float64), 1e-6, 1))
 
 
 def _can_be_taught(corpus: Corpus, rows: NDArray[np.int64], say: Callable[[str], None]) -> bool:

@@ -1,10 +1,11 @@
 """Everything that the model card shows, measured through the classifier and kept in `figures/report.json`."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.model.bundle import MODEL, Bundle, Manifest
+from service.model.bundle import Bundle, Manifest
 from service.model.classifier import Classifier
 from training.data.corpus import Corpus, Labelled, text_digest
 from training.data.sources import DataError
@@ -65,11 +66,11 @@ def files(manifest: Manifest, measured: Mapping[str, Any], readings: Sequence[st
 
 def contents(classifier: Classifier, splits: Mapping[str, Any]) -> dict[str, Any]:
     """What `figures/report.json` holds: figures by split, and of which model they are."""
-    return {"model": _model(classifier.manifest), "odd_texts": robustness.odd_texts(classifier), "splits": dict(splits)}
+    return {"model": _digest(classifier.bundle), "odd_texts": robustness.odd_texts(classifier), "splits": dict(splits)}
 
 
-def _model(manifest: Manifest) -> str:
-    return manifest.files[MODEL].sha256
+def _digest(found: Bundle) -> str:
+    return hashlib.sha256(found.model).hexdigest()
 
 
 def renew(found: Bundle, corpus: Corpus, with_test: bool, why: str) -> None:
@@ -90,7 +91,7 @@ def renew(found: Bundle, corpus: Corpus, with_test: bool, why: str) -> None:
     classifier, readings = Classifier(found, "cpu"), card.readings(found.path)
     path = found.path / _FILE
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    splits = kept["splits"] if kept.get("model") == _model(manifest) else {}
+    splits = kept["splits"] if kept.get("model") == _digest(found) else {}
     for name in names:
         splits[name] = measure(classifier, list(corpus.held_out(SPLITS[name])), name)
     if with_test:
