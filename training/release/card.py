@@ -33,15 +33,15 @@ in each. Published for research, without a licence of its own.""",
 _SPLIT_OF_IMDB = "Validation is cut out of train in blocks of file ids, because reviews of one film stand together"
 _SPLIT = "What is no file of its own is chosen by a hash of the text, or of its group"
 _WEAKNESSES = """\
-- Made for one kind of text, whole reviews in one language; other kinds (tweets, support tickets, news) want training on
-  your own. Watch `unknown_share` and `uncertain`.
+- Made for texts like those it learned from, in one language; other kinds (tweets, support tickets, news) want training
+  on your own. Watch `unknown_share` and `uncertain`.
 - Neutral texts have no label of their own and come out as one of the others, not always flagged `uncertain` (see
   "other texts" above).
 - Irony, comparisons ("better than the first one, which was dreadful") and praise of one thing amid blame of another
   are often judged by their loudest words.
 - Long texts are cut to the tokens named above; `truncated` says so.
-- Evidence is exact bookkeeping of the network's own sum over time steps. It is not the effect of removing a word: each
-  state holds its context.
+- Evidence is exact bookkeeping of what each token wrote into the network's memory. It is near the effect of removing a
+  word, not the same: what a token writes depends on the tokens before it.
 - Learned from what people wrote: names, countries and groups may carry weight that they should not. Do not judge
   people by it."""
 
@@ -56,6 +56,9 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
         if imdb
         else "\n".join(f"- `{entry['file']}` ({entry['role']})" for entry in training["data"])
     )
+    kind = (
+        "reviews of films and products, and sentences of them" if others else "film reviews" if imdb else "such texts"
+    )
     splits = measured["splits"]
     metrics = {**manifest.metrics, **{name: split["figures"] for name, split in splits.items()}}
     counts = " and on ".join(f"{found['reviews']:,} {name} reviews" for name, found in metrics.items())
@@ -69,8 +72,7 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
         f"Reads at most {manifest.max_tokens} tokens ({manifest.truncation}, {manifest.rules}).",
         "",
         f"**Language**: {'English' if imdb else 'that of the training data'}. "
-        f"**Intended use**: sorting and summarising {'film and similar' if imdb else 'such'} reviews, and learning how "
-        "an LSTM works; not decisions about people.",
+        f"**Intended use**: sorting and summarising {kind}, and learning how an LSTM works; not decisions about people.",
         "",
         "## Data",
         "",
