@@ -16,8 +16,9 @@ from service.model import bundle
 from service.model.bundle import Bundle, BundleError
 from service.model.classifier import Classifier
 from training.arguments import PATH, Group, How, console, data_option, reads_data, say_to
-from training.data import mixed_corpus
+from training.data import download, mixed_corpus
 from training.data.corpus import Corpus, Labelled, build
+from training.data.download import FILMS, TREEBANK, Remote, archive
 from training.data.overview import examine, told
 from training.data.sources import DataError, Source
 from training.data.split import NAMES
@@ -138,8 +139,12 @@ def check_command(
 
 _of_data_sets = (
     click.option("--data", "films", type=PATH, help="Large Movie Review Dataset; else downloaded."),
-    click.option("--treebank", type=PATH, help="Stanford Sentiment Treebank: archive or folder."),
-    click.option("--products", type=PATH, help="FDU-MTL product reviews: archive or folder."),
+    click.option("--treebank", type=PATH, help="Stanford Sentiment Treebank; else downloaded."),
+    click.option(
+        "--products",
+        type=PATH,
+        help="FDU-MTL product reviews: archive or folder; else looked for where downloads are kept.",
+    ),
     click.option("--leave-out", default="", help="Domains of --products that nothing may learn from, a,b,c."),
 )
 
@@ -182,7 +187,8 @@ def release_command(
 ) -> None:
     """Data sets in, finished bundle out: the encoder and its labels, the network, and its spread over seeds."""
     screen = console()
-    mixed = _data_sets(films or _download(screen), treebank, products, leave_out, sample, device)
+    films, treebank = films or _download(screen), treebank or _download(screen, TREEBANK)
+    mixed = _data_sets(films, treebank, products or download.products(), leave_out, sample, device)
     mixed = dataclasses.replace(mixed, out=teacher or out.with_name(f"{out.name}.run") / "teacher")
     options = Options(
         "release",
@@ -217,10 +223,8 @@ def _tell_command(made: Path) -> None:
     print(f"OVATION_MODEL={made} {python} -m service serve")
 
 
-def _download(screen: Console) -> Path:
-    from training.data.download import archive
-
-    return archive(console=screen)
+def _download(screen: Console, remote: Remote = FILMS) -> Path:
+    return archive(remote, screen)
 
 
 @main.command("evaluate")

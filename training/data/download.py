@@ -1,8 +1,9 @@
-"""The official archive of the Large Movie Review Dataset, downloaded once into the user's cache folder."""
+"""The official archives, downloaded once into the user's cache folder."""
 
 import hashlib
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -11,9 +12,32 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 from training.data.sources import DataError
 
-URL = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
-MD5 = "7c2ac02c03563afcf9b574c7e56c153a"
 _TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An archive on the net."""
+
+    url: str
+    algorithm: str  # of the checksum, as hashlib names it
+    checksum: str
+    option: str  # which names a file of one's own instead
+
+
+FILMS = Remote(
+    "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+    "md5",
+    "7c2ac02c03563afcf9b574c7e56c153a",
+    "--data",
+)
+TREEBANK = Remote(
+    "https://nlp.stanford.edu/sentiment/trainDevTestTrees_PTB.zip",
+    "sha256",
+    "5c613a4f673fc74097d523a2c83f38e0cc462984d847b82c7aaf36b01cbbbfcc",
+    "--treebank",
+)
+_PRODUCTS = "fdu-mtl.tar.gz"
 
 
 def cache_folder() -> Path:
@@ -23,29 +47,45 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ovation"
 
 
-def archive(console: Console, folder: Path | None = None, url: str = URL, md5: str = MD5) -> Path:
+def products(folder: Path | None = None) -> Path:
+    """The path of FDU-MTL's archive, where somebody has put it into `folder`. Raises DataError."""
+    path = (cache_folder() if folder is None else folder) / _PRODUCTS
+    if not path.exists():
+        raise DataError(
+            f"{path}: expected the product reviews of FDU-MTL, found nothing. No address is known from which they can be "
+            "downloaded by themselves: fetch the data set of Liu, Qiu and Huang (ACL 2017, "
+            "https://aclanthology.org/P17-1001), files such as books.task.train, put them there as an archive, or name "
+            "the archive or a folder of them with --products"
+        )
+    return path
+
+
+def archive(remote: Remote, console: Console, folder: Path | None = None) -> Path:
     """The path of the archive, downloaded to `folder` if it is not there yet. Raises DataError.
 
     A broken download is gone on with where it stopped; a file with another checksum is removed.
     """
     folder = cache_folder() if folder is None else folder
-    target = folder / url.rsplit("/", 1)[-1]
+    target = folder / remote.url.rsplit("/", 1)[-1]
     if target.exists():
         return target
     folder.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     try:
-        _fetch(url, part, console)
+        _fetch(remote.url, part, console)
     except httpx.HTTPError as error:
         raise DataError(
-            f"expected to download {url}, found {type(error).__name__}: {error}. Run the command again to go on where "
-            f"it stopped; or download the file elsewhere and put it at {target}, or name it with --data"
+            f"expected to download {remote.url}, found {type(error).__name__}: {error}. Run the command again to go on where "
+            f"it stopped; or download the file elsewhere and put it at {target}, or name it with {remote.option}"
         ) from error
     with part.open("rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if found != md5:
+        found = hashlib.file_digest(file, remote.algorithm).hexdigest()
+    if found != remote.checksum:
         part.unlink()
-        raise DataError(f"{url}: expected a file of MD5 {md5}, found {found}; it was removed, run the command again")
+        raise DataError(
+            f"{remote.url}: expected a file of {remote.algorithm.upper()} {remote.checksum}, found {found}; it was "
+            "removed, run the command again"
+        )
     part.replace(target)
     return target
 

@@ -72,7 +72,8 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
         f"Reads at most {manifest.max_tokens} tokens ({manifest.truncation}, {manifest.rules}).",
         "",
         f"**Language**: {'English' if imdb else 'that of the training data'}. "
-        f"**Intended use**: sorting and summarising {kind}, and learning how an LSTM works; not decisions about people.",
+        f"**Intended use**: sorting and summarising {kind}, and learning how an LSTM works; not "
+        "decisions about people.",
         "",
         "## Data",
         "",
