@@ -143,7 +143,7 @@ _of_data_sets = (
     click.option(
         "--products",
         type=PATH,
-        help="FDU-MTL product reviews: archive or folder; else looked for where downloads are kept.",
+        help="FDU-MTL product reviews, archive or folder; else sought where downloads are kept.",
     ),
     click.option("--leave-out", default="", help="Domains of --products that nothing may learn from, a,b,c."),
 )

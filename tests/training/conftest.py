@@ -1,11 +1,13 @@
-"""A tiny encoder with random weights, and made-up data data_sets."""
+"""A tiny encoder with random weights, and made-up data sets to teach it from."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import data_sets
+from tests.support.small_training import shrink
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test asks a hub
 
@@ -46,11 +48,19 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def small() -> Iterator[None]:
+    """See `shrink`."""
+    with pytest.MonkeyPatch.context() as patch:
+        shrink(patch)
+        yield
+
+
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of film reviews, trees and product reviews."""
     folder = tmp_path_factory.mktemp("data")
-    data_sets.films(folder / "films", count=40)
+    data_sets.films(folder / "aclImdb", count=40)
     data_sets.treebank(folder / "trees")
     data_sets.products(folder / "fdu", count=60)
     return folder

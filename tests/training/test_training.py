@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,7 @@ from service.model.classifier import Classifier
 from tests.conftest import made_up_reviews, train, write_csv
 from tests.training.data.test_sources import write_imdb
 from tests.training.test_check import command
-from training.network.bilstm import BiLSTM
-from training.options import Options
-from training.recipe import short_reader
-from training.recipe.recipes import PRESETS
+from training.network.bilstm import BiLSTM, Head
 from training.release import export, onnx_graph
 from training.release.export import ParityError
 
@@ -122,75 +118,8 @@ def test_killed_and_resumed_is_as_never_killed(
     whole, killed = manifest(tmp_path / "whole"), manifest(tmp_path / "killed")
     assert whole["files"] == killed["files"]  # the very same weights
     assert whole["metrics"] == killed["metrics"]
-    assert list((tmp_path / "killed.run").iterdir()) == [tmp_path / "killed.run" / "draft"]
+    assert list((tmp_path / "killed.run").iterdir()) == []
     assert "expected an unfinished run" in train(*arguments, "--out", tmp_path / "new", "--resume").stderr
-
-
-@pytest.mark.timeout(600)
-def test_a_release_killed_in_every_stage_is_as_never_killed(tmp_path: Path) -> None:
-    _, archive = write_imdb(tmp_path, count=40)
-    arguments = ("release", "--data", archive, "--siblings", "1", "--device", "cpu")
-    done = train(*arguments, "--out", tmp_path / "whole")
-    assert done.returncode == 0, done.stderr
-    plan, _, rest = done.stdout.partition("in all about")
-    for stage in (
-        "language-model",
-        "deep-teacher: 3 epochs of .* 2 times",
-        "network: 2 epochs of .* 2 times",
-        "short-lessons: 1 epochs of .* 2 times",
-        "short-reader: 1 epochs of .* 2 times",
-    ):
-        assert re.search(stage, plan)
-    assert "linear-teacher" in rest  # the plan stood first
-
-    resume: tuple[str, ...] = ()
-    stages = (
-        "linear-teacher: right",
-        "language-model: epoch 2/6",
-        "deep-teacher: epoch 1/3",
-        "deep-teacher-2: epoch 1/3",
-        "network: epoch 1/2",
-        "short-lessons: epoch 1/1",
-        "short-reader: epoch 1/1",
-        "network-2: epoch 1/2",
-        "short-lessons-2: epoch 1/1",
-        "short-reader-2: epoch 1/1",
-        "measuring",
-    )
-    for words in stages:
-        process = start(*arguments, "--out", tmp_path / "killed", *resume)
-        wait_for(process, words)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert not (tmp_path / "killed").exists()
-        resume = ("--resume",)
-    done = train(*arguments, "--out", tmp_path / "killed", "--resume")
-    assert done.returncode == 0, done.stderr
-    assert "linear-teacher" not in done.stdout
-    assert "epoch" not in done.stdout  # every stage had ended
-    whole, killed = manifest(tmp_path / "whole"), manifest(tmp_path / "killed")
-    assert whole["files"]["model.onnx"] == killed["files"]["model.onnx"]  # the very same weights
-    assert whole["metrics"] == killed["metrics"]
-    assert whole["training"]["spread"] == killed["training"]["spread"]
-    assert whole["training"]["ladder"] == killed["training"]["ladder"]
-    ladder = whole["training"]["ladder"]
-    assert ladder["deep teacher"] != ladder["deep teacher 2"]
-    assert list(ladder) == [*("linear teacher", "deep teacher", "deep teacher 2", "all teachers", "network")]
-    assert (tmp_path / "killed" / "figures" / "ladder.png").read_bytes().startswith(b"\x89PNG")
-    assert [found["seed"] for found in whole["training"]["spread"]] == [1, 2]
-    machines = killed["training"]["machines"]
-    assert list(machines) == [
-        *("deep-teacher-2", "deep-teacher", "language-model", "network-2", "network"),
-        *("short-lessons-2", "short-lessons", "short-reader-2", "short-reader"),
-    ]
-    for [machine] in machines.values():
-        assert re.fullmatch(r"\d+ CPU threads in (bf16|fp32)", machine)
-    card = (tmp_path / "killed" / "README.md").read_text()
-    assert f" minutes on {machine}, source" in card
-    assert "Texts of up to 40 tokens are read by a second LSTM, too, trained on short texts alone (64 units" in card
-    assert "70% of their logits are its own; from there to 80 tokens it gives way" in card
-    assert "for the spread over seeds only, seed 2" in card.split("## Readings of the test split")[1]
-    assert list((tmp_path / "killed.run").iterdir()) == [tmp_path / "killed.run" / "draft"]
 
 
 def test_ctrl_c_keeps_the_best_so_far(reviews_csv: Path, tmp_path: Path) -> None:
@@ -224,18 +153,37 @@ def test_a_warm_start_knows_what_its_bundle_knew(tiny_bundle: Bundle, tmp_path: 
     assert abs(before.embedding - after.embedding).max() < 0.05
 
 
-def test_a_warm_start_tells_the_sizes_of_its_bundle(tmp_path: Path) -> None:
+def test_a_warm_start_tells_the_sizes_of_its_bundle(tiny_bundle: Bundle, tmp_path: Path) -> None:
     few, out = write_csv(tmp_path / "few.csv", made_up_reviews()[::6]), tmp_path / "warm"
-    shipped = Path(__file__).parents[2] / "models" / "imdb-bilstm"
-    done = train("run", "--data", few, "--from", shipped, "--out", out, "--epochs", "1", "--test-share", "0")
-    assert done.returncode == 0, done.stderr
-    assert "the short reader of the bundle to start from stays behind" in " ".join(done.stdout.split())
+    model = BiLSTM(len(tiny_bundle.tokenizer.vocabulary), 16, 8, 2, "pooled")
+    base = other(tiny_bundle, tmp_path / "base", onnx_graph.build(export.arrays(model)))
+    assert command("run", "--data", few, "--from", base, "--out", out, "--epochs", "1", "--test-share", "0") == 0
     recipe = manifest(out)["training"]["recipe"]
-    assert (recipe["hidden_size"], recipe["embedding_size"], recipe["ngram_buckets"]) == (48, 64, 2**18)
-    card = (out / "README.md").read_text()
-    assert "48 units a direction, embeddings of 64" in card
-    assert "a table of 262,144 hashed pairs" in card
-    assert "a second LSTM" not in card
+    assert (recipe["hidden_size"], recipe["embedding_size"], recipe["head"]) == (8, 16, "pooled")
+    assert "8 units a direction, embeddings of 16" in (out / "README.md").read_text()
+
+
+def other(found: Bundle, path: Path, model: bytes) -> Path:
+    """A bundle like `found` with another graph."""
+    bundle.write(path, found.manifest, model, found.tokenizer.vocabulary)
+    return path
+
+
+@pytest.mark.parametrize("name", ["ngrams", "short_W"])
+def test_a_warm_start_from_a_bundle_of_an_older_kind_is_refused_in_a_line(
+    name: str, tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older = onnx.load_from_string(tiny_bundle.model)
+    older.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((4, 2), np.float32), name))
+    base = other(tiny_bundle, tmp_path / "older", older.SerializeToString())
+    few = write_csv(tmp_path / "few.csv", made_up_reviews()[::6])
+    for words in (
+        ("run", "--data", few, "--from", base, "--out", tmp_path / "warm", "--epochs", "1"),
+        ("inspect", "--bundle", base, "--out", tmp_path / "cell.png", "Not bad"),
+    ):
+        assert command(*words) == 1
+        assert re.fullmatch(r"error: expected .*, found a bundle of an older kind.*\n", capsys.readouterr().err)
+    assert not (tmp_path / "warm").exists()
 
 
 def test_three_labels_from_json_lines_with_bad_rows(tmp_path: Path) -> None:
@@ -297,85 +245,51 @@ def test_mistakes_are_told_in_a_line(arguments: tuple[str, ...], message: str, t
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("short_tokens", [0, 12])
-def test_a_graph_that_differs_from_the_network_is_no_bundle(short_tokens: int) -> None:
-    model = BiLSTM(50, 8, 8, 2, "pooled", ngram_buckets=30, short_tokens=short_tokens)
-    model.ngrams.weight.data.normal_()
+@pytest.mark.parametrize("head", ["pooled", "last"])
+def test_a_graph_that_differs_from_the_network_is_no_bundle(head: Head) -> None:
+    model = BiLSTM(50, 8, 8, 2, head)
+    export.round_embedding(model)
     weights = export.arrays(model, 1.5)
     assert export.prove_parity(model, onnx_graph.build(weights), 1.5, 20) < 1e-5
-    with pytest.raises(ParityError, match="no bundle was written"):
-        export.prove_parity(model, onnx_graph.build(replace(weights, short_tokens=short_tokens + 4)), 1.5, 20)
-    ngrams = weights.ngrams
-    assert ngrams is not None
-    for array, places in ((weights.head["bias"], 0), (ngrams, slice(None))):
-        array[places] += 0.01
+    for array, place in (
+        (weights.head["bias"], 0),
+        (weights.head["kernel"], (3, 1)),
+        (weights.embedding, slice(None)),
+        (weights.forward.recurrence, slice(None)),
+        (weights.backward.bias, slice(None)),
+    ):
+        array[place] += 0.01
         with pytest.raises(ParityError, match="no bundle was written"):
             export.prove_parity(model, onnx_graph.build(weights), 1.5, 20)
-        array[places] -= 0.01
+        array[place] -= 0.01
 
 
-def test_both_readers_are_proven_and_read_back() -> None:
-    model = BiLSTM(50, 8, 8, 2, "pooled", ngram_buckets=30, short_tokens=12)
-    model.ngrams.weight.data.normal_()
-    model.short, model.short_weight = BiLSTM(50, 6, 4, 2, "pooled"), 0.75
-    model.short.embedding.weight.data.copy_(model.short.embedding.weight.half())
-    model.short.output.bias.data.copy_(model.output.bias.data)
-    weights = export.arrays(model, 1.5)
-    graph = onnx_graph.build(weights)
-    assert export.prove_parity(model, graph, 1.5, 40) < 1e-5
-    assert onnx_graph.build(onnx_graph.read(graph)) == graph
-    assert weights.short is not None
-    for wrong in (
-        replace(weights, short=None),
-        replace(weights, short_tokens=11),
-        replace(weights, short_weight=0.74),
-    ):
-        with pytest.raises(ParityError, match="no bundle was written"):
-            export.prove_parity(model, onnx_graph.build(wrong), 1.5, 40)
-    weights.short.backward.bias[0] += 0.5
+def test_a_graph_whose_evidence_alone_differs_is_no_bundle() -> None:
+    model = BiLSTM(50, 8, 8, 2, "pooled")
+    export.round_embedding(model)
+    graph = onnx.load_from_string(onnx_graph.build(export.arrays(model)))
+    [last] = [node for node in graph.graph.node if "evidence" in node.output]
+    last.output[0] = "evidence_halved"
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.array(0.5, np.float32), "half"))
+    graph.graph.node.append(onnx.helper.make_node("Mul", ["evidence_halved", "half"], ["evidence"]))
+    onnx.checker.check_model(graph, full_check=True)
     with pytest.raises(ParityError, match="no bundle was written"):
-        export.prove_parity(model, onnx_graph.build(weights), 1.5, 40)
+        export.prove_parity(model, graph.SerializeToString(), 1.0, 20)
 
 
-def test_who_trains_a_short_reader() -> None:
-    options = Options("release", PRESETS["release"], (), Path("made"))
-    assert short_reader.wanted(options, ("positive", "negative")) == PRESETS["release"].short_reader
-    assert short_reader.wanted(options, ("good", "bad")) is None
-    assert short_reader.wanted(replace(options, warm_start=Path("other")), ("positive", "negative")) is None
-    assert short_reader.wanted(replace(options, preset=PRESETS["base"]), ("positive", "negative")) is None
+def test_embeddings_are_stored_in_half_and_the_network_has_the_same() -> None:
+    model = BiLSTM(50, 8, 8, 2, "pooled")
+    before = model.embedding.weight.detach().clone()
+    export.round_embedding(model)
+    stored = onnx_graph.read(onnx_graph.build(export.arrays(model))).embedding
+    assert stored.dtype == np.float16
+    after = model.embedding.weight.detach().numpy()
+    assert (stored.astype(np.float32) == after).all()
+    np.testing.assert_allclose(after, before.numpy(), rtol=1 / 2048, atol=1e-7)
 
 
-def test_a_warm_start_leaves_the_short_reader_behind() -> None:
-    model = BiLSTM(50, 8, 8, 2, "pooled", short_tokens=12)
-    model.short = BiLSTM(50, 6, 4, 2, "pooled")
-    other = BiLSTM(50, 8, 8, 2, "pooled")
+@pytest.mark.parametrize(("head", "labels"), [("pooled", 3), ("pooled", 2), ("last", 2), ("last", 4)])
+def test_a_warm_start_is_the_reverse_of_an_export(head: Head, labels: int) -> None:
+    model, other = (BiLSTM(50, 8, 8, labels, head) for _ in range(2))
     export.load_arrays(other, onnx_graph.read(onnx_graph.build(export.arrays(model))))
-    assert other.short is None
-    assert (other.output.weight == model.output.weight).all()
-
-
-def test_what_older_graphs_do_not_say_is_as_it_was_with_them() -> None:
-    def older(model: BiLSTM, unsaid: str) -> cell.Network:
-        graph = onnx.load_from_string(onnx_graph.build(export.arrays(model)))
-        kept = [tensor for tensor in graph.graph.initializer if tensor.name != unsaid]
-        del graph.graph.initializer[:]
-        graph.graph.initializer.extend(kept)
-        return onnx_graph.read(graph.SerializeToString())
-
-    model = BiLSTM(50, 8, 8, 2, "pooled", ngram_buckets=30, short_tokens=12)
-    assert older(model, "short_tokens").short_tokens == 0  # n-grams count in full
-    model.short, model.short_weight = BiLSTM(50, 6, 4, 2, "pooled"), 0.75
-    model.short.output.bias.data.copy_(model.output.bias.data)
-    found, text = older(model, "short_weight"), np.arange(2, 14, dtype=np.int32)
-    assert found.short is not None
-    assert np.array_equal(cell.logits(text, found)[0], cell.logits(text, found.short)[0])  # it alone answers
-
-
-def test_a_warm_start_is_the_reverse_of_an_export() -> None:
-    for head, labels, buckets in (("pooled", 3, 0), ("pooled", 2, 30), ("last", 2, 0), ("last", 4, 0)):
-        model, other = (BiLSTM(50, 8, 8, labels, head, ngram_buckets=buckets) for _ in range(2))  # type: ignore[arg-type]
-        model.short_tokens = 9 if buckets else 0  # of the table: how it was trained
-        if buckets:
-            model.ngrams.weight.data.normal_()
-        export.load_arrays(other, onnx_graph.read(onnx_graph.build(export.arrays(model))))
-        assert onnx_graph.build(export.arrays(other)) == onnx_graph.build(export.arrays(model))
+    assert onnx_graph.build(export.arrays(other)) == onnx_graph.build(export.arrays(model))

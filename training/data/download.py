@@ -52,8 +52,8 @@ def products(folder: Path | None = None) -> Path:
     path = (cache_folder() if folder is None else folder) / _PRODUCTS
     if not path.exists():
         raise DataError(
-            f"{path}: expected the product reviews of FDU-MTL, found nothing. No address is known from which they can be "
-            "downloaded by themselves: fetch the data set of Liu, Qiu and Huang (ACL 2017, "
+            f"{path}: expected the product reviews of FDU-MTL, found nothing. No address is known from which they can "
+            "be downloaded by themselves: fetch the data set of Liu, Qiu and Huang (ACL 2017, "
             "https://aclanthology.org/P17-1001), files such as books.task.train, put them there as an archive, or name "
             "the archive or a folder of them with --products"
         )
@@ -75,8 +75,8 @@ def archive(remote: Remote, console: Console, folder: Path | None = None) -> Pat
         _fetch(remote.url, part, console)
     except httpx.HTTPError as error:
         raise DataError(
-            f"expected to download {remote.url}, found {type(error).__name__}: {error}. Run the command again to go on where "
-            f"it stopped; or download the file elsewhere and put it at {target}, or name it with {remote.option}"
+            f"expected to download {remote.url}, found {type(error).__name__}: {error}. Run the command again to go on "
+            f"where it stopped; or download the file elsewhere and put it at {target}, or name it with {remote.option}"
         ) from error
     with part.open("rb") as file:
         found = hashlib.file_digest(file, remote.algorithm).hexdigest()

@@ -3,29 +3,29 @@
 import ast
 import json
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
+from tests.support.small_training import stopped_in_the_middle
 from training.data import mixture
 from training.data.fdu_mtl import ProductReviews
 from training.data.mixture import TEST, TRAIN, UNLABELLED, VALIDATION
 from training.data.sources import Source
 from training.data.treebank import Treebank
-from training.recipe import encoder_labels
+from training.recipe import encoder_labels, encoder_network
 from training.recipe.encoder import main
 
 ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.usefixtures("small")
 
 
 def arguments(command: str, data: Path, out: Path, *others: str) -> list[str]:
-    sources = ["--imdb", str(data / "films"), "--treebank", str(data / "trees"), "--products", str(data / "fdu")]
+    sources = ["--imdb", str(data / "aclImdb"), "--treebank", str(data / "trees"), "--products", str(data / "fdu")]
     return [command, "--out", str(out), *sources, "--device", "cpu", *others]
 
 
@@ -40,7 +40,7 @@ def fitted(data: Path, out: Path, encoder: Path, *others: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def teacher(data: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def teacher(small: None, data: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fitted(data, tmp_path_factory.mktemp("run"), tiny_encoder)
 
 
@@ -74,7 +74,7 @@ def short_texts(out: Path) -> list[Any]:
 
 
 def everything(data: Path, leave_out: tuple[str, ...] = ()) -> mixture.Mixture:
-    films, trees = Source(data / "films"), Treebank(data / "trees")
+    films, trees = Source(data / "aclImdb"), Treebank(data / "trees")
     return mixture.build(films, trees, ProductReviews(data / "fdu", leave_out))
 
 
@@ -103,9 +103,9 @@ def test_the_same_data_and_seed_give_the_same_weights(
     assert weights(fitted(data, tmp_path / "other", tiny_encoder, "--seed", "2")) != weights(teacher)
 
 
-def test_logits_of_all_but_test(data: Path, labelled: Path) -> None:
+def test_logits_of_all_but_test_and_whole_film_reviews(data: Path, labelled: Path) -> None:
     found = everything(data)
-    reviews = [example.key for example in found.of(TRAIN, UNLABELLED) if example.kind == "review"]
+    reviews = [example.key for example in found.of(TRAIN, UNLABELLED) if example.source == "fdu-mtl"]
     assert shards(labelled, "reviews")["keys"].tolist() == reviews
     judged = [example.key for example in found.of(VALIDATION) if example.kind != "phrase"]
     assert shards(labelled, "validation")["keys"].tolist() == judged
@@ -147,7 +147,8 @@ def test_labelling_goes_on_with_what_is_missing(data: Path, labelled: Path, monk
 def test_logits_of_another_teacher_or_of_other_texts_are_told(data: Path, labelled: Path, tmp_path: Path) -> None:
     changed = tmp_path / "changed"
     shutil.copytree(data, changed)
-    (changed / "films" / "train" / "unsup" / "7_0.txt").write_text("One more.")
+    with (changed / "fdu" / "books.task.unlabel").open("a") as file:
+        file.write("One more book.\n")
     result = run("label", changed, labelled)
     assert result.exit_code == 1
     assert "expected the logits of other texts: remove" in " ".join(result.output.split())
@@ -204,22 +205,27 @@ def test_what_is_missing_is_said(data: Path, tmp_path: Path) -> None:
 def test_a_terminated_fit_saves_and_ends_as_if_it_had_not_been(
     data: Path, teacher: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "run"
-    command = [sys.executable, "-m", "training.recipe.encoder", *arguments("fit", data, out)]
-    command += ["--encoder", str(tiny_encoder), "--save-minutes", "0"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    assert any("fit: saved at step" in line for line in iter(process.stdout.readline, ""))
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 143, output
-    assert "stopped and saved at step" in output
+    out, options = tmp_path / "run", ("--encoder", str(tiny_encoder))
+    with stopped_in_the_middle():
+        stopped = run("fit", data, out, *options)
+    assert stopped.exit_code == 143, stopped.output
+    assert "stopped and saved at step" in stopped.output
     assert not (out / "teacher").exists()
-    other = run("fit", data, out, "--encoder", str(tiny_encoder), "--seed", "2")
+    other = run("fit", data, out, *options, "--seed", "2")
     assert "found another run's" in " ".join(other.output.split())
-    again = run("fit", data, out, "--encoder", str(tiny_encoder))
+    again = run("fit", data, out, *options)
     assert "going on at step" in again.output
     assert weights(out) == weights(teacher)
+
+
+def test_how_the_encoder_computes_is_chosen_without_a_trace(data: Path, tiny_encoder: Path) -> None:
+    network, tokenizer = encoder_network.open_encoder(str(tiny_encoder), 2)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    pieces = encoder_network.read_pieces(["I love it!", "It broke"], tokenizer)
+    bf16, why = encoder_network.choose_bf16(network, *pieces.batch(np.arange(2), torch.device("cpu")))
+    assert why.startswith("bfloat16: " if bf16 else "float32: ")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
 
 
 def test_the_service_never_imports_transformers() -> None:

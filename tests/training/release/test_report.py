@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from service.model import bundle
+from service.model.classifier import Classifier
 from tests.conftest import made_up_reviews, train, write_csv
+from training.data.corpus import Labelled
+from training.evaluation import calibration
 from training.release import card, report
 
 
@@ -19,25 +22,31 @@ def copy(tiny_bundle_path: Path, tmp_path: Path) -> Path:
 
 def measured(folder: Path) -> dict[str, Any]:
     found = dict(json.loads((folder / "figures" / "report.json").read_text()))
-    for split in found["splits"].values():
-        for order in split["evidence"]["orders"].values():
+    return found | {"splits": {name: timeless(split) for name, split in found["splits"].items()}}
+
+
+def timeless(split: dict[str, Any]) -> dict[str, Any]:
+    """What was found of a split, without the times that it took."""
+    for of_kind in split["evidence"].values():
+        for order in of_kind["orders"].values():
             del order["seconds_a_text"]
-    return found
+    return split
 
 
 def test_a_run_leaves_every_figure_of_its_card(tiny_bundle_path: Path) -> None:
     found, manifest = measured(tiny_bundle_path), bundle.read(tiny_bundle_path).manifest
     assert {name: split["figures"] for name, split in found["splits"].items()} == manifest.metrics
     assert found["model"] == manifest.files["model.onnx"].sha256
-    assert manifest.training["stated_rate"] == 0.97
+    assert manifest.training["stated_rate"] == calibration.STATED_RATE
     assert not manifest.training["stated_rate_shown"]  # by 18 reviews
     text = (tiny_bundle_path / "README.md").read_text()
     validation, test = found["splits"].values()
     for split, pairs in ((validation, 270), (test, 275)):
         assert split["negation"]["pairs"] == pairs
         assert f"{split['negation']['both_right']:.1%} (" in text
-        assert split["robustness"]["reviews"] == split["evidence"]["texts"] == 18
-        assert f"{split['evidence']['orders']['evidence']['area']:.3f} (" in text
+        [evidence] = split["evidence"].values()
+        assert split["robustness"]["reviews"] == evidence["texts"] == 18
+        assert f"{evidence['orders']['evidence']['area']:.3f} (" in text
         fall = split["robustness"]["perturbations"]["one sentence of it"]
         assert f"{100 * fall['fall']:.1f} (" in text or not fall["other_label"]
     for section in ("Calibration", "Robustness", "Negation", "Evidence"):
@@ -89,15 +98,23 @@ def test_other_data_is_refused(copy: Path, tmp_path: Path) -> None:
     assert measured(copy) == before
 
 
-def test_reviews_are_chosen_alike_in_any_order() -> None:
-    reviews = [(text, 0, 0) for text, _ in made_up_reviews()]
-    found = []
-    for order in (reviews, reviews[::-1]):
-        chosen: list[tuple[int, report.Labelled]] = []
-        assert list(report.choosing(order, 20, chosen)) == order
-        assert len(chosen) == 20
-        found.append(chosen)
+def test_what_is_measured_does_not_depend_on_the_order_of_the_reviews(tiny_classifier: Classifier) -> None:
+    labels = tiny_classifier.manifest.labels
+    reviews = [Labelled(text, labels.index(label), 0, "") for text, label in made_up_reviews()[::3]]
+    found = [timeless(report.measure(tiny_classifier, order, "validation")) for order in (reviews, reviews[::-1])]
+    assert found[0]["figures"]["reviews"] == 60
+    assert found[0]["evidence"]["reviews"]["texts"] == 20  # the same 20, too
     assert found[0] == found[1]
-    everything: list[tuple[int, report.Labelled]] = []
-    assert list(report.choosing(reviews, 1000, everything)) == reviews
-    assert len(everything) == len(reviews)
+
+
+def test_evidence_is_measured_on_each_data_set(tiny_classifier: Classifier) -> None:
+    labels = tiny_classifier.manifest.labels
+    sources = ("imdb", "fdu-mtl: books", "fdu-mtl: toys")
+    reviews = [
+        Labelled(text, labels.index(label), 0, sources[row % 3])
+        for row, (text, label) in enumerate(made_up_reviews()[::4])
+    ]
+    found = report.measure(tiny_classifier, reviews, "test")
+    assert {kind: of["texts"] for kind, of in found["evidence"].items()} == {"imdb": 15, "fdu-mtl": 20}
+    assert found["robustness"]["reviews"] == 15  # on the first data set alone
+    assert list(found["figures"]["by_source"]) == ["imdb", "fdu-mtl", "fdu-mtl: books", "fdu-mtl: toys"]
