@@ -1,0 +1,145 @@
+"""What the network is to answer: the mean of what the data says and of what the right teacher says."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from service.model.tokenizer import Tokenizer
+from tests.conftest import made_up_reviews, write_csv
+from tests.support import data_sets
+from training.data import corpus as corpora
+from training.data import mixed_corpus, mixture, short_texts
+from training.data.corpus import Corpus
+from training.data.fdu_mtl import ProductReviews
+from training.data.sources import Source
+from training.data.split import TRAIN, UNLABELLED, VALIDATION
+from training.data.treebank import Treebank
+from training.fitting.checkpoint import RunFolder
+from training.recipe import linear_teacher, targets
+from training.recipe.targets import Lessons
+
+Floats = NDArray[np.float32]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder = tmp_path_factory.mktemp("sets")
+    films, trees = Source(data_sets.films(folder / "films")), Treebank(data_sets.treebank(folder / "trees"))
+    found = mixture.build(films, trees, ProductReviews(data_sets.products(folder / "fdu")))
+    return mixed_corpus.build(found, short_texts.choose(found, 1000), "words-and-marks-2")
+
+
+def prepared(
+    corpus: Corpus, folder: Path, logits: dict[int, Floats], teacher: bool = True, say: Callable[[str], None] = str
+) -> Lessons:
+    tokenizer = Tokenizer(corpus.vocabulary(1000), 40, "head", "words-and-marks-2")
+    return targets.prepare(RunFolder(folder), say, corpus, *corpus.encode(tokenizer), teacher, logits)
+
+
+def keys(corpus: Corpus) -> list[int]:
+    assert corpus.mixed is not None
+    return [int(key) for key in corpus.mixed.keys]
+
+
+def given(corpus: Corpus) -> Floats:
+    """[review] the probability of "positive" that the data itself gives; NaN: none."""
+    assert corpus.mixed is not None
+    return corpus.mixed.targets
+
+
+def is_film(corpus: Corpus) -> NDArray[np.bool_]:
+    assert corpus.mixed is not None
+    return (corpus.mixed.sources == corpus.mixed.names.index("imdb")) & ~corpus.mixed.short
+
+
+def some_logits(corpus: Corpus, rows: NDArray[np.int64]) -> dict[int, Floats]:
+    """Of `rows`, by key; no two alike."""
+    generator = np.random.default_rng(0)
+    return {keys(corpus)[row]: generator.normal(size=2).astype(np.float32) for row in rows.tolist()}
+
+
+def test_where_the_encoder_was_asked_the_target_is_the_mean_of_both(corpus: Corpus, tmp_path: Path) -> None:
+    rows = corpus.rows(TRAIN, UNLABELLED)
+    logits = some_logits(corpus, rows)
+    lessons = prepared(corpus, tmp_path, logits)
+    assert lessons.rows.tolist() == rows.tolist()
+    assert lessons.ladder == {}  # nobody was left to the linear teacher
+    assert not lessons.guessed.any()
+    answers = np.array([softmax(logits[keys(corpus)[row]])[1] for row in rows.tolist()])
+    grades = given(corpus)[rows]
+    expected = np.where(np.isnan(grades), answers, (grades + answers) / 2)
+    np.testing.assert_allclose(lessons.train.targets[:, 1], expected, atol=1e-6)
+    np.testing.assert_allclose(lessons.train.targets.sum(axis=1), 1, atol=1e-6)
+
+
+def test_film_reviews_without_an_answer_go_to_the_linear_teacher(corpus: Corpus, tmp_path: Path) -> None:
+    rows = corpus.rows(TRAIN, UNLABELLED)
+    films = is_film(corpus)
+    lessons = prepared(corpus, tmp_path, some_logits(corpus, rows[~films[rows]]))
+    assert lessons.rows.tolist() == rows.tolist()
+    unlabelled = films[rows] & (corpus.labels[rows] < 0)
+    assert lessons.guessed.tolist() == unlabelled.tolist()
+    train = rows[films[rows] & (corpus.labels[rows] >= 0)]
+    folds = linear_teacher.fit(corpus.documents, train, corpus.labels[train])
+    last = np.full(int(unlabelled.sum()), linear_teacher.FOLDS)
+    soft = folds.judge(corpus.documents, rows[unlabelled], last)
+    np.testing.assert_allclose(lessons.train.targets[unlabelled], soft, atol=1e-5)
+    out_of_fold = folds.judge(corpus.documents, train, folds.fold_of)
+    both = (np.eye(2)[corpus.labels[train]] + out_of_fold) / 2
+    np.testing.assert_allclose(lessons.train.targets[np.isin(rows, train)], both, atol=1e-5)
+    # The teacher is judged on what it learned of: film reviews.
+    held = corpus.rows(VALIDATION)
+    held = held[films[held]]
+    judged = folds.judge(corpus.documents, held, np.full(len(held), linear_teacher.FOLDS))
+    right = judged.argmax(axis=1) == corpus.labels[held]
+    assert lessons.ladder["linear teacher"]["accuracy"] == pytest.approx(right.mean())
+
+
+def test_without_any_teacher_what_has_no_label_is_not_shown(corpus: Corpus, tmp_path: Path) -> None:
+    lessons = prepared(corpus, tmp_path, {}, teacher=False)
+    rows = corpus.rows(TRAIN, UNLABELLED)
+    rows = rows[~np.isnan(given(corpus)[rows])]
+    assert lessons.rows.tolist() == rows.tolist()  # neutral sentences have no label, but a grade
+    np.testing.assert_allclose(lessons.train.targets[:, 1], given(corpus)[rows], atol=1e-6)
+    held = corpus.rows(VALIDATION)
+    held = held[corpus.labels[held] >= 0]
+    assert lessons.validation.targets.argmax(axis=1).tolist() == corpus.labels[held].tolist()
+
+
+def test_an_encoder_that_is_less_sure_than_right_is_believed_more(corpus: Corpus, tmp_path: Path) -> None:
+    rows = corpus.rows(TRAIN, UNLABELLED, VALIDATION)
+    unsure = np.array([[0.1, -0.1], [-0.1, 0.1]], np.float32)
+    logits = {keys(corpus)[row]: unsure[max(0, int(corpus.labels[row]))] for row in rows.tolist()}
+    lessons = prepared(corpus, tmp_path, logits)
+    positive = corpus.labels[lessons.rows] == 1
+    assert (lessons.train.targets[positive, 1] > 0.9).all()
+    assert (lessons.train.targets[corpus.labels[lessons.rows] == 0, 1] < 0.1).all()
+
+
+def test_too_few_labels_for_a_linear_teacher_are_told(tmp_path: Path) -> None:
+    few = write_csv(tmp_path / "few.csv", made_up_reviews()[::20])
+    corpus = corpora.build([(Source(few), "data")], "words-and-marks-2", 0.3, 0)
+    told: list[str] = []
+    lessons = prepared(corpus, tmp_path, {}, say=told.append)
+    [line] = told
+    assert line.startswith("no teacher for ")
+    assert (lessons.train.targets == np.eye(2)[corpus.labels[lessons.rows]]).all()
+
+
+def test_a_network_is_heard_on_what_was_guessed_alone(corpus: Corpus, tmp_path: Path) -> None:
+    rows = corpus.rows(TRAIN, UNLABELLED)
+    lessons = prepared(corpus, tmp_path, some_logits(corpus, rows[~is_film(corpus)[rows]]))
+    count, before = int(lessons.guessed.sum()), lessons.train.targets.copy()
+    answers = np.random.default_rng(1).normal(size=(count, 2)).astype(np.float32)
+    for weight, expected in ((0.0, before[lessons.guessed]), (1.0, softmax(answers, axis=1))):
+        found = targets.pooled(lessons, answers, weight).train.targets
+        np.testing.assert_allclose(found[lessons.guessed], expected, atol=1e-5)
+        assert (found[~lessons.guessed] == before[~lessons.guessed]).all()
+    between = targets.pooled(lessons, answers, 0.5).train.targets[lessons.guessed]
+    ends = np.stack([before[lessons.guessed], softmax(answers, axis=1)])
+    assert ((ends.min(axis=0) - 1e-5 <= between) & (between <= ends.max(axis=0) + 1e-5)).all()
+    assert (lessons.train.targets == before).all()
