@@ -18,7 +18,7 @@ from benchmarks.frontier.contestant import Contestant, Split
 from benchmarks.load.servers import ROOT, Unavailable
 from benchmarks.plan import pinned
 from service.model.bundle import MANIFEST, BundleError
-from training.data.corpus import Corpus, build, held_out
+from training.data.corpus import Corpus, build
 from training.data.sources import DataError, Source
 from training.data.split import TRAIN, VALIDATION
 from training.recipe.recipes import PRESETS
@@ -33,9 +33,8 @@ def read(data: Path, sample: float, timed: int) -> tuple[Split, Corpus]:
     source, base = Source(data), PRESETS["base"]
     if not source.is_imdb:
         raise DataError(f"{data}: expected the archive or the folder of the Large Movie Review Dataset, found neither")
-    sources = [(source, "data")]
-    corpus = build(sources, base.rules, base.validation_share, _TEST_SHARE, sample)
-    held = [(text, label) for text, label, _ in held_out(sources, corpus, VALIDATION, sample)]
+    corpus = build([(source, "data")], base.rules, base.validation_share, _TEST_SHARE, sample)
+    held = [(review.text, review.label) for review in corpus.held_out(VALIDATION)]
     order = np.random.default_rng(_SEED).permutation(len(held))[:timed]
     texts = [held[index][0] for index in order]
     names = corpus.label_names

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import data_sets
-from tests.support.small_training import shrink
+from tests.support.repeatable import make_repeatable
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test asks a hub
 
@@ -49,10 +49,10 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def small() -> Iterator[None]:
-    """See `shrink`."""
+def repeatable() -> Iterator[None]:
+    """See `make_repeatable`."""
     with pytest.MonkeyPatch.context() as patch:
-        shrink(patch)
+        make_repeatable(patch)
         yield
 
 

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ import pytest
 from service.model import bundle
 from service.model.bundle import Bundle
 from service.model.classifier import Classifier
-from tests.support.small_training import stopped_in_the_middle
+from tests.support.repeatable import stopped_in_the_middle
 from tests.training.test_check import command
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ["imdb", "sst", "fdu-mtl", "fdu-mtl: books", "fdu-mtl: toys_games"]
-pytestmark = [pytest.mark.usefixtures("small"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.usefixtures("repeatable"), pytest.mark.timeout(600)]
 CAPTURE = pytest.CaptureFixture[str]
 
 
@@ -32,11 +31,11 @@ def arguments(data: Path, encoder: Path | str, out: Path, *others: str | Path) -
 
 
 @pytest.fixture(scope="module")
-def released(small: None, data: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def released(repeatable: None, data: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release that nobody disturbed; its teacher stands in `reviews.run/teacher`."""
     out = tmp_path_factory.mktemp("models") / "reviews"
     assert command(*arguments(data, tiny_encoder, out, "--siblings", "1")) == 0
-    yield out
+    return out
 
 
 @pytest.fixture
@@ -95,7 +94,7 @@ def test_killed_in_every_stage_it_ends_as_if_it_had_not_been(
         assert command(*words) == 143
     assert "fit: stopped and saved at step 3" in capsys.readouterr().err
     assert not (out.with_name("reviews.run") / "teacher" / "teacher").exists()
-    program = [sys.executable, "-u", "-m", "tests.support.small_training", *map(str, words), "--resume"]
+    program = [sys.executable, "-u", "-m", "tests.support.repeatable", *map(str, words), "--resume"]
     for stage in ("linear-teacher: right", "network: epoch 1/", "network-2: epoch 1/", "measuring"):
         process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
         wait_for(process, stage)

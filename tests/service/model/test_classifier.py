@@ -46,10 +46,11 @@ SHIPPED, BASE = untrained("pooled", 2, (128, 64)), untrained("pooled", 2, (64, 6
 LAST = untrained("last", 2)
 SEQUENCES = st.lists(st.integers(1, 501), min_size=1, max_size=60).map(lambda ids: np.array(ids, np.int32))
 BATCHES = st.lists(SEQUENCES, min_size=1, max_size=9)
+ANY_POOLED = st.sampled_from([*POOLED.values(), BASE, SHIPPED])
 
 
 @settings(deadline=None, max_examples=150)
-@given(BATCHES, st.sampled_from([*POOLED.values(), BASE, SHIPPED]), st.randoms(use_true_random=False), st.integers(0, 20))
+@given(BATCHES, ANY_POOLED, st.randoms(use_true_random=False), st.integers(0, 20))
 def test_neighbours_order_and_padding_change_no_bit(batch, classifier, random, extra) -> None:  # type: ignore[no-untyped-def]
     alone = [classifier.run(Batch.pad([sequence]), evidence=True) for sequence in batch]
     order = list(range(len(batch)))

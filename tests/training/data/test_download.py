@@ -1,4 +1,4 @@
-"""The archive from a server of our own on this machine."""
+"""Archives from a server of our own on this machine."""
 
 import hashlib
 import threading
@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from training.data import download
+from training.data.download import Remote
 from training.data.sources import DataError
 
 CONTENT = bytes(range(256)) * 400
-MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -47,13 +47,15 @@ def url() -> Iterator[str]:
         thread.join()
 
 
-def fetch(folder: Path, url: str, md5: str = MD5) -> Path:
-    return download.archive(Console(quiet=True), folder, url, md5)
+def fetch(folder: Path, url: str, algorithm: str = "sha256", checksum: str | None = None) -> Path:
+    checksum = hashlib.new(algorithm, CONTENT).hexdigest() if checksum is None else checksum
+    return download.archive(Remote(url, algorithm, checksum, "--treebank"), Console(quiet=True), folder)
 
 
-def test_downloaded_once(tmp_path: Path, url: str) -> None:
+@pytest.mark.parametrize("algorithm", ["md5", "sha256"])
+def test_downloaded_once(tmp_path: Path, url: str, algorithm: str) -> None:
     for _ in range(2):
-        assert fetch(tmp_path / "cache", url).read_bytes() == CONTENT
+        assert fetch(tmp_path / "cache", url, algorithm).read_bytes() == CONTENT
     assert Handler.asked == [None]
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["reviews.tar.gz"]
 
@@ -69,12 +71,12 @@ def test_gone_on_with_where_it_stopped(tmp_path: Path, url: str, ranges: bool, h
 
 def test_another_checksum_is_refused_and_removed(tmp_path: Path, url: str) -> None:
     with pytest.raises(DataError, match=r"expected a file of MD5 0+, found"):
-        fetch(tmp_path, url, "0" * 32)
+        fetch(tmp_path, url, "md5", "0" * 32)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_network_it_says_what_to_put_where(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"download the file elsewhere and put it at .*reviews\.tar\.gz, or .* --data"):
+    with pytest.raises(DataError, match=r"and put it at .*reviews\.tar\.gz, or .* --treebank"):
         fetch(tmp_path, "http://127.0.0.1:9/reviews.tar.gz")
 
 
@@ -82,3 +84,11 @@ def test_the_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert download.cache_folder() == Path("/somewhere/ovation")
+
+
+def test_what_cannot_be_downloaded_is_found_where_somebody_put_it(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"expected the product reviews of FDU-MTL, found nothing.* --products"):
+        download.products(tmp_path)
+    archive = tmp_path / "fdu-mtl.tar.gz"
+    archive.touch()
+    assert download.products(tmp_path) == archive

@@ -84,7 +84,8 @@ def test_texts_are_put_beside_it() -> None:
 def test_what_is_lost_is_counted_through_the_classifier(tiny_classifier: Classifier) -> None:
     labels = tiny_classifier.manifest.labels
     reviews = [Labelled(text, labels.index(label), 0, "") for text, label in made_up_reviews()[::7]]
-    reviews += [Labelled("!!!", 0, 0, ""), Labelled("awful", 1, 0, "")]  # nothing is left of it without marks; wrong however it comes
+    # Nothing is left of the first without marks; the second is wrong however it comes.
+    reviews += [Labelled("!!!", 0, 0, ""), Labelled("awful", 1, 0, "")]
     found = robustness.report(tiny_classifier, reviews)
     assert found["reviews"] == len(reviews)
     assert found == robustness.report(tiny_classifier, reviews)

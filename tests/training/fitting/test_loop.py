@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -242,8 +243,8 @@ def test_a_part_is_as_large_in_every_epoch_and_all_come_in_turn(count: int, shar
     assert all(len(set(draw)) == size for draw in draws)  # none twice in one epoch
     for first in range(epochs if size else 0):
         assert set().union(*draws[first : first + epochs]) == set(places.tolist())
-    shown = sum(draws, [])
-    assert max(map(shown.count, shown), default=0) - min(map(shown.count, shown), default=0) <= 1
+    shown = Counter(place for draw in draws for place in draw)
+    assert max(shown.values(), default=0) - min(shown.values(), default=0) <= 1
     assert draws == [part_of(places, share, seed, epoch).tolist() for epoch in range(2 * epochs)]
 
 

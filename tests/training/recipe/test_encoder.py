@@ -11,7 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from tests.support.small_training import stopped_in_the_middle
+from tests.support.repeatable import stopped_in_the_middle
 from training.data import mixture
 from training.data.fdu_mtl import ProductReviews
 from training.data.mixture import TEST, TRAIN, UNLABELLED, VALIDATION
@@ -21,7 +21,7 @@ from training.recipe import encoder_labels, encoder_network
 from training.recipe.encoder import main
 
 ROOT = Path(__file__).parents[3]
-pytestmark = pytest.mark.usefixtures("small")
+pytestmark = pytest.mark.usefixtures("repeatable")
 
 
 def arguments(command: str, data: Path, out: Path, *others: str) -> list[str]:
@@ -40,7 +40,7 @@ def fitted(data: Path, out: Path, encoder: Path, *others: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def teacher(small: None, data: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def teacher(repeatable: None, data: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fitted(data, tmp_path_factory.mktemp("run"), tiny_encoder)
 
 
