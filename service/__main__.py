@@ -1,4 +1,4 @@
-"""The command line, `ovation` or `python -m service`: serve, predict, verify.
+"""The command line, `ovation` or `python -m service`: serve, predict, verify, keys.
 
 Each command imports what it needs when it runs: `--help` and the supervisor of several workers need no onnxruntime.
 """
@@ -61,6 +61,32 @@ def verify(folder: Path) -> None:
     manifest = classifier.manifest
     click.echo(f"{folder}: good. {classifier.name}, labels {', '.join(manifest.labels)}, digests, graph and "
                f"{len(manifest.golden)} golden answers as expected.")  # fmt: skip
+
+
+@main.group()
+def keys() -> None:
+    """Makes keys for callers."""
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--tokens-per-second", type=click.FloatRange(min=0, min_open=True),
+              help="Limit of the key in each worker; without it that of OVATION_KEY_TOKENS_PER_SECOND.")  # fmt: skip
+@click.option("--file", type=click.Path(path_type=Path), envvar="OVATION_API_KEYS_FILE", show_envvar=True,
+              help="File to add the key to; without it the line is printed on standard error.")  # fmt: skip
+def new(name: str, tokens_per_second: float | None, file: Path | None) -> None:
+    """Prints a new key for NAME, and adds its SHA-256 to a file. The key itself is kept nowhere."""
+    from service.http import keys
+
+    try:
+        if file is None:
+            key, line = keys.new(name, tokens_per_second)
+            click.echo(f"line for the file of OVATION_API_KEYS_FILE: {line}", err=True)
+        else:
+            key = keys.add(file, name, tokens_per_second)
+    except (keys.KeysError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(key)
 
 
 def run() -> None:

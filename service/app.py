@@ -5,7 +5,8 @@ import gc
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 
 import structlog
 from fastapi import FastAPI, Response
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp
 
 import service
 from service import cgroup
-from service.api import huggingface, native, open_inference, operations, schemas, stream, tei
+from service.api import huggingface, key_document, native, open_inference, operations, schemas, stream, tei
 from service.api.stream import StreamRoute
 from service.engine.admission import Admission
 from service.engine.batcher import Batcher
@@ -29,11 +30,12 @@ from service.http.body import JsonRoute, json_route
 from service.http.connections import Connections
 from service.http.edge import Edge
 from service.http.held import Held
+from service.http.keys import HEALTH_ROUTES, Keyring, Keys, log_read
 from service.http.origins import Origins
 from service.http.shutdown import Drain
 from service.model import bundle, grouping
 from service.model.classifier import Classifier, Slot
-from service.settings import Settings
+from service.settings import OFF, Settings
 from service.telemetry import logs
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_log import CALLER_LEFT, RequestLog
@@ -60,7 +62,7 @@ def create_app(
     """The service around `classifier`, or around the bundle that `settings` name.
 
     All is loaded and verified here, before a port opens. `end` ends the process where an inference thread is lost.
-    Raises BundleError, ProviderError.
+    Raises BundleError, ProviderError, KeysError.
     """
     settings = settings or Settings()
     classifier = classifier or Classifier(bundle.read(settings.model), settings.provider)
@@ -76,6 +78,7 @@ def create_app(
     metrics = Metrics(classifier, exemplars=tracing is not None)
     logs.report_lost(metrics.observe_log_lines_lost)
     request_log = RequestLog(metrics, tracing)
+    keys = _keys(settings, metrics)
 
     def on_lost(reason: str) -> None:
         readiness.lost = True
@@ -113,9 +116,12 @@ def create_app(
         if settings.provider == "auto" and classifier.fallback:
             log.info("serving on the CPU", reason=classifier.fallback)
         connections.limit_to_descriptors()
+        watch = None if keys is None else asyncio.create_task(keys.watch(partial(_count_keys, metrics)))
         readiness.started = True
         yield {"connections": connections}
         readiness.draining = True
+        if watch is not None:
+            watch.cancel()
         await batcher.close()
         request_log.flush()
         if tracing is not None:
@@ -143,18 +149,18 @@ def create_app(
     operating = operations.router(engine, readiness, metrics, limits)
     for router in (*wires.values(), operating):
         app.include_router(router)
-    _add_document(app)
+    _add_document(app, keys)
     for error in (HTTPException, NotReady, problems.Problem):  # all that the routes that `app` calls itself may raise
         app.add_exception_handler(error, problems.answer)
     predicting: dict[str, ASGIApp] = {}
     for protocol, wire in wires.items():
         of_texts = [route for route in wire.routes if isinstance(route, JsonRoute | StreamRoute)]
-        metrics.add_routes(_statuses(of_texts), protocol)
+        metrics.add_routes(_statuses(of_texts, keys), protocol)
         predicting |= {route.path: route.handle for route in of_texts}
     others = [
         route for wire in wires.values() for route in wire.routes if not isinstance(route, JsonRoute | StreamRoute)
     ]
-    metrics.add_routes(_statuses([*app.routes, *others, *operating.routes]))
+    metrics.add_routes(_statuses([*app.routes, *others, *operating.routes], keys))
     app.middleware_stack = Edge(
         app.build_middleware_stack(),
         predicting,
@@ -162,13 +168,43 @@ def create_app(
         request_log,
         Origins(settings.allowed_origins),
         settings.timeout_seconds,
+        keys,
     )
     return app
 
 
-def _add_document(app: FastAPI) -> None:
+def _keys(settings: Settings, metrics: Metrics) -> Keys | None:
+    """The check of keys; None where no route needs one. Raises KeysError."""
+
+    def keyring(kind: str, listed: str, file: str) -> Keyring | None:
+        if listed == file == OFF:
+            return None
+        text, path = (None if value == OFF else value for value in (listed, file))
+        return Keyring(kind, text, None if path is None else Path(path), settings.key_tokens_per_second)
+
+    callers = keyring("callers", settings.api_keys, settings.api_keys_file)
+    admins = keyring("admins", settings.admin_keys, settings.admin_keys_file)
+    if callers is admins is None:
+        return None
+    open_routes = [
+        *HEALTH_ROUTES,
+        *([] if settings.metrics_need_key else ["/metrics"]),
+        *([] if settings.docs_need_key else ["/docs", "/openapi.json"]),
+    ]
+    keys = Keys(callers, admins, open_routes, metrics.observe_key_refused)
+    for each in keys.keyrings:
+        log_read(each)
+        _count_keys(metrics, each)
+    return keys
+
+
+def _count_keys(metrics: Metrics, keyring: Keyring) -> None:
+    metrics.add_keys(keyring.kind, keyring.names, keyring.error is not None)
+
+
+def _add_document(app: FastAPI, keys: Keys | None) -> None:
     """Adds /openapi.json and /docs. FastAPI's own would make the JSON, some 100 KB of it, anew for each request."""
-    document = cache(lambda: to_json(app.openapi()))
+    document = cache(lambda: to_json(key_document.add_keys(app.openapi(), keys)))
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
@@ -179,12 +215,13 @@ def _add_document(app: FastAPI) -> None:
         return get_swagger_ui_html(openapi_url="/openapi.json", title=app.title)
 
 
-def _statuses(routes: Iterable[BaseRoute]) -> dict[str, set[int]]:
+def _statuses(routes: Iterable[BaseRoute], keys: Keys | None) -> dict[str, set[int]]:
     """The statuses that each path may answer, as its routes document them."""
     statuses: dict[str, set[int]] = {}
     for route in routes:
         if isinstance(route, Route | APIRoute):
             documented = {int(status) for status in route.responses} if isinstance(route, APIRoute) else set()
             left = {CALLER_LEFT} if isinstance(route, JsonRoute | StreamRoute) else set()
-            statuses[route.path] = {200, 403, 405} | documented | left
+            refused = {401} if keys is not None and keys.needs_key(route.path) else set()
+            statuses[route.path] = {200, 403, 405} | documented | left | refused
     return statuses

@@ -6,15 +6,18 @@ import signal
 import socket
 import sys
 import tempfile
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
+from service.http import keys
+from service.http.keys import KeysError
 from service.model import bundle
 from service.model.bundle import DAMAGED, BundleError
-from service.settings import Settings
+from service.settings import OFF, Settings
 from service.telemetry import logs
 
 # uvicorn cancels the requests that are still open this long after the waiting ones were answered 503.
@@ -35,6 +38,7 @@ def serve() -> None:
     address is taken or a worker cannot serve the bundle, and with 1 where the app does not start.
     """
     settings = _settings()
+    _check_keys(settings)
     bundle.check_folder(settings.model, "OVATION_MODEL")
     logs.configure(settings.log_format, settings.log_level)
     if settings.workers == 1:
@@ -98,6 +102,20 @@ def _settings() -> Settings:
     except ValidationError as error:
         lines = (f"OVATION_{'_'.join(map(str, line['loc'])).upper()}: {line['msg']}" for line in error.errors())
         raise InvalidSettings("; ".join(line.removeprefix("OVATION_: ") for line in lines)) from None
+
+
+def _check_keys(settings: Settings) -> None:
+    """Raises InvalidSettings where keys cannot be read. Later a file that cannot be read changes nothing."""
+    for name in ("api_keys", "admin_keys"):
+        listed, file = getattr(settings, name), getattr(settings, f"{name}_file")
+        try:
+            if listed != OFF:
+                keys.listed(listed)
+            if file != OFF:
+                keys.read(Path(file))
+        except KeysError as error:
+            variable = f"OVATION_{name}" if listed != OFF and str(error).startswith("key ") else f"OVATION_{name}_file"
+            raise InvalidSettings(f"{variable.upper()}: {error}") from None
 
 
 def _serve_one(settings: Settings) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+OFF = "off"  # the value of a setting that is not used
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -67,7 +68,31 @@ class Settings(BaseSettings):
             description="origins whose web pages may call the service, separated by commas, such as "
             "`https://shop.example`; `*` for all, `off` for none but its own"
         ),
-    ] = "off"
+    ] = OFF
+    api_keys: Annotated[
+        str,
+        Field(
+            repr=False,
+            description="keys of callers, separated by commas, each `name=key` or a bare key; `off`: no key is needed",
+        ),
+    ] = OFF
+    api_keys_file: Annotated[
+        str, Field(description="file with more of them, as `ovation keys new` makes it; read again when it changes")
+    ] = OFF
+    key_tokens_per_second: Annotated[
+        float,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="tokens a second in each worker for a key that has no limit of its own; `0`: no limit",
+        ),
+    ] = 0.0
+    admin_keys: Annotated[
+        str, Field(repr=False, description="the same for `/admin`, which is not there without; they open all routes")
+    ] = OFF
+    admin_keys_file: Annotated[str, Field(description="file with more of them")] = OFF
+    metrics_need_key: Annotated[bool, Field(description="`/metrics` needs a key, too, where there are keys")] = False
+    docs_need_key: Annotated[bool, Field(description="so do `/docs` and `/openapi.json`")] = False
     timeout_seconds: Annotated[
         float,
         Field(gt=0, allow_inf_nan=False, description="seconds for a request; `X-Request-Timeout-Ms` can only lower it"),

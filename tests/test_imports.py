@@ -23,7 +23,7 @@ SERVICE = {
     "healthcheck": set[str](),
     "app": {"api", "http", "telemetry", "engine", "model", "settings", "cgroup"},
     "server": {"app", "http", "telemetry", "model", "settings"},
-    "__main__": {"server", "model"},
+    "__main__": {"server", "http", "model"},
 }
 TRAINING = {
     "data": set[str](),

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.engine.admission import Closed
 from service.engine.readiness import Readiness
 from service.http.connection import CALLER_LEFT, REFUSED
+from service.http.keys import Keys, check_allowance, limit_headers
 from service.http.origins import Origins
 from service.http.problems import KINDS, Problem, problem_of
 from service.telemetry.metrics import OTHER
@@ -27,7 +28,8 @@ class Edge:
 
     Requests to the routes in `predicting` have a deadline: `timeout_seconds` after they came, or sooner if
     `X-Request-Timeout-Ms` says so. Each of these routes is called as it stands there, not through `app`, so that it
-    does not pay for middleware and routing that have nothing to do for it. What web pages may ask, `origins` decides.
+    does not pay for middleware and routing that have nothing to do for it. What web pages may ask, `origins` decides;
+    `keys`, where there are some, who may ask at all, and how much.
     While draining, connections are closed after their answer. An exception that nobody handled becomes a 500.
     """
 
@@ -39,7 +41,9 @@ class Edge:
         log: RequestLog,
         origins: Origins,
         timeout_seconds: float,
+        keys: Keys | None = None,
     ) -> None:
+        self._keys = keys
         self._app, self._predicting, self._readiness = app, predicting, readiness
         self._log, self._origins, self._timeout_seconds = log, origins, timeout_seconds
 
@@ -68,6 +72,9 @@ class Edge:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
                 message["headers"] += [(b"x-request-id", record.request_id.encode()), *cors]
+                if record.allowance is not None and record.route in self._predicting:
+                    self._log.charge(record)
+                    message["headers"] += limit_headers(record.allowance)
                 if self._readiness.draining:
                     message["headers"].append((b"connection", b"close"))
             await send(message)
@@ -78,6 +85,8 @@ class Edge:
                 if preflight := self._origins.preflight(origin, record.method, headers):
                     await preflight(scope, receive, send_with_id)
                     return
+            if self._keys is not None:
+                self._check_key(self._keys, record, headers)
             await self._answer(record, headers, scope, receive, send_with_id)
         except ClientDisconnect:
             pass  # the caller left
@@ -102,6 +111,16 @@ class Edge:
         finally:
             if not is_refused:
                 self._log.end(record)
+
+    def _check_key(self, keys: Keys, record: RequestRecord, headers: Mapping[bytes, bytes]) -> None:
+        """Raises Problem where the request needs a key and has none that opens its route, or one that is spent."""
+        record.allowance = keys.check(record.route, headers)
+        if record.allowance is not None and record.route in self._predicting:
+            try:
+                check_allowance(record.allowance)
+            except Problem:
+                self._log.metrics.observe_key_limited(record.allowance.name)
+                raise
 
     async def _answer(
         self, record: RequestRecord, headers: Mapping[bytes, bytes], scope: Scope, receive: Receive, send: Send

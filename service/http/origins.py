@@ -15,7 +15,7 @@ _ANY = "*"
 
 Headers = list[tuple[bytes, bytes]]
 
-_EXPOSED = (b"access-control-expose-headers", b"Retry-After, X-Request-ID, Server-Timing")
+_EXPOSED = (b"access-control-expose-headers", b"RateLimit, RateLimit-Policy, Retry-After, X-Request-ID, Server-Timing")
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, HEAD, POST"),
     (

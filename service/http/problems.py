@@ -31,6 +31,8 @@ KINDS: dict[str, tuple[int, str]] = {
         "The request is not HTTP, a header is not what it should be, or the body is not JSON in UTF-8 or not what its "
         "headers say.",
     ),
+    "unauthorized": (401, "The route needs a key, and the request has none or one that is not known."),
+    "forbidden": (403, "The key does not open this route."),
     "forbidden_origin": (403, "The request comes from a web page of an origin that the service does not allow."),
     "not_found": (404, "There is no such path or model."),
     "method_not_allowed": (405, "The path does not take this method; `Allow` lists those it takes."),
@@ -41,6 +43,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "invalid": (422, "The body does not fit the schema, or a text is blank or has too many sentences."),
     "no_evidence": (422, "This bundle's network gives no evidence."),
     "overloaded": (429, "No room, or not enough time before the deadline; try again after `Retry-After` seconds."),
+    "rate_limited": (429, "The holder of the key has spent its tokens; try again after `Retry-After` seconds."),
     "head_too_large": (431, "The head of the request has too many bytes or fields; the connection is closed."),
     "internal": (500, "A fault of the service; its log has the request id."),
     "not_implemented": (501, "The body is sent in a transfer coding other than chunked; the connection is closed."),

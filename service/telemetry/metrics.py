@@ -47,6 +47,9 @@ _SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 _SCORES = tuple(step / 20 for step in range(1, 21))
 
 OTHER = "other"  # the route of all paths that are none
+# Why a request that needed a key was refused: it had none, one that is not known, or one of a caller under /admin.
+KEY_REFUSALS = ("none", "unknown", "forbidden")
+KEY_KINDS = ("callers", "admins")
 NO_PROTOCOL = "none"  # the protocol of routes that take no texts
 # Why the service ends a connection: a head or the rest of a body is late, an answer is not taken, the body is
 # malformed, another connection or answer needs the room, or there is no room for it.
@@ -136,6 +139,15 @@ class Metrics:
         self._truncated = counter("texts_truncated", "Texts cut to the model's length.")
         dropped = counter("texts_dropped", "Texts that left the queue before they were run.", ("reason",))
         self._log_lines_lost = counter("log_lines_lost", "Log lines that could not be written.")
+        self._key_requests = counter("key_requests", "Requests that came with a key.", ("key",))
+        self._key_limited = counter(
+            "key_requests_limited", "Of them, those refused since its tokens were spent.", ("key",)
+        )
+        self._key_tokens = counter("key_tokens", "Tokens of the texts that came with a key.", ("key",))
+        refused = counter("key_refusals", "Requests refused for want of a key.", ("reason",))
+        self._key_file_broken = gauge(
+            "key_file_broken", "1 where a file of keys cannot be read: those before stay.", ("kind",), "livemax"
+        )
         self._waiting = gauge("waiting_texts", "Texts that no batch has taken yet.", mode="livesum")
         self._connections = gauge("connections", "Connections open.", mode="livesum")
         ended = counter("connections_ended", "Connections that the service ended by itself.", ("reason",))
@@ -148,9 +160,12 @@ class Metrics:
         self._routes: dict[str, _Histogram] = {}
         self._protocols: dict[str, str] = {}
         self._patterns: list[tuple[re.Pattern[str], str]] = []
-        # 200: a preflight is answered on any path.
-        self.add_routes({OTHER: (200, 400, 403, 404, 408, 429, 431, 501, 505)})
+        # 200: a preflight is answered on any path. 401: so is a request without a key, where there are keys.
+        self.add_routes({OTHER: (200, 400, 401, 403, 404, 408, 429, 431, 501, 505)})
         self._connections_ended = {reason: ended.labels(reason) for reason in CONNECTION_ENDS}
+        for kind in KEY_KINDS:
+            self._key_file_broken.labels(kind).set(0)
+        self._key_refusals = {reason: refused.labels(reason) for reason in KEY_REFUSALS}
         self._failed_items = {kind: failed.labels(kind) for kind in ITEM_PROBLEMS}
         self._predictions = {label: predictions.labels(label) for label in classifier.manifest.labels}
         self._dropped = {reason: dropped.labels(reason) for reason in ("cancelled", "late", "failed")}
@@ -194,6 +209,28 @@ class Metrics:
         self._stream_lines.inc(lines)
         for kind, count in Tally(failed).items():
             self._failed_items[kind].inc(count)
+
+    def add_keys(self, kind: str, names: Iterable[str], is_broken: bool) -> None:
+        """Makes the series of the keys of a kind; `is_broken` tells that their file cannot be read."""
+        for name in names:
+            for family in (self._key_requests, self._key_limited, self._key_tokens):
+                family.labels(name)
+        self._key_file_broken.labels(kind).set(is_broken)
+
+    def observe_key_refused(self, reason: str) -> None:
+        """One request that was refused for one of KEY_REFUSALS."""
+        self._key_refusals[reason].inc()
+
+    def observe_key_limited(self, name: str) -> None:
+        """One request that was refused since the tokens of its key were spent."""
+        self._key_limited.labels(name).inc()
+
+    def observe_keys(self, names: Sequence[str], tokens: Mapping[str, int]) -> None:
+        """Requests by the `names` of their keys, and tokens taken, by name."""
+        for name, count in Tally(names).items():
+            self._key_requests.labels(name).inc(count)
+        for name, count in tokens.items():
+            self._key_tokens.labels(name).inc(count)
 
     def observe_connections(self, count: int) -> None:
         """How many connections are open now."""
