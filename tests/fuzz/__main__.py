@@ -18,8 +18,7 @@ KEY = "a-key-that-opens-all"
 @click.option("--key", is_flag=True, help="The service needs a key, and each request has it.")
 def main(cases: int, seed: int | None, model: Path, key: bool) -> None:
     """Sends made-up requests to every route; ends with code 1 where an answer is not as OpenAPI says."""
-    settings = {"api_keys": f"fuzz={KEY}"} if key else {}
-    with service(model, module="service", **settings) as running:
+    with service(model, module="service", api_keys=f"fuzz={KEY}" if key else "off") as running:
         run = fuzz(running.url, cases, seed, KEY if key else None)
         alive = running.process.poll() is None
     click.echo(run.output)
