@@ -4,11 +4,15 @@ Each command imports what it needs when it runs: `--help` and the supervisor of 
 """
 
 import json
+import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import click
+
+_VERIFY_SECONDS, _VERIFY_BYTES = 120.0, 8 * 2**30  # for `verify`; bytes of addresses
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -54,9 +58,18 @@ def predict(texts: tuple[str, ...], evidence: bool, model: Path) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 def verify(folder: Path) -> None:
     """Checks the bundle in FOLDER as the service does before it serves one."""
+    import resource
+
     from service.model import bundle
+    from service.model.bundle import DAMAGED
     from service.model.classifier import Classifier
 
+    # A graph may ask for any amount of time and memory: onnxruntime obeys, and what it computes it does not interrupt.
+    resource.setrlimit(resource.RLIMIT_AS, (_VERIFY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    late = f"error: {folder}: expected a bundle that is verified within {_VERIFY_SECONDS:g} s, found one that is not\n"
+    timer = threading.Timer(_VERIFY_SECONDS, lambda: (sys.stderr.write(late), os._exit(DAMAGED)))
+    timer.daemon = True
+    timer.start()
     classifier = Classifier(bundle.read(folder), "cpu")
     manifest = classifier.manifest
     click.echo(f"{folder}: good. {classifier.name}, labels {', '.join(manifest.labels)}, digests, graph and "
