@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 import service
 from service import cgroup
-from service.api import huggingface, key_document, native, open_inference, operations, schemas, stream, tei
+from service.api import guards, huggingface, native, open_inference, operations, schemas, stream, tei
 from service.api.stream import StreamRoute
 from service.engine.admission import Admission
 from service.engine.batcher import Batcher
@@ -31,7 +31,7 @@ from service.http.connections import Connections
 from service.http.edge import Edge
 from service.http.held import Held
 from service.http.keys import HEALTH_ROUTES, Keyring, Keys, log_read
-from service.http.origins import Origins
+from service.http.origins import Hosts, Origins
 from service.http.shutdown import Drain
 from service.model import bundle, grouping
 from service.model.classifier import Classifier, Slot
@@ -47,6 +47,8 @@ _MOST_THREADS = 4
 # New objects after which the garbage collector runs. A full queue has more than Python's default of 700 in use: runs
 # that often would find nothing to free.
 _GC_OBJECTS = 50_000
+# The web page itself, which a browser fetches without a key; what it then asks for needs one.
+_PAGE_ROUTES = ("/", "/page/{name}")
 _FAIL_SECONDS = 0.5  # time to answer the requests that fail, before the process ends with LOST
 
 
@@ -149,7 +151,7 @@ def create_app(
     operating = operations.router(engine, readiness, metrics, limits)
     for router in (*wires.values(), operating):
         app.include_router(router)
-    _add_document(app, keys)
+    _add_document(app, keys, any_host=settings.hosts == ["*"])
     for error in (HTTPException, NotReady, problems.Problem):  # all that the routes that `app` calls itself may raise
         app.add_exception_handler(error, problems.answer)
     predicting: dict[str, ASGIApp] = {}
@@ -168,6 +170,7 @@ def create_app(
         request_log,
         Origins(settings.allowed_origins),
         settings.timeout_seconds,
+        Hosts(settings.hosts),
         keys,
     )
     return app
@@ -188,8 +191,9 @@ def _keys(settings: Settings, metrics: Metrics) -> Keys | None:
         return None
     open_routes = [
         *HEALTH_ROUTES,
+        *_PAGE_ROUTES,
         *([] if settings.metrics_need_key else ["/metrics"]),
-        *([] if settings.docs_need_key else ["/docs", "/openapi.json"]),
+        *([] if settings.docs_need_key else ["/docs", "/docs/{name}", "/openapi.json"]),
     ]
     keys = Keys(callers, admins, open_routes, metrics.observe_key_refused)
     for each in keys.keyrings:
@@ -202,9 +206,13 @@ def _count_keys(metrics: Metrics, keyring: Keyring) -> None:
     metrics.add_keys(keyring.kind, keyring.names, keyring.error is not None)
 
 
-def _add_document(app: FastAPI, keys: Keys | None) -> None:
+def _add_document(app: FastAPI, keys: Keys | None, any_host: bool) -> None:
     """Adds /openapi.json and /docs. FastAPI's own would make the JSON, some 100 KB of it, anew for each request."""
-    document = cache(lambda: to_json(key_document.add_keys(app.openapi(), keys)))
+
+    @cache
+    def document() -> bytes:
+        content = guards.add_keys(app.openapi(), keys)
+        return to_json(content if any_host else guards.add_hosts(content))
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
@@ -223,5 +231,5 @@ def _statuses(routes: Iterable[BaseRoute], keys: Keys | None) -> dict[str, set[i
             documented = {int(status) for status in route.responses} if isinstance(route, APIRoute) else set()
             left = {CALLER_LEFT} if isinstance(route, JsonRoute | StreamRoute) else set()
             refused = {401} if keys is not None and keys.needs_key(route.path) else set()
-            statuses[route.path] = {200, 403, 405} | documented | left | refused
+            statuses[route.path] = {200, 403, 405, 421} | documented | left | refused
     return statuses

@@ -72,7 +72,9 @@ def make_config(app: FastAPI | str, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # nothing here asks for the caller's address
+        # X-Forwarded-For and -Proto are passed over: nothing here asks for the caller's address or scheme, and whoever
+        # is no proxy could write there what they like.
+        proxy_headers=False,
         http="service.http.connection:Connection",
         timeout_graceful_shutdown=settings.grace_seconds + CLOSING_SECONDS,
     )

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 OFF = "off"  # the value of a setting that is not used
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -69,6 +70,13 @@ class Settings(BaseSettings):
             "`https://shop.example`; `*` for all, `off` for none but its own"
         ),
     ] = OFF
+    allowed_hosts: Annotated[
+        str,
+        Field(
+            description="names in `Host` by which the service may be asked, separated by commas, such as "
+            "`sentiment.example,localhost`; `*` for any"
+        ),
+    ] = "*"
     api_keys: Annotated[
         str,
         Field(
@@ -153,6 +161,22 @@ class Settings(BaseSettings):
                     f"found {origin!r}"
                 )
         return ",".join(origins)
+
+    @property
+    def hosts(self) -> list[str]:
+        """The names in `allowed_hosts`, or "*" alone."""
+        return self.allowed_hosts.split(",")
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts(cls, listed: str) -> str:
+        hosts = [host.strip().lower() for host in listed.split(",")]
+        if hosts != ["*"] and not all(map(_HOST.fullmatch, hosts)):
+            raise ValueError(
+                "expected `*` or host names or addresses without scheme and port, separated by commas, such as "
+                "sentiment.example,127.0.0.1,[::1], found something else"
+            )
+        return ",".join(hosts)
 
     @field_validator("tracing")
     @classmethod

@@ -34,6 +34,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "unauthorized": (401, "The route needs a key, and the request has none or one that is not known."),
     "forbidden": (403, "The key does not open this route."),
     "forbidden_origin": (403, "The request comes from a web page of an origin that the service does not allow."),
+    "unknown_host": (421, "The service does not answer to the name in `Host`."),
     "not_found": (404, "There is no such path or model."),
     "method_not_allowed": (405, "The path does not take this method; `Allow` lists those it takes."),
     "slow_head": (408, "The head of the request did not come in time; the connection is closed."),

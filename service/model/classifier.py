@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from service.model import onnx_check, onnx_extract
+from service.model import onnx_extract, onnx_tensors
 from service.model.bundle import MODEL, VOCABULARY, Bundle, BundleError, Golden
 from service.model.tokenizer import Batch, BlankText, Encoded
 
@@ -27,6 +27,8 @@ _EXECUTION: dict[str, list[str | tuple[str, dict[str, str]]]] = {
 }
 
 
+# Tensors from this size on are shared by the sessions on a CPU, of which each would else have a copy of its own.
+_SHARED_BYTES = 64 * 1024
 # For all golden texts together; a network for texts takes milliseconds.
 _CHECK_SECONDS = 60.0
 # Times the tolerance of a logit, by which it may differ from the bias and all evidence together: a sum of many numbers.
@@ -104,7 +106,9 @@ class Prediction(NamedTuple):
 
 
 class Classifier:
-    """A bundle, ready to predict; `provider` is the one in use, `fallback` the reason why "auto" did not choose CUDA.
+    """A bundle, ready to predict; `tensors` are those of its graph, by name.
+
+    `provider` is the one in use, `fallback` the reason why "auto" did not choose CUDA.
 
     Raises ProviderError if "cuda" is requested and not available, and BundleError if the graph's inputs or outputs
     differ from the contract or a golden answer is out of tolerance.
@@ -114,7 +118,12 @@ class Classifier:
         self.bundle, self.manifest, self.name = bundle, bundle.manifest, bundle.name
         self.tokenizer = bundle.tokenizer
         self._labels = self.manifest.labels
-        self._weights = _shared_weights(bundle)
+        self.tensors = _tensors(bundle)
+        self._weights = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(tensor)  # which it is a view of
+            for name, tensor in self.tensors.items()
+            if tensor.nbytes >= _SHARED_BYTES
+        }
         self.provider, self.fallback, self._whole = _open_session(bundle, provider, self._weights)
         _check_graph(self._whole, bundle)
         # Two sessions, since each runs its whole graph: evidence adds a quarter to the time (`benchmarks.latency`).
@@ -264,13 +273,11 @@ class Slot:
 Weights = Mapping[str, onnxruntime.OrtValue]
 
 
-def _shared_weights(bundle: Bundle) -> Weights:
-    """The large tensors of the graph, which the sessions on a CPU share: each would else have a copy of its own."""
+def _tensors(bundle: Bundle) -> dict[str, NDArray[Any]]:
     try:
-        arrays = onnx_check.large_initializers(bundle.model)
+        return onnx_tensors.read(bundle.model)
     except ValueError as error:
         raise BundleError(bundle.path / MODEL, "tensors of the sizes that they state", str(error)) from error
-    return {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
 
 
 def _open_session(

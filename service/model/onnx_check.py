@@ -6,14 +6,10 @@ but those in OPERATORS. What it takes of time and memory is bounded elsewhere (`
 Read are these fields (onnx.proto): ModelProto.graph = 7, .opset_import = 8, .training_info = 20, .functions = 25;
 OperatorSetIdProto.domain = 1; GraphProto.node = 1, .initializer = 5, .sparse_initializer = 15; NodeProto.op_type = 4,
 .attribute = 5, .domain = 7; AttributeProto.t = 5, .g = 6, .tensors = 10, .graphs = 11, .sparse_tensor = 22,
-.sparse_tensors = 23; TensorProto.dims = 1, .data_type = 2, .string_data = 6, .name = 8, .raw_data = 9,
-.external_data = 13, .data_location = 14.
+.sparse_tensors = 23; TensorProto.dims = 1, .string_data = 6, .external_data = 13, .data_location = 14.
 """
 
 import math
-
-import numpy as np
-from numpy.typing import NDArray
 
 from service.model.protobuf import fields, numbers, payloads, texts
 
@@ -38,10 +34,7 @@ _DOMAIN_OF_OPSET = 1
 _NODE, _INITIALIZER, _SPARSE = 1, 5, 15
 _OPERATOR, _ATTRIBUTE, _DOMAIN = 4, 5, 7
 _TENSOR, _BRANCH, _TENSORS, _BRANCHES, _SPARSE_TENSOR, _SPARSE_TENSORS = 5, 6, 10, 11, 22, 23
-_DIMS, _DATA_TYPE, _STRINGS, _NAME, _RAW, _EXTERNAL, _LOCATION = 1, 2, 6, 8, 9, 13, 14
-
-_LARGE_BYTES = 64 * 1024
-_TYPES = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", 10: "<f2", 11: "<f8"}  # TensorProto.DataType
+_DIMS, _STRINGS, _EXTERNAL, _LOCATION = 1, 6, 13, 14
 
 
 class UnsafeGraph(ValueError):
@@ -56,19 +49,6 @@ def check(model: bytes) -> None:
         raise
     except ValueError as error:  # of protobuf, or a name that is no UTF-8
         raise UnsafeGraph(f"expected an ONNX model, found an error: {error}") from error
-
-
-def large_initializers(model: bytes) -> dict[str, NDArray[np.generic]]:
-    """Copies of the graph's large tensors, by name. Raises ValueError where one has not the bytes that it says."""
-    found = dict[str, NDArray[np.generic]]()
-    for graph in payloads(memoryview(model), _GRAPH):
-        for tensor in payloads(graph, _INITIALIZER):
-            raw, kinds = payloads(tensor, _RAW), numbers(tensor, _DATA_TYPE)
-            if len(raw) == 1 and len(raw[0]) >= _LARGE_BYTES and len(kinds) == 1 and kinds[0] in _TYPES:
-                array = np.frombuffer(raw[0], _TYPES[kinds[0]]).reshape(numbers(tensor, _DIMS))
-                [name] = texts(tensor, _NAME)
-                found[name] = array.copy()  # else the whole model stays in memory
-    return found
 
 
 def _check_model(model: memoryview) -> None:

@@ -161,7 +161,7 @@ class Metrics:
         self._protocols: dict[str, str] = {}
         self._patterns: list[tuple[re.Pattern[str], str]] = []
         # 200: a preflight is answered on any path. 401: so is a request without a key, where there are keys.
-        self.add_routes({OTHER: (200, 400, 401, 403, 404, 408, 429, 431, 501, 505)})
+        self.add_routes({OTHER: (200, 400, 401, 403, 404, 408, 421, 429, 431, 501, 505)})
         self._connections_ended = {reason: ended.labels(reason) for reason in CONNECTION_ENDS}
         for kind in KEY_KINDS:
             self._key_file_broken.labels(kind).set(0)

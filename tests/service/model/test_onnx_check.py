@@ -114,7 +114,9 @@ def sparse(graph: onnx.ModelProto) -> None:
 
 
 def strings(graph: onnx.ModelProto) -> None:
-    graph.graph.initializer.append(helper.make_tensor("text", TensorProto.STRING, [1], ["sekret"]))
+    graph.graph.initializer.append(
+        TensorProto(name="text", data_type=TensorProto.STRING, dims=[1], string_data=[b"sekret"])
+    )
 
 
 def vast(graph: onnx.ModelProto) -> None:
@@ -167,16 +169,6 @@ def test_a_flipped_byte_is_harmless_or_refused(tiny_bundle: Bundle, data: st.Dat
         return
 
 
-def test_large_tensors_are_found_as_onnx_reads_them() -> None:
-    model = (ROOT / SHIPPED).read_bytes()
-    expected = {one.name: numpy_helper.to_array(one) for one in onnx.load_from_string(model).graph.initializer}
-    found = onnx_check.large_initializers(model)
-    assert {"embedding", "W", "R"} <= set(found)
-    for name, array in found.items():
-        assert (array.dtype, array.shape) == (expected[name].dtype, expected[name].shape)
-        assert array.tobytes() == expected[name].tobytes()
-
-
 def test_a_tensor_of_another_size_than_it_says_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
     graph = onnx.load_from_string(tiny_bundle.model)
     tensor = max(graph.graph.initializer, key=lambda one: len(one.raw_data))
@@ -192,8 +184,8 @@ def test_verify_gives_up_on_a_graph_that_asks_for_all_memory(tiny_bundle: Bundle
     [logits] = [node for node in graph.graph.node if "logits" in node.output]
     logits.output[0] = "real"
     numbers = {"from": 0, "to": 10**12, "by": 1}
-    graph.graph.initializer.extend(numpy_helper.from_array(np.int64(value), name) for name, value in numbers.items())
-    graph.graph.initializer.append(numpy_helper.from_array(np.float32(0), "nothing_of_it"))
+    graph.graph.initializer.extend(numpy_helper.from_array(np.array(value), name) for name, value in numbers.items())
+    graph.graph.initializer.append(numpy_helper.from_array(np.array(0, np.float32), "nothing_of_it"))
     graph.graph.node.extend(
         [
             helper.make_node("Range", list(numbers), ["bomb"]),

@@ -1,9 +1,10 @@
-"""What OpenAPI tells of keys."""
+"""What OpenAPI tells of those who are not let in: without a key, or by a name that is not the service's."""
 
+from collections.abc import Callable
 from typing import Any
 
 from service.api import schemas
-from service.http.keys import Keys
+from service.http.keys import HEALTH_ROUTES, Keys
 
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "the key, as `Authorization: Bearer`"},
@@ -40,10 +41,22 @@ def add_keys(document: dict[str, Any], keys: Keys | None) -> dict[str, Any]:
     return document
 
 
+def add_hosts(document: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI `document` of a service that answers to some names alone."""
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if path not in HEALTH_ROUTES:
+                operation["responses"]["421"] = _of_problems(path)("unknown_host")[421]
+    return document
+
+
+def _of_problems(path: str) -> Callable[..., dict[int | str, dict[str, Any]]]:
+    return schemas.v2_problem_responses if path.startswith("/v2") else schemas.problem_responses
+
+
 def _add_to(operation: dict[str, Any], path: str) -> None:
     operation["security"] = [{name: []} for name in _SCHEMES]
-    of_problems = schemas.v2_problem_responses if path.startswith("/v2") else schemas.problem_responses
-    responses = operation["responses"]
+    of_problems, responses = _of_problems(path), operation["responses"]
     responses["401"] = of_problems("unauthorized")[401]
     responses["401"]["headers"] |= _CHALLENGE
     if "requestBody" not in operation or not (limited := responses.get("429")):
