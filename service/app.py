@@ -1,15 +1,19 @@
 """What the service is made of, on one page."""
 
 import asyncio
+import contextlib
 import gc
 import os
+import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import cache, partial
 from pathlib import Path
 
 import structlog
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, FastAPI, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.routing import APIRoute
 from pydantic_core import to_json
@@ -19,11 +23,13 @@ from starlette.types import ASGIApp
 
 import service
 from service import cgroup
-from service.api import guards, huggingface, native, open_inference, operations, schemas, stream, tei
+from service.api import admin, guards, huggingface, native, open_inference, operations, schemas, stream, tei
 from service.api.stream import StreamRoute
+from service.control import Control
 from service.engine.admission import Admission
 from service.engine.batcher import Batcher
 from service.engine.engine import Engine
+from service.engine.models import Models, Orders, OwnOrders
 from service.engine.readiness import NotReady, Readiness
 from service.http import problems
 from service.http.body import JsonRoute, json_route
@@ -34,10 +40,12 @@ from service.http.keys import HEALTH_ROUTES, Keyring, Keys, log_read
 from service.http.origins import Hosts, Origins
 from service.http.shutdown import Drain
 from service.model import bundle, grouping
-from service.model.classifier import Classifier, Slot
+from service.model.bundles import Bundles, ChangeRefused, Files, Order
+from service.model.classifier import Classifier, Provider, Slot
 from service.settings import OFF, Settings
 from service.telemetry import logs
 from service.telemetry.metrics import Metrics
+from service.telemetry.model_log import ModelLog
 from service.telemetry.request_log import CALLER_LEFT, RequestLog
 
 LOST = 70  # for an inference thread that hung or died: whoever supervises the process starts another
@@ -59,15 +67,23 @@ def _end(code: int) -> None:
 
 
 def create_app(
-    settings: Settings | None = None, classifier: Classifier | None = None, end: Callable[[int], object] = _end
+    settings: Settings | None = None,
+    classifier: Classifier | None = None,
+    end: Callable[[int], object] = _end,
+    control: Control | None = None,
 ) -> FastAPI:
-    """The service around `classifier`, or around the bundle that `settings` name.
+    """The service around `classifier`, or around the bundle that the supervisor or `settings` name.
 
+    `control` is the line to the supervisor, where there are several workers.
     All is loaded and verified here, before a port opens. `end` ends the process where an inference thread is lost.
     Raises BundleError, ProviderError, KeysError.
     """
     settings = settings or Settings()
-    classifier = classifier or Classifier(bundle.read(settings.model), settings.provider)
+    load = partial(_load, settings.provider)
+    files = None if control is None else control.files
+    if classifier is None:
+        files = files or Files(settings.model, bundle.contents(settings.model))
+        classifier = load(files)
     threads = settings.threads or min(_MOST_THREADS, max(1, cgroup.cores() // settings.workers))
     limits = schemas.Limits(**{name: getattr(settings, name) for name in schemas.Limits.model_fields})
     log = structlog.get_logger("ovation")
@@ -89,8 +105,8 @@ def create_app(
 
     admission = Admission(settings.max_waiting_texts, settings.max_waiting_tokens, settings.timeout_seconds)
     batcher = Batcher(
-        [Slot(classifier) for _ in range(threads)],
-        lambda encoded: len(encoded.token_ids),
+        [Slot() for _ in range(threads)],
+        lambda asked: len(asked.encoded.token_ids),
         grouping.for_provider(classifier.provider, classifier.seconds),
         admission,
         settings.hang_seconds,
@@ -99,6 +115,8 @@ def create_app(
     )
     engine = Engine(classifier, batcher, request_log, settings.max_characters)
     readiness = Readiness(engine)
+    models = Models(engine, load, ModelLog(metrics))
+    orders = control or OwnOrders(models, Bundles(settings.model, files, 1, cgroup.free_memory_bytes))
 
     held = Held(settings.max_held_bytes)
     connections = Connections(request_log, held, settings.max_connections, settings.keep_alive_seconds)
@@ -119,6 +137,10 @@ def create_app(
             log.info("serving on the CPU", reason=classifier.fallback)
         connections.limit_to_descriptors()
         watch = None if keys is None else asyncio.create_task(keys.watch(partial(_count_keys, metrics)))
+        if control is not None:
+            control.attach(models)
+        elif threading.current_thread() is threading.main_thread():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, orders)
         readiness.started = True
         yield {"connections": connections}
         readiness.draining = True
@@ -148,11 +170,14 @@ def create_app(
         "tei": tei.router(engine, route, limits, readiness, settings.max_waiting_tokens),
         "open_inference": open_inference.router(engine, route, limits, readiness),
     }
-    operating = operations.router(engine, readiness, metrics, limits)
-    for router in (*wires.values(), operating):
+    operating = operations.router(engine, models, readiness, metrics, limits)
+    has_admins = {settings.admin_keys, settings.admin_keys_file} != {OFF}
+    administering = admin.router(engine, models, orders) if has_admins else APIRouter()
+    for router in (*wires.values(), operating, administering):
         app.include_router(router)
     _add_document(app, keys, any_host=settings.hosts == ["*"])
-    for error in (HTTPException, NotReady, problems.Problem):  # all that the routes that `app` calls itself may raise
+    # All that the routes that `app` calls itself may raise.
+    for error in (HTTPException, NotReady, problems.Problem, RequestValidationError):
         app.add_exception_handler(error, problems.answer)
     predicting: dict[str, ASGIApp] = {}
     for protocol, wire in wires.items():
@@ -162,7 +187,7 @@ def create_app(
     others = [
         route for wire in wires.values() for route in wire.routes if not isinstance(route, JsonRoute | StreamRoute)
     ]
-    metrics.add_routes(_statuses([*app.routes, *others, *operating.routes], keys))
+    metrics.add_routes(_statuses([*app.routes, *others, *operating.routes, *administering.routes], keys))
     app.middleware_stack = Edge(
         app.build_middleware_stack(),
         predicting,
@@ -174,6 +199,24 @@ def create_app(
         keys,
     )
     return app
+
+
+def _load(provider: Provider, files: Files) -> Classifier:
+    """The classifier of a bundle's files. Raises BundleError, ProviderError."""
+    classifier = Classifier(bundle.parse(*files), provider)
+    classifier.drop_files()
+    return classifier
+
+
+def _reload(orders: Orders) -> None:
+    """SIGHUP: the folder that is served is read again."""
+
+    async def carry_out() -> None:
+        with contextlib.suppress(ChangeRefused):  # which is logged where it happens
+            await orders.carry_out(Order("reload"))
+
+    task = asyncio.create_task(carry_out())
+    task.add_done_callback(lambda done: None)
 
 
 def _keys(settings: Settings, metrics: Metrics) -> Keys | None:

@@ -6,17 +6,21 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
-from uvicorn.supervisors import Multiprocess
 
+from service import cgroup
 from service.http import keys
 from service.http.keys import KeysError
 from service.model import bundle
 from service.model.bundle import DAMAGED, BundleError
+from service.model.bundles import Bundles, Files
 from service.settings import OFF, Settings
 from service.telemetry import logs
 
@@ -47,25 +51,30 @@ def serve() -> None:
         _serve_several(settings)
 
 
-def worker() -> FastAPI:
-    """The app of one of several processes; ends the process with code 3 where the bundle cannot be served."""
+def worker(connection: Connection) -> FastAPI:
+    """The app of one of several processes, with its end of the `connection` to the supervisor.
+
+    Ends the process with code 3 where the bundle cannot be served.
+    """
     from service.app import create_app
+    from service.control import Control
     from service.model.classifier import ProviderError
 
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal sends it to all; the supervisor takes it for "reload"
     settings = _settings()
     logs.configure(settings.log_format, settings.log_level)
     try:
-        return create_app(settings)
+        return create_app(settings, control=Control(connection))
     except (BundleError, ProviderError) as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(DAMAGED)
 
 
-def make_config(app: FastAPI | str, settings: Settings) -> uvicorn.Config:
-    """uvicorn's settings for `app`, or for the app that the function named `app` ("module:function") makes."""
+def make_config(app: FastAPI | Callable[[], FastAPI] | str, settings: Settings) -> uvicorn.Config:
+    """uvicorn's settings for `app`, or for the app that the function `app`, or of that name, makes."""
     return uvicorn.Config(
         app,
-        factory=isinstance(app, str),
+        factory=not isinstance(app, FastAPI),
         host=settings.host,
         port=settings.port,
         workers=settings.workers,  # else uvicorn takes WEB_CONCURRENCY
@@ -136,16 +145,19 @@ def _serve_one(settings: Settings) -> None:
 
 
 def _serve_several(settings: Settings) -> None:
-    """uvicorn's supervisor: workers that share the port; one that dies is replaced.
+    """Workers that share the port, and their supervisor, which imports neither the app nor onnxruntime."""
+    from service.supervisor import Supervisor
 
-    The supervisor imports neither the app nor onnxruntime, which its workers alone need.
-    """
-    bundle.read(settings.model)  # damaged for one, damaged for all
+    files = Files(settings.model, bundle.contents(settings.model))
+    bundle.parse(*files)  # damaged for one, damaged for all
+    bundles = Bundles(settings.model, files, settings.workers, cgroup.free_memory_bytes)
     with tempfile.TemporaryDirectory(prefix="ovation-metrics-") as folder:
         # prometheus_client reads the variable when it is imported, which the workers do after this.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        config = make_config("service.server:worker", settings)
-        supervisor = Multiprocess(config, open_listeners(config))
+        config = make_config("service.server:worker", settings)  # each worker has its own, with a connection
+        supervisor = Supervisor(
+            config, open_listeners(config), bundles, lambda line: make_config(partial(worker, line), settings)
+        )
         supervisor.run()
     if any(process.exitcode == DAMAGED for process in supervisor.processes):
         sys.exit(DAMAGED)

@@ -39,6 +39,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "method_not_allowed": (405, "The path does not take this method; `Allow` lists those it takes."),
     "slow_head": (408, "The head of the request did not come in time; the connection is closed."),
     "slow_body": (408, "The body had not come when the request's time was over."),
+    "change_refused": (409, "The model was not changed; the one that was served goes on."),
     "body_too_large": (413, "The body is larger than the limit."),
     "unsupported_media_type": (415, "The body's media type or Content-Encoding is not one that the route takes."),
     "invalid": (422, "The body does not fit the schema, or a text is blank or has too many sentences."),

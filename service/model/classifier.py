@@ -253,16 +253,30 @@ class Classifier:
                 raise BundleError(self.bundle.path, expected, str(together.tolist()))
 
 
+class Asked(NamedTuple):
+    """A text for one of the models that a service has while it changes them: the one that it was encoded for."""
+
+    classifier: Classifier
+    encoded: Encoded
+
+
 class Slot:
     """Predicts for one thread; another thread can interrupt the run."""
 
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
+    def __init__(self) -> None:
         self._options = onnxruntime.RunOptions()
 
-    def __call__(self, encoded: Sequence[Encoded]) -> list[Prediction]:
-        """Predicts `encoded` texts in one batch, as `Classifier.predict` does; an interrupted run raises an error."""
-        return self._classifier.predict(encoded, self._options)
+    def __call__(self, asked: Sequence[Asked]) -> list[Prediction]:
+        """Predicts texts in one batch for each of their models; an interrupted run raises an error."""
+        first = asked[0].classifier
+        if all(one.classifier is first for one in asked):
+            return first.predict([one.encoded for one in asked], self._options)
+        predictions = dict[int, Prediction]()
+        for classifier in {id(one.classifier): one.classifier for one in asked}.values():
+            places = [place for place, one in enumerate(asked) if one.classifier is classifier]
+            answers = classifier.predict([asked[place].encoded for place in places], self._options)
+            predictions.update(zip(places, answers, strict=True))
+        return [predictions[place] for place in range(len(asked))]
 
     def interrupt(self) -> None:
         """Ends the run in progress with an error before its next graph node; later runs are not affected."""

@@ -151,9 +151,17 @@ class Metrics:
         self._waiting = gauge("waiting_texts", "Texts that no batch has taken yet.", mode="livesum")
         self._connections = gauge("connections", "Connections open.", mode="livesum")
         ended = counter("connections_ended", "Connections that the service ended by itself.", ("reason",))
-        gauge("model_info", "The bundle being served.", ("name", "provider"), "livemax").labels(
-            classifier.name, classifier.provider
-        ).set(1)
+        self._model_info = gauge(
+            "model_info", "1 for the bundle being served, 0 for those before.", ("name", "provider"), "livemax"
+        )
+        self._model_info.labels(classifier.name, classifier.provider).set(1)
+        self._change_failed = gauge(
+            "model_change_failed", "1 where the last change of the model failed: the one before stays.", (), "livemax"
+        )
+        shadow = counter("shadow_texts", "Texts that the model in the shadow answered or left out.", ("result",))
+        self._shadow_apart = counts(
+            "shadow_score_difference", "Difference of both models in the probability of the label answered.", _SHARES
+        )
         gauge("provider_fallback", "1 where CUDA was looked for and not found.").set(classifier.fallback is not None)
         gauge("memory_limit_bytes", "What the cgroup allows; +Inf without a limit.").set(cgroup.memory_bytes())
         # Every child is made at the start: a series that appears with its first event has no rate for it.
@@ -167,11 +175,37 @@ class Metrics:
             self._key_file_broken.labels(kind).set(0)
         self._key_refusals = {reason: refused.labels(reason) for reason in KEY_REFUSALS}
         self._failed_items = {kind: failed.labels(kind) for kind in ITEM_PROBLEMS}
+        self._shadow = {result: shadow.labels(result) for result in ("agreed", "disagreed", "passed_over")}
+        self._of_labels = predictions
         self._predictions = {label: predictions.labels(label) for label in classifier.manifest.labels}
         self._dropped = {reason: dropped.labels(reason) for reason in ("cancelled", "late", "failed")}
         self._batches: list[Ran] = []
         if self._folder:
             _remove_ended_workers(Path(self._folder))
+
+    def serve(self, classifier: Classifier, before: Classifier) -> None:
+        """`classifier` is served from now on, in the place of `before`.
+
+        The histograms keep their bins, since series cannot change them: drift of a model with other bins is told only
+        after a restart.
+        """
+        self._model_info.labels(before.name, before.provider).set(0)
+        self._model_info.labels(classifier.name, classifier.provider).set(1)
+        for histogram in (self._text_tokens, self._unknown_share, self._score):
+            histogram.labels(classifier.name)
+        for label in classifier.manifest.labels:
+            self._predictions[label] = self._of_labels.labels(label)
+        self._reference.add(classifier.name, classifier.manifest.reference)
+
+    def observe_change(self, succeeded: bool) -> None:
+        """An order to change the model was carried out or not."""
+        self._change_failed.set(not succeeded)
+
+    def observe_shadow(self, result: str, texts: int, apart: float | None = None) -> None:
+        """Texts that the model in the shadow answered, and how far `apart` the probabilities were, or left out."""
+        self._shadow[result].inc(texts)
+        if apart is not None:
+            self._shadow_apart.observe(apart)
 
     def add_routes(self, statuses: Mapping[str, Iterable[int]], protocol: str = NO_PROTOCOL) -> None:
         """Makes the series of these routes, with the statuses that each may answer. `protocol` names the wire by which
@@ -310,12 +344,21 @@ class _Reference(Collector):
     """How validation looked through the model, as shares of bins; the same in every worker, so nothing is added up."""
 
     def __init__(self, model: str, reference: bundle.Reference | None) -> None:
+        self._edges = None if reference is None else _edges(reference)
+        self._models = set[str]()
         self._family = GaugeMetricFamily(
             "ovation_reference_ratio",
             "Share of the validation texts in a bin: those of its histogram that are above < x <= up_to.",
             labels=("model", "of", "bin", "above", "up_to"),
         )
-        for of, histogram in reference or ():
+        self.add(model, reference)
+
+    def add(self, model: str, reference: bundle.Reference | None) -> None:
+        """Adds the reference of another model, where it has the bins that the series were made with."""
+        if model in self._models or reference is None or _edges(reference) != self._edges:
+            return
+        self._models.add(model)
+        for of, histogram in reference:
             ends = ["-Inf", *map(floatToGoString, _ends(of, histogram)), "+Inf"]
             for edge, above, up_to, count in zip(histogram.edges, ends, ends[1:], histogram.counts, strict=False):
                 self._family.add_metric((model, of, f"{edge:g}", above, up_to), count / sum(histogram.counts))
@@ -323,6 +366,10 @@ class _Reference(Collector):
     def collect(self) -> Iterator[Metric]:
         """For prometheus_client."""
         yield self._family
+
+
+def _edges(reference: bundle.Reference) -> list[tuple[float, ...]]:
+    return [histogram.edges for _, histogram in reference]
 
 
 def _ends(of: str, histogram: bundle.Histogram) -> list[float]:
