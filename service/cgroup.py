@@ -35,6 +35,36 @@ def memory_bytes(root: Path = Path("/")) -> float:
     return min(limits)
 
 
+def free_memory_bytes(root: Path = Path("/")) -> float:
+    """Bytes that may still be taken: of the memory limit, or of the machine's where there is none; else infinite."""
+    free = math.inf
+    for group in _groups(root, "memory"):
+        folder = root / "sys/fs/cgroup" / group
+        limit = _limit(folder)
+        try:
+            counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            used = sum(int(counts[name]) for name in ("anon", "shmem", "slab_unreclaimable"))
+        except (OSError, ValueError, KeyError):  # no such file, or cgroup v1
+            continue
+        free = min(free, limit - used)
+    if free < math.inf:
+        return max(0.0, free)
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]) * 1024
+    except (OSError, ValueError, StopIteration):
+        return math.inf
+
+
+def _limit(folder: Path) -> float:
+    """The limit of the cgroup in `folder`; infinite without one."""
+    try:
+        limit = int((folder / "memory.max").read_text())
+    except (OSError, ValueError):
+        return math.inf
+    return limit if limit < _NO_LIMIT else math.inf
+
+
 def _groups(root: Path, controller: str) -> Iterator[str]:
     """The cgroup of this process and those above it, as paths relative to the controller's mount."""
     own = ["/"]

@@ -6,15 +6,22 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
-from uvicorn.supervisors import Multiprocess
 
+from service import cgroup
+from service.http import keys
+from service.http.keys import KeysError
 from service.model import bundle
 from service.model.bundle import DAMAGED, BundleError
-from service.settings import Settings
+from service.model.bundles import Bundles, Files
+from service.settings import OFF, Settings
 from service.telemetry import logs
 
 # uvicorn cancels the requests that are still open this long after the waiting ones were answered 503.
@@ -35,6 +42,7 @@ def serve() -> None:
     address is taken or a worker cannot serve the bundle, and with 1 where the app does not start.
     """
     settings = _settings()
+    _check_keys(settings)
     bundle.check_folder(settings.model, "OVATION_MODEL")
     logs.configure(settings.log_format, settings.log_level)
     if settings.workers == 1:
@@ -43,32 +51,39 @@ def serve() -> None:
         _serve_several(settings)
 
 
-def worker() -> FastAPI:
-    """The app of one of several processes; ends the process with code 3 where the bundle cannot be served."""
+def worker(connection: Connection) -> FastAPI:
+    """The app of one of several processes, with its end of the `connection` to the supervisor.
+
+    Ends the process with code 3 where the bundle cannot be served.
+    """
     from service.app import create_app
+    from service.control import Control
     from service.model.classifier import ProviderError
 
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal sends it to all; the supervisor takes it for "reload"
     settings = _settings()
     logs.configure(settings.log_format, settings.log_level)
     try:
-        return create_app(settings)
+        return create_app(settings, control=Control(connection))
     except (BundleError, ProviderError) as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(DAMAGED)
 
 
-def make_config(app: FastAPI | str, settings: Settings) -> uvicorn.Config:
-    """uvicorn's settings for `app`, or for the app that the function named `app` ("module:function") makes."""
+def make_config(app: FastAPI | Callable[[], FastAPI] | str, settings: Settings) -> uvicorn.Config:
+    """uvicorn's settings for `app`, or for the app that the function `app`, or of that name, makes."""
     return uvicorn.Config(
         app,
-        factory=isinstance(app, str),
+        factory=not isinstance(app, FastAPI),
         host=settings.host,
         port=settings.port,
         workers=settings.workers,  # else uvicorn takes WEB_CONCURRENCY
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # nothing here asks for the caller's address
+        # X-Forwarded-For and -Proto are passed over: nothing here asks for the caller's address or scheme, and whoever
+        # is no proxy could write there what they like.
+        proxy_headers=False,
         http="service.http.connection:Connection",
         timeout_graceful_shutdown=settings.grace_seconds + CLOSING_SECONDS,
     )
@@ -100,6 +115,20 @@ def _settings() -> Settings:
         raise InvalidSettings("; ".join(line.removeprefix("OVATION_: ") for line in lines)) from None
 
 
+def _check_keys(settings: Settings) -> None:
+    """Raises InvalidSettings where keys cannot be read. Later a file that cannot be read changes nothing."""
+    for name in ("api_keys", "admin_keys"):
+        listed, file = getattr(settings, name), getattr(settings, f"{name}_file")
+        try:
+            if listed != OFF:
+                keys.listed(listed)
+            if file != OFF:
+                keys.read(Path(file))
+        except KeysError as error:
+            variable = f"OVATION_{name}" if listed != OFF and str(error).startswith("key ") else f"OVATION_{name}_file"
+            raise InvalidSettings(f"{variable.upper()}: {error}") from None
+
+
 def _serve_one(settings: Settings) -> None:
     from service.app import create_app
 
@@ -116,16 +145,19 @@ def _serve_one(settings: Settings) -> None:
 
 
 def _serve_several(settings: Settings) -> None:
-    """uvicorn's supervisor: workers that share the port; one that dies is replaced.
+    """Workers that share the port, and their supervisor, which imports neither the app nor onnxruntime."""
+    from service.supervisor import Supervisor
 
-    The supervisor imports neither the app nor onnxruntime, which its workers alone need.
-    """
-    bundle.read(settings.model)  # damaged for one, damaged for all
+    files = Files(settings.model, bundle.contents(settings.model))
+    bundle.parse(*files)  # damaged for one, damaged for all
+    bundles = Bundles(settings.model, files, settings.workers, cgroup.free_memory_bytes)
     with tempfile.TemporaryDirectory(prefix="ovation-metrics-") as folder:
         # prometheus_client reads the variable when it is imported, which the workers do after this.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        config = make_config("service.server:worker", settings)
-        supervisor = Multiprocess(config, open_listeners(config))
+        config = make_config("service.server:worker", settings)  # each worker has its own, with a connection
+        supervisor = Supervisor(
+            config, open_listeners(config), bundles, lambda line: make_config(partial(worker, line), settings)
+        )
         supervisor.run()
     if any(process.exitcode == DAMAGED for process in supervisor.processes):
         sys.exit(DAMAGED)

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+OFF = "off"  # the value of a setting that is not used
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -67,7 +69,38 @@ class Settings(BaseSettings):
             description="origins whose web pages may call the service, separated by commas, such as "
             "`https://shop.example`; `*` for all, `off` for none but its own"
         ),
-    ] = "off"
+    ] = OFF
+    allowed_hosts: Annotated[
+        str,
+        Field(
+            description="names in `Host` by which the service may be asked, separated by commas, such as "
+            "`sentiment.example,localhost`; `*` for any"
+        ),
+    ] = "*"
+    api_keys: Annotated[
+        str,
+        Field(
+            repr=False,
+            description="keys of callers, separated by commas, each `name=key` or a bare key; `off`: no key is needed",
+        ),
+    ] = OFF
+    api_keys_file: Annotated[
+        str, Field(description="file with more of them, as `ovation keys new` makes it; read again when it changes")
+    ] = OFF
+    key_tokens_per_second: Annotated[
+        float,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="tokens a second in each worker for a key that has no limit of its own; `0`: no limit",
+        ),
+    ] = 0.0
+    admin_keys: Annotated[
+        str, Field(repr=False, description="the same for `/admin`, which is not there without; they open all routes")
+    ] = OFF
+    admin_keys_file: Annotated[str, Field(description="file with more of them")] = OFF
+    metrics_need_key: Annotated[bool, Field(description="`/metrics` needs a key, too, where there are keys")] = False
+    docs_need_key: Annotated[bool, Field(description="so do `/docs` and `/openapi.json`")] = False
     timeout_seconds: Annotated[
         float,
         Field(gt=0, allow_inf_nan=False, description="seconds for a request; `X-Request-Timeout-Ms` can only lower it"),
@@ -128,6 +161,22 @@ class Settings(BaseSettings):
                     f"found {origin!r}"
                 )
         return ",".join(origins)
+
+    @property
+    def hosts(self) -> list[str]:
+        """The names in `allowed_hosts`, or "*" alone."""
+        return self.allowed_hosts.split(",")
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts(cls, listed: str) -> str:
+        hosts = [host.strip().lower() for host in listed.split(",")]
+        if hosts != ["*"] and not all(map(_HOST.fullmatch, hosts)):
+            raise ValueError(
+                "expected `*` or host names or addresses without scheme and port, separated by commas, such as "
+                "sentiment.example,127.0.0.1,[::1], found something else"
+            )
+        return ",".join(hosts)
 
     @field_validator("tracing")
     @classmethod

@@ -21,9 +21,11 @@ SERVICE = {
     "settings": set[str](),
     "cgroup": set[str](),
     "healthcheck": set[str](),
-    "app": {"api", "http", "telemetry", "engine", "model", "settings", "cgroup"},
-    "server": {"app", "http", "telemetry", "model", "settings"},
-    "__main__": {"server", "model"},
+    "control": {"engine", "model"},
+    "supervisor": {"model"},
+    "app": {"api", "http", "telemetry", "engine", "model", "settings", "cgroup", "control"},
+    "server": {"app", "control", "supervisor", "http", "telemetry", "model", "settings", "cgroup"},
+    "__main__": {"server", "http", "model"},
 }
 TRAINING = {
     "data": set[str](),

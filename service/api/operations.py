@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.api import schemas
 from service.engine.engine import Engine
+from service.engine.models import Models
 from service.engine.readiness import NotReady, Readiness
 from service.http.problems import Problem
 from service.telemetry.metrics import Metrics
@@ -21,7 +22,7 @@ _MANIFEST_FIELDS = (
 )  # fmt: skip
 
 
-def router(engine: Engine, readiness: Readiness, metrics: Metrics, limits: schemas.Limits) -> APIRouter:
+def router(engine: Engine, models: Models, readiness: Readiness, metrics: Metrics, limits: schemas.Limits) -> APIRouter:
     """`/model`, `/health*` and `/metrics`."""
     routes = APIRouter(tags=["operate"])
     good: dict[int | str, dict[str, Any]] = {200: {"headers": schemas.REQUEST_ID_HEADER}}
@@ -34,7 +35,7 @@ def router(engine: Engine, readiness: Readiness, metrics: Metrics, limits: schem
     @routes.get("/model", responses=always)
     async def model() -> schemas.Model:
         """What is being served, by which provider, within which limits."""
-        classifier = engine.classifier
+        classifier, shadow, last = engine.classifier, models.shadow, models.last
         return schemas.Model(
             **{name: getattr(classifier.manifest, name) for name in _MANIFEST_FIELDS},
             model=classifier.name,
@@ -42,6 +43,8 @@ def router(engine: Engine, readiness: Readiness, metrics: Metrics, limits: schem
             provider=classifier.provider,
             provider_fallback=classifier.fallback,
             exactness=_EXACTNESS[classifier.provider],
+            shadow=None if shadow is None else shadow.name,
+            last_change=last and schemas.Change(kind=last.kind, succeeded=last.succeeded, at=last.at.isoformat()),
             limits=limits,
         )
 

@@ -228,6 +228,21 @@ class Limits(_Wire):
     timeout_seconds: float
 
 
+class Change(_Wire):
+    """The last attempt to change the model; the log says why one failed."""
+
+    kind: str = Field(description="`reload`, `rollback`, `shadow` or `no_shadow`")
+    succeeded: bool
+    at: str
+
+
+class Models(_Wire):
+    """What is served after a change."""
+
+    model: str
+    shadow: str | None = Field(description="the model that answers a share of the texts, too, for comparison")
+
+
 class Model(_Wire):
     """The bundle being served."""
 
@@ -245,6 +260,8 @@ class Model(_Wire):
     provider: str = Field(description="what really runs: cpu or cuda")
     provider_fallback: str | None = Field(description="why `auto` did not choose CUDA")
     exactness: str = Field(description="what holds for one text alone and in any batch")
+    shadow: str | None = Field(description="the model that answers a share of the texts, too, for comparison")
+    last_change: Change | None = Field(description="since this worker started")
     limits: Limits
     metrics: dict[str, Any]
 

@@ -40,6 +40,7 @@ MOST_STREAMS = 100  # at once: a stream has no deadline, and must not take the c
 _GROUP_LINES = 32  # at most; fewer where the queue is short
 _QUEUE_SHARE = 8  # a group takes at most this part of the queue's places, so that others find room
 _TURNS = 2  # groups that are worked on at once, of all streams: one runs, the next waits in the queue
+_LOOK_SECONDS = 0.25  # between two looks whether a stream that waits for tokens has ended
 _LINGER_SECONDS = 1.0  # for what a caller still sends once the stream has ended early
 # Errors that concern all texts of a group: asking for each alone would give the same.
 _OF_ALL = (Closed, Overloaded, Late, Hung, EvidenceUnavailable)
@@ -244,6 +245,7 @@ class _Stream:
 
     async def _answer(self, group: Group) -> _Part:
         """The lines that answer a group, which are held until they are written."""
+        await self._await_allowance()
         async with self._streams.turns:
             lines = [self._parse(number, content) for number, content in group.lines]
             deadline = perf_counter() + self._line_seconds
@@ -258,6 +260,13 @@ class _Stream:
         failed = [line.problem.kind for line in lines if line.problem is not None]
         self._streams.log.metrics.observe_lines(len(lines), failed)
         return _Part(content, len(lines) - len(failed), len(failed), group.next)
+
+    async def _await_allowance(self) -> None:
+        """Waits, before the group has its turn, until the stream's key has tokens to spend, or the stream ends."""
+        if self._record.allowance is None:
+            return
+        while (seconds := self._record.allowance.seconds_until_open()) and self._ending is None:
+            await asyncio.sleep(min(seconds, _LOOK_SECONDS))
 
     def _parse(self, number: int, content: bytes | None) -> _Line:
         limits = self._streams.limits

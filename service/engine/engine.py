@@ -1,15 +1,14 @@
 """Texts in, answers out: tokenizes, admits, waits. Every wire calls `Engine.predict` and nothing below it."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import NamedTuple, Protocol
 
 from service.engine.admission import Overloaded
 from service.engine.batcher import Answer, Batcher, Ran
 from service.engine.encoding import BadText, Items, Late, encode
-from service.model.classifier import Classifier, EvidenceUnavailable, Prediction, Sentence
-from service.model.tokenizer import Encoded
+from service.model.classifier import Asked, Classifier, EvidenceUnavailable, Prediction, Sentence
 
 _LOOK_SECONDS = 0.02  # between two looks whether the queue has room
 
@@ -49,17 +48,22 @@ class Observer(Protocol):
 
 
 class Engine:
-    """Answers texts of at most `max_characters` with the `classifier`, through the `batcher`."""
+    """Answers texts of at most `max_characters` with the `classifier`, through the `batcher`.
+
+    The classifier may be replaced at any time: a request is answered by the one that there was when it began.
+    `on_answered`, where there is one, is told of the texts that were answered.
+    """
 
     def __init__(
         self,
         classifier: Classifier,
-        batcher: Batcher[Encoded, Prediction],
+        batcher: Batcher[Asked, Prediction],
         observer: Observer,
         max_characters: int | None = None,
     ) -> None:
         self.classifier, self.batcher = classifier, batcher
         self._observer, self._max_characters = observer, max_characters
+        self.on_answered: Callable[[Sequence[str], Sequence[Prediction]], None] | None = None
 
     async def predict(
         self,
@@ -96,25 +100,31 @@ class Engine:
         tokenize = perf_counter() - began
         tokens = sum([item.tokens for item in items.encoded])
         self._observer.tokenized(tag, tokens, tokenize)
-        answers = await self._run(items.encoded, deadline, tag, waits) if items.encoded else []
+        asked = [Asked(classifier, encoded) for encoded in items.encoded]
+        answers = await self._run(asked, deadline, tag, waits) if asked else []
         timings = Timings(tokenize, [one.queue_seconds for one in answers], [one.compute_seconds for one in answers])
         results = [one.result for one in answers]
+        if self.on_answered is not None:
+            self.on_answered(
+                [text for place, text in enumerate(texts) if place not in items.failed],
+                results[: len(texts) - len(items.failed)],
+            )
         return Answers(_with_sentences(results, items), timings, classifier.name, tokens, items.failed)
 
-    async def _run(self, encoded: list[Encoded], deadline: float, tag: object, waits: bool) -> list[Answer[Prediction]]:
+    async def _run(self, asked: list[Asked], deadline: float, tag: object, waits: bool) -> list[Answer[Prediction]]:
         """Queues all or none, and waits for their answers."""
         while True:
             seconds_left = deadline - perf_counter()
             if seconds_left <= 0:
                 raise Late
             try:
-                ticket = self.batcher.admit(encoded, seconds_left, tag)
+                ticket = self.batcher.admit(asked, seconds_left, tag)
                 break
             except Overloaded:
                 if not waits or seconds_left < _LOOK_SECONDS:
                     raise
             await asyncio.sleep(_LOOK_SECONDS)
-        self._observer.admitted(tag, len(encoded))
+        self._observer.admitted(tag, len(asked))
         timer = asyncio.get_running_loop().call_later(seconds_left, ticket.fail, Late())
         reason = "failed"
         try:

@@ -4,6 +4,7 @@ import asyncio
 from time import perf_counter
 
 from service.engine.engine import Engine
+from service.model.classifier import Asked
 
 # A success this recent says that texts are answered; otherwise the probe sends a text of its own.
 _FRESH_SECONDS = 10.0
@@ -36,7 +37,8 @@ class Readiness:
         try:
             async with asyncio.timeout(_OWN_TEXT_SECONDS):
                 classifier = self.engine.classifier
-                await self.engine.batcher.submit([classifier.tokenizer.encode(classifier.manifest.golden[0].text)])
+                golden = classifier.tokenizer.encode(classifier.manifest.golden[0].text)
+                await self.engine.batcher.submit([Asked(classifier, golden)])
         except Exception as error:
             raise NotReady(
                 f"expected an answer to a text of our own within {_OWN_TEXT_SECONDS} s, found {type(error).__name__}"

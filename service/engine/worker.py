@@ -97,6 +97,7 @@ class Worker(Generic[Item, Result]):
         try:
             while (items := self._inbox.get()) is not None:
                 loop.call_soon_threadsafe(self._ended, self._results(items), perf_counter())
+                del items  # which would keep a model that was replaced, until the next batch
                 self._ended_event.set()
         except BaseException as error:  # the thread ends: the requests in its batch must fail
             reason = f"an inference thread died of {type(error).__name__}"

@@ -13,11 +13,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.engine.admission import Closed
 from service.engine.readiness import Readiness
 from service.http.connection import CALLER_LEFT, REFUSED
-from service.http.origins import Origins
+from service.http.keys import Keys, check_allowance, limit_headers
+from service.http.origins import Hosts, Origins
 from service.http.problems import KINDS, Problem, problem_of
 from service.telemetry.metrics import OTHER
 from service.telemetry.request_log import RequestLog, RequestRecord
 
+# Of every answer: what it is, is what its Content-Type says, and nobody keeps it. A page's own headers go before.
+_NOSNIFF, _NO_STORE = (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 MILLISECONDS = re.compile(rb"[1-9][0-9]{0,8}")
 
@@ -27,7 +30,9 @@ class Edge:
 
     Requests to the routes in `predicting` have a deadline: `timeout_seconds` after they came, or sooner if
     `X-Request-Timeout-Ms` says so. Each of these routes is called as it stands there, not through `app`, so that it
-    does not pay for middleware and routing that have nothing to do for it. What web pages may ask, `origins` decides.
+    does not pay for middleware and routing that have nothing to do for it. What web pages may ask, `origins` decides,
+    and `hosts` by which names the service may be asked;
+    `keys`, where there are some, who may ask at all, and how much.
     While draining, connections are closed after their answer. An exception that nobody handled becomes a 500.
     """
 
@@ -39,7 +44,10 @@ class Edge:
         log: RequestLog,
         origins: Origins,
         timeout_seconds: float,
+        hosts: Hosts,
+        keys: Keys | None = None,
     ) -> None:
+        self._hosts, self._keys = hosts, keys
         self._app, self._predicting, self._readiness = app, predicting, readiness
         self._log, self._origins, self._timeout_seconds = log, origins, timeout_seconds
 
@@ -67,17 +75,25 @@ class Edge:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                message["headers"] += [(b"x-request-id", record.request_id.encode()), *cors]
+                message["headers"] += [(b"x-request-id", record.request_id.encode()), _NOSNIFF, *cors]
+                if not any(name == b"cache-control" for name, _ in message["headers"]):
+                    message["headers"].append(_NO_STORE)
+                if record.allowance is not None and record.route in self._predicting:
+                    self._log.charge(record)
+                    message["headers"] += limit_headers(record.allowance)
                 if self._readiness.draining:
                     message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:
+            self._hosts.check(headers.get(b"host", b""), record.route, record.method)
             if origin is not None:
                 self._origins.check(origin, record.method, record.path, headers.get(b"host", b""))
                 if preflight := self._origins.preflight(origin, record.method, headers):
                     await preflight(scope, receive, send_with_id)
                     return
+            if self._keys is not None:
+                self._check_key(self._keys, record, headers)
             await self._answer(record, headers, scope, receive, send_with_id)
         except ClientDisconnect:
             pass  # the caller left
@@ -102,6 +118,16 @@ class Edge:
         finally:
             if not is_refused:
                 self._log.end(record)
+
+    def _check_key(self, keys: Keys, record: RequestRecord, headers: Mapping[bytes, bytes]) -> None:
+        """Raises Problem where the request needs a key and has none that opens its route, or one that is spent."""
+        record.allowance = keys.check(record.route, headers)
+        if record.allowance is not None and record.route in self._predicting:
+            try:
+                check_allowance(record.allowance)
+            except Problem:
+                self._log.metrics.observe_key_limited(record.allowance.name)
+                raise
 
     async def _answer(
         self, record: RequestRecord, headers: Mapping[bytes, bytes], scope: Scope, receive: Receive, send: Send

@@ -1,10 +1,11 @@
-"""Web pages of which origins may call the service: CORS, and the refusal of all others.
+"""Web pages of which origins may call the service (CORS, and the refusal of all others), and by which names.
 
 A browser names the origin of the page that sends a request in `Origin`; other clients send none. A page may send some
 requests without asking (CORS keeps it only from reading the answer), so a request of a foreign origin is refused before
 its body is read.
 """
 
+import re
 from collections.abc import Collection, Mapping
 
 from starlette.responses import Response
@@ -12,10 +13,11 @@ from starlette.responses import Response
 from service.http.problems import Problem
 
 _ANY = "*"
+_PORT = re.compile(rb":[0-9]*$")
 
 Headers = list[tuple[bytes, bytes]]
 
-_EXPOSED = (b"access-control-expose-headers", b"Retry-After, X-Request-ID, Server-Timing")
+_EXPOSED = (b"access-control-expose-headers", b"RateLimit, RateLimit-Policy, Retry-After, X-Request-ID, Server-Timing")
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, HEAD, POST"),
     (
@@ -24,6 +26,29 @@ _PREFLIGHT: Headers = [
     ),
     (b"access-control-max-age", b"3600"),  # seconds
 ]
+
+
+class Hosts:
+    """The names by which the service may be asked: host names, or "*" for all.
+
+    A page of an attacker's may lead its own host name to the service's address (DNS rebinding): for the browser both
+    are then one origin, and only `Host` tells. Probes are answered by any name: orchestrators use the address.
+    """
+
+    def __init__(self, allowed: Collection[str]) -> None:
+        self._any = _ANY in allowed
+        self._allowed = frozenset(name.encode() for name in allowed)
+
+    def check(self, host: bytes, route: str, method: str) -> None:
+        """Raises Problem where `host`, the field `Host`, has another name; its port does not matter."""
+        if self._any or _PORT.sub(b"", host).lower() in self._allowed:
+            return
+        if not _is_probe(route, method):
+            raise Problem("unknown_host", "expected a Host that OVATION_ALLOWED_HOSTS lists, found another")
+
+
+def _is_probe(path: str, method: str) -> bool:
+    return "/health" in path and method in ("GET", "HEAD")
 
 
 class Origins:
@@ -49,7 +74,7 @@ class Origins:
         """
         if self._allows(origin) or origin.partition(b"://")[2].lower() == host.lower() != b"":
             return
-        if "/health" not in path or method not in ("GET", "HEAD"):
+        if not _is_probe(path, method):
             raise Problem(
                 "forbidden_origin",
                 "expected no Origin, the service's own or one that OVATION_CORS_ORIGINS lists, found another",

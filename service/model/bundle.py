@@ -1,13 +1,15 @@
 """The bundle: a folder of ONNX and JSON files that `read` verifies and `write` creates completely or not at all.
 
 `manifest.json` describes the model and pins `model.onnx` and `vocabulary.json` by size and SHA-256. Other files in
-the folder (the model card, figures) are for people and are not read here. Nothing is unpickled.
+the folder (the model card, figures) are for people and are not read here. Nothing is unpickled, and a graph that is
+more than a network is refused (`onnx_check`).
 """
 
 import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,14 +19,19 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from service.model import onnx_check
+from service.model.onnx_check import UnsafeGraph
 from service.model.tokenizer import Rules, Tokenizer, Truncation
 
 FORMAT = 1
 MANIFEST, MODEL, VOCABULARY = "manifest.json", "model.onnx", "vocabulary.json"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 MAX_MANIFEST_BYTES = 4 * 2**20
-MAX_FILE_BYTES = 2**31
+MAX_FILE_BYTES = {MODEL: 2**29, VOCABULARY: 2**26}
+_MOST = 1_000  # labels, golden texts, bins
 
+# The files of a bundle by name, unverified.
+Contents = Mapping[str, bytes]
 
 DAMAGED = 3  # exit code of a process whose bundle or provider fails its checks
 
@@ -44,21 +51,21 @@ class FileEntry(_Part):
     """Size and SHA-256 of a file of the bundle."""
 
     sha256: str
-    bytes: int
+    bytes: Annotated[int, Field(ge=0)]
 
 
 class Golden(_Part):
     """A text and the logits that the model must give for it, within the manifest's `tolerance`."""
 
-    text: str
+    text: Annotated[str, Field(min_length=1, max_length=100_000)]
     logits: tuple[float, ...]  # [label]
 
 
 class Histogram(_Part):
     """Counts of a quantity over the validation reviews; bin i is edges[i] <= x < edges[i + 1], the last bin closed."""
 
-    edges: tuple[float, ...]  # [bin + 1]
-    counts: tuple[Annotated[int, Field(ge=0)], ...]  # [bin]
+    edges: Annotated[tuple[float, ...], Field(max_length=_MOST + 1)]  # [bin + 1]
+    counts: tuple[Annotated[int, Field(ge=0, le=2**53)], ...]  # [bin]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -81,19 +88,21 @@ class Manifest(_Part):
 
     format: int = FORMAT
     name: Annotated[str, Field(pattern=NAME)]
-    version: str
+    version: Annotated[str, Field(max_length=100)]
     created: datetime
-    labels: Annotated[tuple[str, ...], Field(min_length=2)]
-    max_tokens: Annotated[int, Field(ge=2)]
+    labels: Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(min_length=2, max_length=_MOST)]
+    max_tokens: Annotated[int, Field(ge=2, le=1_000_000)]
     truncation: Truncation
     rules: Rules
     evidence: bool
     bias: tuple[float, ...] | None  # [label] of the last layer, with evidence alone: bias + sum of evidence = logits
-    temperature: Annotated[float, Field(gt=0)]  # already folded into the last weights
+    temperature: Annotated[float, Field(gt=0, le=1_000)]  # already folded into the last weights
     uncertain_below: Annotated[float, Field(ge=0, le=1)]
     precision: Literal["fp32"] = "fp32"
-    golden: Annotated[tuple[Golden, ...], Field(min_length=1)]
-    tolerance: dict[str, float]  # largest difference of a golden logit, by "provider/precision"
+    golden: Annotated[tuple[Golden, ...], Field(min_length=1, max_length=_MOST)]
+    tolerance: dict[
+        str, Annotated[float, Field(ge=0, le=0.1)]
+    ]  # largest difference of a golden logit, by "provider/precision"
     reference: Reference | None
     metrics: dict[str, Any]
     training: dict[str, Any]
@@ -102,6 +111,11 @@ class Manifest(_Part):
     @field_validator("labels")
     @classmethod
     def _distinct(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        # They stand in tables, pages, headers of files and series, where a line break or a tag does harm.
+        if not all(
+            label.isprintable() and label.strip() == label != "" and not set(label) & {"<", ">"} for label in labels
+        ):
+            raise ValueError("expected labels of printable characters other than < and >, without spaces around them")
         if len(set(labels)) != len(labels):
             raise ValueError("expected distinct labels")
         return labels
@@ -127,14 +141,23 @@ def check_folder(path: Path, variable: str) -> None:
 
 def read(path: Path) -> Bundle:
     """Reads and verifies the bundle in the folder `path`. Raises BundleError."""
+    return parse(path, contents(path))
+
+
+def contents(path: Path) -> Contents:
+    """The files of the bundle in the folder `path`, none larger than its manifest says. Raises BundleError."""
     raw = _read_file(path / MANIFEST, MAX_MANIFEST_BYTES)
+    entries = _entries(path, _parse_manifest(path / MANIFEST, raw))
+    files = {name: _read_file(path / name, min(entry.bytes, MAX_FILE_BYTES[name])) for name, entry in entries.items()}
+    return {MANIFEST: raw, **files}
+
+
+def parse(path: Path, files: Contents) -> Bundle:
+    """The bundle that `files`, read from the folder `path`, are, once they are verified. Raises BundleError."""
+    raw = files[MANIFEST]
     manifest = _parse_manifest(path / MANIFEST, raw)
-    contents = {}
-    for name in (MODEL, VOCABULARY):
-        entry = manifest.files.get(name)
-        if entry is None:
-            raise BundleError(path / MANIFEST, f"an entry for {name} under `files`", "none")
-        data = _read_file(path / name, min(entry.bytes, MAX_FILE_BYTES))
+    for name, entry in _entries(path, manifest).items():
+        data = files[name]
         digest = hashlib.sha256(data).hexdigest()
         if (digest, len(data)) != (entry.sha256, entry.bytes):
             expected, found = (
@@ -142,10 +165,18 @@ def read(path: Path) -> Bundle:
                 f"{len(data)} bytes, sha256 {digest}",
             )
             raise BundleError(path / name, expected, found)
-        contents[name] = data
-    tokenizer = _tokenizer(path / VOCABULARY, contents[VOCABULARY], manifest)
-    name = f"{manifest.name}@{hashlib.sha256(raw).hexdigest()[:8]}"
-    return Bundle(path, name, manifest, contents[MODEL], tokenizer)
+    try:
+        onnx_check.check(files[MODEL])
+    except UnsafeGraph as error:
+        raise BundleError(path / MODEL, "a network as data", str(error)) from None
+    tokenizer = _tokenizer(path / VOCABULARY, files[VOCABULARY], manifest)
+    return Bundle(path, name_of(files), manifest, files[MODEL], tokenizer)
+
+
+def name_of(files: Contents) -> str:
+    """The name of the bundle that `files` are: the manifest's `name`, "@", and eight digits of its digest."""
+    raw = files[MANIFEST]
+    return f"{json.loads(raw)['name']}@{hashlib.sha256(raw).hexdigest()[:8]}"
 
 
 def write(
@@ -194,12 +225,25 @@ def _replace(new: Path, path: Path, old: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def _entries(path: Path, manifest: Manifest) -> dict[str, FileEntry]:
+    """The manifest's entries for the other files. Raises BundleError."""
+    for name in (MODEL, VOCABULARY):
+        if name not in manifest.files:
+            raise BundleError(path / MANIFEST, f"an entry for {name} under `files`", "none")
+    return {name: manifest.files[name] for name in (MODEL, VOCABULARY)}
+
+
 def _read_file(path: Path, max_bytes: int) -> bytes:
+    """The content of a regular file. A link could lead anywhere, and a pipe have no end. Raises BundleError."""
     try:
-        with path.open("rb") as file:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise BundleError(path, "a regular file", "another kind of file")
             data = file.read(max_bytes + 1)
     except OSError as error:
-        raise BundleError(path, "a readable file", error.strerror or type(error).__name__) from error
+        found = "a link" if path.is_symlink() else error.strerror or type(error).__name__
+        raise BundleError(path, "a readable file", found) from error
     if len(data) > max_bytes:
         raise BundleError(path, f"at most {max_bytes} bytes", "more")
     return data

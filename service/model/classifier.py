@@ -1,8 +1,10 @@
 """Predicts texts with a bundle in onnxruntime; synchronous."""
 
+import dataclasses
 import math
+import threading
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
@@ -10,9 +12,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from service.model import onnx_extract
-from service.model.bundle import MODEL, VOCABULARY, Bundle, BundleError
-from service.model.tokenizer import Batch, Encoded
+from service.model import onnx_extract, onnx_tensors
+from service.model.bundle import MODEL, VOCABULARY, Bundle, BundleError, Golden
+from service.model.tokenizer import Batch, BlankText, Encoded
 
 Provider = Literal["auto", "cpu", "cuda"]
 
@@ -23,6 +25,14 @@ _EXECUTION: dict[str, list[str | tuple[str, dict[str, str]]]] = {
     "cpu": ["CPUExecutionProvider"],
     "cuda": [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"],
 }
+
+
+# Tensors from this size on are shared by the sessions on a CPU, of which each would else have a copy of its own.
+_SHARED_BYTES = 64 * 1024
+# For all golden texts together; a network for texts takes milliseconds.
+_CHECK_SECONDS = 60.0
+# Times the tolerance of a logit, by which it may differ from the bias and all evidence together: a sum of many numbers.
+_SUM = 10
 
 
 class ProviderError(Exception):
@@ -96,7 +106,9 @@ class Prediction(NamedTuple):
 
 
 class Classifier:
-    """A bundle, ready to predict; `provider` is the one in use, `fallback` the reason why "auto" did not choose CUDA.
+    """A bundle, ready to predict; `tensors` are those of its graph, by name.
+
+    `provider` is the one in use, `fallback` the reason why "auto" did not choose CUDA.
 
     Raises ProviderError if "cuda" is requested and not available, and BundleError if the graph's inputs or outputs
     differ from the contract or a golden answer is out of tolerance.
@@ -106,14 +118,25 @@ class Classifier:
         self.bundle, self.manifest, self.name = bundle, bundle.manifest, bundle.name
         self.tokenizer = bundle.tokenizer
         self._labels = self.manifest.labels
-        self.provider, self.fallback, self._whole = _open_session(bundle, provider)
+        self.tensors = _tensors(bundle)
+        self._weights = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(tensor)  # which it is a view of
+            for name, tensor in self.tensors.items()
+            if tensor.nbytes >= _SHARED_BYTES
+        }
+        self.provider, self.fallback, self._whole = _open_session(bundle, provider, self._weights)
         _check_graph(self._whole, bundle)
         # Two sessions, since each runs its whole graph: evidence adds a quarter to the time (`benchmarks.latency`).
         self.session = self._whole  # for the logits alone
         if self.manifest.evidence:
-            self.session = _session(bundle, self.provider, onnx_extract.only(bundle.model, ["logits"]))
+            logits_alone = onnx_extract.only(bundle.model, ["logits"])
+            self.session = _session(bundle, self.provider, logits_alone, self._weights)
         self._check_vocabulary()
         self._check_golden()
+
+    def drop_files(self) -> None:
+        """Lets go of the bytes of the graph, which onnxruntime has read."""
+        self.bundle = dataclasses.replace(self.bundle, model=b"")
 
     def __call__(self, texts: Sequence[str], evidence: bool = False) -> list[Prediction]:
         """Predicts `texts` in one batch. Raises BlankText, EvidenceUnavailable."""
@@ -199,23 +222,61 @@ class Classifier:
         tolerance = self.manifest.tolerance.get(key)
         if tolerance is None:
             raise BundleError(self.bundle.path, f"a tolerance for {key}", f"{sorted(self.manifest.tolerance)}")
-        for golden in self.manifest.golden:
-            logits, _ = self.run(self.tokenizer.batch([golden.text]))
-            if not np.allclose(logits[0], golden.logits, rtol=0, atol=tolerance):  # NaN is never close
+        options = onnxruntime.RunOptions()
+        timer = threading.Timer(_CHECK_SECONDS, setattr, (options, "terminate", True))
+        timer.daemon = True
+        timer.start()
+        try:
+            for golden in self.manifest.golden:
+                self._check_one(golden, tolerance, options)
+        finally:
+            timer.cancel()
+
+    def _check_one(self, golden: Golden, tolerance: float, options: onnxruntime.RunOptions) -> None:
+        try:
+            batch = self.tokenizer.batch([golden.text])
+            logits, shares = self.run(batch, self.manifest.evidence, options)
+            alone, _ = self.run(batch, options=options)
+        except BlankText:
+            raise BundleError(self.bundle.path, "golden texts with visible characters", "a blank one") from None
+        except Exception as error:  # onnxruntime's own errors share no base class
+            expected = f"an answer to each golden text, to all within {_CHECK_SECONDS:g} s"
+            raise BundleError(self.bundle.path / MODEL, expected, str(error)) from error
+        for found in (logits, alone):
+            if not np.allclose(found[0], golden.logits, rtol=0, atol=tolerance):  # NaN is never close
                 expected = f"logits {list(golden.logits)} within {tolerance} for the golden text {golden.text!r}"
-                raise BundleError(self.bundle.path / MODEL, expected, str(logits[0].tolist()))
+                raise BundleError(self.bundle.path / MODEL, expected, str(found[0].tolist()))
+        if shares is not None:
+            together = np.asarray(self.manifest.bias) + shares[0].sum(axis=0, dtype=np.float64)
+            if not np.allclose(together, golden.logits, rtol=0, atol=_SUM * tolerance):
+                expected = f"a bias and evidence that add up to {list(golden.logits)} for {golden.text!r}"
+                raise BundleError(self.bundle.path, expected, str(together.tolist()))
+
+
+class Asked(NamedTuple):
+    """A text for one of the models that a service has while it changes them: the one that it was encoded for."""
+
+    classifier: Classifier
+    encoded: Encoded
 
 
 class Slot:
     """Predicts for one thread; another thread can interrupt the run."""
 
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
+    def __init__(self) -> None:
         self._options = onnxruntime.RunOptions()
 
-    def __call__(self, encoded: Sequence[Encoded]) -> list[Prediction]:
-        """Predicts `encoded` texts in one batch, as `Classifier.predict` does; an interrupted run raises an error."""
-        return self._classifier.predict(encoded, self._options)
+    def __call__(self, asked: Sequence[Asked]) -> list[Prediction]:
+        """Predicts texts in one batch for each of their models; an interrupted run raises an error."""
+        first = asked[0].classifier
+        if all(one.classifier is first for one in asked):
+            return first.predict([one.encoded for one in asked], self._options)
+        predictions = dict[int, Prediction]()
+        for classifier in {id(one.classifier): one.classifier for one in asked}.values():
+            places = [place for place, one in enumerate(asked) if one.classifier is classifier]
+            answers = classifier.predict([asked[place].encoded for place in places], self._options)
+            predictions.update(zip(places, answers, strict=True))
+        return [predictions[place] for place in range(len(asked))]
 
     def interrupt(self) -> None:
         """Ends the run in progress with an error before its next graph node; later runs are not affected."""
@@ -223,8 +284,18 @@ class Slot:
         interrupted.terminate = True
 
 
+Weights = Mapping[str, onnxruntime.OrtValue]
+
+
+def _tensors(bundle: Bundle) -> dict[str, NDArray[Any]]:
+    try:
+        return onnx_tensors.read(bundle.model)
+    except ValueError as error:
+        raise BundleError(bundle.path / MODEL, "tensors of the sizes that they state", str(error)) from error
+
+
 def _open_session(
-    bundle: Bundle, provider: Provider
+    bundle: Bundle, provider: Provider, weights: Weights
 ) -> tuple[Literal["cpu", "cuda"], str | None, onnxruntime.InferenceSession]:
     """Returns the provider in use, why "auto" fell back to the CPU (or None), and the session. Raises ProviderError."""
     chosen: Literal["cpu", "cuda"] = "cpu"
@@ -235,23 +306,29 @@ def _open_session(
         else:
             fallback = "this onnxruntime was built without CUDA: install requirements/cuda.txt instead of cpu.txt"
     if chosen == "cuda":
-        session = _session(bundle, "cuda", bundle.model)
+        session = _session(bundle, "cuda", bundle.model, {})
         # onnxruntime falls back to the CPU without an error if CUDA's libraries or a device are missing.
         if session.get_providers()[0] == "CUDAExecutionProvider":
             return "cuda", None, session
         fallback = "onnxruntime could not start CUDA: check the driver (nvidia-smi) and the CUDA and cuDNN libraries"
     if provider == "cuda":
         raise ProviderError(f"expected the provider cuda, found only the CPU: {fallback}")
-    return "cpu", fallback, _session(bundle, "cpu", bundle.model)
+    return "cpu", fallback, _session(bundle, "cpu", bundle.model, weights)
 
 
-def _session(bundle: Bundle, provider: Literal["cpu", "cuda"], model: bytes) -> onnxruntime.InferenceSession:
+def _session(
+    bundle: Bundle, provider: Literal["cpu", "cuda"], model: bytes, weights: Weights
+) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # batches differ in shape: cached patterns would accumulate without use
     options.log_severity_level = 3
+    for name, value in weights.items() if provider == "cpu" else ():
+        options.add_initializer(name, value)
     try:
-        return onnxruntime.InferenceSession(model, options, providers=_EXECUTION[provider])
+        session = onnxruntime.InferenceSession(model, options, providers=_EXECUTION[provider])
+        session._model_bytes = None  # kept to load it anew on another provider, which is asked of no session here
+        return session
     except Exception as error:  # onnxruntime's own errors share no base class
         raise BundleError(bundle.path / MODEL, "a graph that onnxruntime loads", str(error)) from error
 

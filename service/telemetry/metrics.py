@@ -47,6 +47,9 @@ _SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 _SCORES = tuple(step / 20 for step in range(1, 21))
 
 OTHER = "other"  # the route of all paths that are none
+# Why a request that needed a key was refused: it had none, one that is not known, or one of a caller under /admin.
+KEY_REFUSALS = ("none", "unknown", "forbidden")
+KEY_KINDS = ("callers", "admins")
 NO_PROTOCOL = "none"  # the protocol of routes that take no texts
 # Why the service ends a connection: a head or the rest of a body is late, an answer is not taken, the body is
 # malformed, another connection or answer needs the room, or there is no room for it.
@@ -136,27 +139,73 @@ class Metrics:
         self._truncated = counter("texts_truncated", "Texts cut to the model's length.")
         dropped = counter("texts_dropped", "Texts that left the queue before they were run.", ("reason",))
         self._log_lines_lost = counter("log_lines_lost", "Log lines that could not be written.")
+        self._key_requests = counter("key_requests", "Requests that came with a key.", ("key",))
+        self._key_limited = counter(
+            "key_requests_limited", "Of them, those refused since its tokens were spent.", ("key",)
+        )
+        self._key_tokens = counter("key_tokens", "Tokens of the texts that came with a key.", ("key",))
+        refused = counter("key_refusals", "Requests refused for want of a key.", ("reason",))
+        self._key_file_broken = gauge(
+            "key_file_broken", "1 where a file of keys cannot be read: those before stay.", ("kind",), "livemax"
+        )
         self._waiting = gauge("waiting_texts", "Texts that no batch has taken yet.", mode="livesum")
         self._connections = gauge("connections", "Connections open.", mode="livesum")
         ended = counter("connections_ended", "Connections that the service ended by itself.", ("reason",))
-        gauge("model_info", "The bundle being served.", ("name", "provider"), "livemax").labels(
-            classifier.name, classifier.provider
-        ).set(1)
+        self._model_info = gauge(
+            "model_info", "1 for the bundle being served, 0 for those before.", ("name", "provider"), "livemax"
+        )
+        self._model_info.labels(classifier.name, classifier.provider).set(1)
+        self._change_failed = gauge(
+            "model_change_failed", "1 where the last change of the model failed: the one before stays.", (), "livemax"
+        )
+        shadow = counter("shadow_texts", "Texts that the model in the shadow answered or left out.", ("result",))
+        self._shadow_apart = counts(
+            "shadow_score_difference", "Difference of both models in the probability of the label answered.", _SHARES
+        )
         gauge("provider_fallback", "1 where CUDA was looked for and not found.").set(classifier.fallback is not None)
         gauge("memory_limit_bytes", "What the cgroup allows; +Inf without a limit.").set(cgroup.memory_bytes())
         # Every child is made at the start: a series that appears with its first event has no rate for it.
         self._routes: dict[str, _Histogram] = {}
         self._protocols: dict[str, str] = {}
         self._patterns: list[tuple[re.Pattern[str], str]] = []
-        # 200: a preflight is answered on any path.
-        self.add_routes({OTHER: (200, 400, 403, 404, 408, 429, 431, 501, 505)})
+        # 200: a preflight is answered on any path. 401: so is a request without a key, where there are keys.
+        self.add_routes({OTHER: (200, 400, 401, 403, 404, 408, 421, 429, 431, 501, 505)})
         self._connections_ended = {reason: ended.labels(reason) for reason in CONNECTION_ENDS}
+        for kind in KEY_KINDS:
+            self._key_file_broken.labels(kind).set(0)
+        self._key_refusals = {reason: refused.labels(reason) for reason in KEY_REFUSALS}
         self._failed_items = {kind: failed.labels(kind) for kind in ITEM_PROBLEMS}
+        self._shadow = {result: shadow.labels(result) for result in ("agreed", "disagreed", "passed_over")}
+        self._of_labels = predictions
         self._predictions = {label: predictions.labels(label) for label in classifier.manifest.labels}
         self._dropped = {reason: dropped.labels(reason) for reason in ("cancelled", "late", "failed")}
         self._batches: list[Ran] = []
         if self._folder:
             _remove_ended_workers(Path(self._folder))
+
+    def serve(self, classifier: Classifier, before: Classifier) -> None:
+        """`classifier` is served from now on, in the place of `before`.
+
+        The histograms keep their bins, since series cannot change them: drift of a model with other bins is told only
+        after a restart.
+        """
+        self._model_info.labels(before.name, before.provider).set(0)
+        self._model_info.labels(classifier.name, classifier.provider).set(1)
+        for histogram in (self._text_tokens, self._unknown_share, self._score):
+            histogram.labels(classifier.name)
+        for label in classifier.manifest.labels:
+            self._predictions[label] = self._of_labels.labels(label)
+        self._reference.add(classifier.name, classifier.manifest.reference)
+
+    def observe_change(self, succeeded: bool) -> None:
+        """An order to change the model was carried out or not."""
+        self._change_failed.set(not succeeded)
+
+    def observe_shadow(self, result: str, texts: int, apart: float | None = None) -> None:
+        """Texts that the model in the shadow answered, and how far `apart` the probabilities were, or left out."""
+        self._shadow[result].inc(texts)
+        if apart is not None:
+            self._shadow_apart.observe(apart)
 
     def add_routes(self, statuses: Mapping[str, Iterable[int]], protocol: str = NO_PROTOCOL) -> None:
         """Makes the series of these routes, with the statuses that each may answer. `protocol` names the wire by which
@@ -194,6 +243,28 @@ class Metrics:
         self._stream_lines.inc(lines)
         for kind, count in Tally(failed).items():
             self._failed_items[kind].inc(count)
+
+    def add_keys(self, kind: str, names: Iterable[str], is_broken: bool) -> None:
+        """Makes the series of the keys of a kind; `is_broken` tells that their file cannot be read."""
+        for name in names:
+            for family in (self._key_requests, self._key_limited, self._key_tokens):
+                family.labels(name)
+        self._key_file_broken.labels(kind).set(is_broken)
+
+    def observe_key_refused(self, reason: str) -> None:
+        """One request that was refused for one of KEY_REFUSALS."""
+        self._key_refusals[reason].inc()
+
+    def observe_key_limited(self, name: str) -> None:
+        """One request that was refused since the tokens of its key were spent."""
+        self._key_limited.labels(name).inc()
+
+    def observe_keys(self, names: Sequence[str], tokens: Mapping[str, int]) -> None:
+        """Requests by the `names` of their keys, and tokens taken, by name."""
+        for name, count in Tally(names).items():
+            self._key_requests.labels(name).inc(count)
+        for name, count in tokens.items():
+            self._key_tokens.labels(name).inc(count)
 
     def observe_connections(self, count: int) -> None:
         """How many connections are open now."""
@@ -273,12 +344,21 @@ class _Reference(Collector):
     """How validation looked through the model, as shares of bins; the same in every worker, so nothing is added up."""
 
     def __init__(self, model: str, reference: bundle.Reference | None) -> None:
+        self._edges = None if reference is None else _edges(reference)
+        self._models = set[str]()
         self._family = GaugeMetricFamily(
             "ovation_reference_ratio",
             "Share of the validation texts in a bin: those of its histogram that are above < x <= up_to.",
             labels=("model", "of", "bin", "above", "up_to"),
         )
-        for of, histogram in reference or ():
+        self.add(model, reference)
+
+    def add(self, model: str, reference: bundle.Reference | None) -> None:
+        """Adds the reference of another model, where it has the bins that the series were made with."""
+        if model in self._models or reference is None or _edges(reference) != self._edges:
+            return
+        self._models.add(model)
+        for of, histogram in reference:
             ends = ["-Inf", *map(floatToGoString, _ends(of, histogram)), "+Inf"]
             for edge, above, up_to, count in zip(histogram.edges, ends, ends[1:], histogram.counts, strict=False):
                 self._family.add_metric((model, of, f"{edge:g}", above, up_to), count / sum(histogram.counts))
@@ -286,6 +366,10 @@ class _Reference(Collector):
     def collect(self) -> Iterator[Metric]:
         """For prometheus_client."""
         yield self._family
+
+
+def _edges(reference: bundle.Reference) -> list[tuple[float, ...]]:
+    return [histogram.edges for _, histogram in reference]
 
 
 def _ends(of: str, histogram: bundle.Histogram) -> list[float]:

@@ -2,11 +2,13 @@
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from service.engine.allowance import Allowance
 from service.engine.batcher import Ran
 from service.engine.engine import Answers
 from service.telemetry import logs
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 # Requests are counted and logged some at a time: after the first, the code and data for it are in the cache.
 _FLUSH_SECONDS = 0.02
+OVERLOADED = 429
 CALLER_LEFT = 499  # nginx's status for a caller who left before an answer began
 
 
@@ -31,6 +34,8 @@ class RequestRecord:
     model: str | None = None  # the one that answered, or that was served when the request came
     route: str = OTHER  # what the path is counted under
     own_id: bool = False  # the caller's X-Request-ID
+    allowance: Allowance | None = None  # of the key that the request came with, where its route needs one
+    charged: int = 0  # tokens that were taken from it
     deadline: float = math.inf
     tokens: int | None = None  # of all its texts and their sentences, as far as they were tokenized
     answers: Answers | None = None
@@ -64,6 +69,7 @@ class RequestLog:
         self._tracing = tracing
         self._ended: list[RequestRecord] = []
         self._answered: list[Answers] = []  # to parts of requests
+        self._charged = Counter[str]()  # tokens by the name of a key
         self._flush_is_due = False
 
     def begin(self, record: RequestRecord, headers: Mapping[bytes, bytes], scheme: str) -> None:
@@ -75,6 +81,7 @@ class RequestLog:
         """Schedules the counting and logging of a request: at most _FLUSH_SECONDS from now."""
         record.ended = perf_counter()
         record.status = record.status or CALLER_LEFT
+        self.charge(record)
         self._ended.append(record)
         self._schedule()
 
@@ -84,7 +91,19 @@ class RequestLog:
         if record.trace is not None:
             record.trace.texts += len(answers.predictions)
         self._answered.append(answers)
+        self.charge(record)
         self._schedule()
+
+    def charge(self, record: RequestRecord) -> None:
+        """Takes the tokens of a request from the allowance of its key, those that were not taken before.
+
+        A request that the queue had no room for costs nothing.
+        """
+        if record.allowance is None or record.tokens is None or record.status == OVERLOADED:
+            return
+        tokens, record.charged = record.tokens - record.charged, record.tokens
+        record.allowance.spend(tokens)
+        self._charged[record.allowance.name] += tokens
 
     def _schedule(self) -> None:
         if not self._flush_is_due:
@@ -110,6 +129,8 @@ class RequestLog:
                 "model": record.model,
                 **record.lines,
             }
+            if record.allowance is not None:
+                line["key"] = record.allowance.name
             if record.answers is not None:
                 timings = record.answers.timings
                 line["queue_seconds"] = round(max(timings.queue, default=0.0), 6)
@@ -124,6 +145,10 @@ class RequestLog:
             lines.append(line)
         for (route, status), each in alike.items():
             self.metrics.observe_requests(route, status, each)
+        names = [record.allowance.name for record in ended if record.allowance is not None]
+        if names or self._charged:
+            charged, self._charged = self._charged, Counter()
+            self.metrics.observe_keys(names, charged)
         answered += [record.answers for record in ended if record.answers is not None]
         self.metrics.observe_answers(answered)
         self.metrics.count_batches()

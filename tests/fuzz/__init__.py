@@ -27,8 +27,9 @@ class Run:
     output: str  # its report for people; each failure comes with a curl command
 
 
-def fuzz(url: str, cases: int, seed: int | None = None) -> Run:
-    """Sends at least `cases` requests to the service at `url`; a `seed` makes the same requests again."""
+def fuzz(url: str, cases: int, seed: int | None = None, key: str | None = None) -> Run:
+    """Sends at least `cases` requests to the service at `url`, which needs `key`; a `seed` makes the same again."""
+    headers = {} if key is None else {"X-API-Key": key}
     operations = httpx.get(f"{url}/openapi.json").json()["paths"].values()
     with_bodies = sum("requestBody" in operation for path in operations for operation in path.values())
     with tempfile.TemporaryDirectory() as folder:
@@ -48,8 +49,9 @@ def fuzz(url: str, cases: int, seed: int | None = None) -> Run:
             "--report=json",
             f"--report-json-path={report}",
             *([] if seed is None else [f"--seed={seed}"]),
+            *(f"--header={name}: {value}" for name, value in headers.items()),
         ]
-        served = httpx.get(f"{url}/model").json()["model"]
+        served = httpx.get(f"{url}/model", headers=headers).json()["model"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "SERVED_MODEL": served}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         output = done.stdout + done.stderr

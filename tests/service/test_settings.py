@@ -13,6 +13,9 @@ def test_each_setting_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch
         "model": "elsewhere", "provider": "cpu", "host": "0.0.0.0", "port": "0", "max_characters": "10",
         "max_texts": "2", "max_body_bytes": "100", "max_waiting_texts": "3", "timeout_seconds": "0.5",
         "cors_origins": "https://a.example,http://localhost:3000",
+        "allowed_hosts": "a.example,[::1]", "api_keys": "shop=abc", "api_keys_file": "keys",
+        "key_tokens_per_second": "2.5", "admin_keys": "def",
+        "admin_keys_file": "admins", "metrics_need_key": "True", "docs_need_key": "True",
         "max_held_bytes": "1000", "max_connections": "7", "keep_alive_seconds": "1.5",
         "workers": "3", "threads": "2", "max_waiting_tokens": "999", "hang_seconds": "2.5", "pre_stop_seconds": "1.5",
         "grace_seconds": "0", "log_format": "console", "log_level": "debug", "tracing": "otlp", "trace_ratio": "0.5",
@@ -52,6 +55,12 @@ def test_each_setting_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch
         ("cors_origins", "https://*.a.example"),
         ("cors_origins", "https://a.example,*"),
         ("cors_origins", "null"),
+        ("allowed_hosts", ""),
+        ("allowed_hosts", "http://a.example"),
+        ("allowed_hosts", "a.example:8000"),
+        ("allowed_hosts", "a.example,*"),
+        ("key_tokens_per_second", "-1"),
+        ("key_tokens_per_second", "inf"),
     ],
 )
 def test_unsafe_values_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

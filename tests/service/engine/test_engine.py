@@ -11,8 +11,7 @@ from service.engine.batcher import Batcher, Ran
 from service.engine.encoding import encode
 from service.engine.engine import Engine
 from service.model import grouping
-from service.model.classifier import Classifier, Prediction, Slot
-from service.model.tokenizer import Encoded
+from service.model.classifier import Asked, Classifier, Prediction, Slot
 
 pytestmark = pytest.mark.anyio
 
@@ -40,10 +39,10 @@ class Counts:
     def dropped(self, reason: str, texts: int) -> None: ...
 
 
-def make_engine(classifier: Classifier, counts: Counts, max_texts: int) -> tuple[Engine, Batcher[Encoded, Prediction]]:
-    batcher: Batcher[Encoded, Prediction] = Batcher(
-        [Slot(classifier)],
-        lambda encoded: len(encoded.token_ids),
+def make_engine(classifier: Classifier, counts: Counts, max_texts: int) -> tuple[Engine, Batcher[Asked, Prediction]]:
+    batcher: Batcher[Asked, Prediction] = Batcher(
+        [Slot()],
+        lambda asked: len(asked.encoded.token_ids),
         grouping.for_provider("cpu", classifier.seconds),
         Admission(max_texts, 10**6),
         SECONDS,

@@ -95,7 +95,7 @@ def check_readable(response: httpx.Response, status: int) -> None:
     assert response.headers[ALLOWED] == SHOP
     assert "Origin" in response.headers.get_list("vary", split_commas=True)
     exposed = set(response.headers["access-control-expose-headers"].split(", "))
-    assert exposed == {"Retry-After", "X-Request-ID", "Server-Timing"}
+    assert exposed == {"RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID", "Server-Timing"}
 
 
 async def test_an_allowed_origin_reads_answers_and_errors(opened: httpx.AsyncClient) -> None:

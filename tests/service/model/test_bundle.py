@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,23 @@ def test_a_missing_file_is_refused(copy: Path, name: str) -> None:
         bundle.read(copy)
 
 
+@pytest.mark.parametrize("name", [bundle.MANIFEST, bundle.MODEL, bundle.VOCABULARY])
+def test_what_is_no_regular_file_is_refused(copy: Path, name: str) -> None:
+    (copy / name).rename(copy / "elsewhere")
+    (copy / name).symlink_to(copy / "elsewhere")
+    with pytest.raises(BundleError, match=rf"{name}: expected a readable file, found a link"):
+        bundle.read(copy)
+    (copy / name).unlink()
+    os.mkfifo(copy / name)
+    with pytest.raises(BundleError, match=rf"{name}: expected a regular file, found another kind"):
+        bundle.read(copy)
+
+
+def test_a_link_to_a_whole_bundle_is_followed(copy: Path, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(copy)
+    assert bundle.read(tmp_path / "link").name == tiny_bundle.name
+
+
 @pytest.mark.parametrize("name", [bundle.MODEL, bundle.VOCABULARY])
 def test_a_flipped_bit_is_refused(copy: Path, name: str) -> None:
     data = bytearray((copy / name).read_bytes())
@@ -76,7 +94,17 @@ def test_a_vast_manifest_is_refused_unread(copy: Path) -> None:
         ({"format": None}, "expected bundle format 1, found format None"),
         ({"labels": ["a", "a"]}, "a valid `labels`"),
         ({"labels": ["a", "b", "c"]}, "3 logits"),
+        ({"labels": ["a", "b\nc"]}, "a valid `labels`"),
+        ({"labels": ["a", "<b>"]}, "a valid `labels`"),
+        ({"labels": ["a", " "]}, "a valid `labels`"),
+        ({"labels": ["a", "b" * 101]}, r"a valid `labels\.1`"),
+        ({"labels": [str(number) for number in range(1001)]}, "a valid `labels`"),
         ({"max_tokens": 0}, "a valid `max_tokens`"),
+        ({"max_tokens": 1e30}, "a valid `max_tokens`"),
+        ({"temperature": 1e30}, "a valid `temperature`"),
+        ({"tolerance": {"cpu/fp32": 1e30}}, r"a valid `tolerance\.cpu/fp32`"),
+        ({"uncertain_below": 1.5}, "a valid `uncertain_below`"),
+        ({"version": "9" * 101}, "a valid `version`"),
         ({"rules": "sentences"}, "a valid `rules`"),
         ({"evidence": False}, "expected no `bias` without `evidence`, found 2 numbers"),
         ({"bias": None}, "expected a `bias` of 2 numbers, found none"),
@@ -139,6 +167,19 @@ def test_golden_answers_out_of_tolerance_are_refused(tiny_bundle: Bundle, tmp_pa
         Classifier(bundle.read(tmp_path / "wrong"), "cpu")
 
 
+def test_a_bias_that_is_not_the_graphs_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    write_again(tiny_bundle, tmp_path / "wrong", bias=(0.5, -0.5))
+    with pytest.raises(BundleError, match="expected a bias and evidence that add up to"):
+        Classifier(bundle.read(tmp_path / "wrong"), "cpu")
+
+
+def test_a_blank_golden_text_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    blank = tiny_bundle.manifest.golden[0].model_copy(update={"text": " "})
+    write_again(tiny_bundle, tmp_path / "wrong", golden=(blank,))
+    with pytest.raises(BundleError, match="expected golden texts with visible characters"):
+        Classifier(bundle.read(tmp_path / "wrong"), "cpu")
+
+
 def test_a_graph_of_another_shape_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
     write_again(tiny_bundle, tmp_path / "wrong", evidence=False, bias=None)
     with pytest.raises(BundleError, match="expected tensors"):
@@ -155,6 +196,5 @@ def test_a_vocabulary_larger_than_the_graph_knows_is_refused(tiny_bundle: Bundle
 
 
 def test_rubbish_for_a_graph_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    bundle.write(tmp_path / "x", tiny_bundle.manifest, b"rubbish", tiny_bundle.tokenizer.vocabulary)
-    with pytest.raises(BundleError, match="a graph that onnxruntime loads"):
-        Classifier(bundle.read(tmp_path / "x"), "cpu")
+    with pytest.raises(BundleError, match="expected a network as data, found expected an ONNX model"):
+        bundle.write(tmp_path / "x", tiny_bundle.manifest, b"rubbish", tiny_bundle.tokenizer.vocabulary)
