@@ -9,7 +9,6 @@ from functools import cache
 
 import structlog
 from fastapi import FastAPI, Response
-from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.routing import APIRoute
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
@@ -18,11 +17,12 @@ from starlette.types import ASGIApp
 
 import service
 from service import cgroup
-from service.api import huggingface, native, open_inference, operations, schemas, stream, tei
+from service.api import huggingface, inspection, native, open_inference, operations, page, schemas, stream, tei
 from service.api.stream import StreamRoute
 from service.engine.admission import Admission
 from service.engine.batcher import Batcher
 from service.engine.engine import Engine
+from service.engine.inspector import Inspector
 from service.engine.readiness import NotReady, Readiness
 from service.http import problems
 from service.http.body import JsonRoute, json_route
@@ -94,6 +94,7 @@ def create_app(
     )
     engine = Engine(classifier, batcher, request_log, settings.max_characters)
     readiness = Readiness(engine)
+    inspector = Inspector(engine, settings.max_characters) if settings.inspect == "on" else None
 
     held = Held(settings.max_held_bytes)
     connections = Connections(request_log, held, settings.max_connections, settings.keep_alive_seconds)
@@ -116,6 +117,8 @@ def create_app(
         readiness.started = True
         yield {"connections": connections}
         readiness.draining = True
+        if inspector is not None:
+            inspector.close()
         await batcher.close()
         request_log.flush()
         if tracing is not None:
@@ -128,7 +131,7 @@ def create_app(
         description="Calibrated, explained, verified sentiment.",
         lifespan=lifespan,
         responses=schemas.problem_responses(*schemas.OF_THE_PROTOCOL),
-        openapi_url=None,  # see _add_document
+        openapi_url=None,  # see _add_document, and api/page.py for /docs
         telemetry={"tracing": False, "metrics": False, "logs": False},  # ours is in service/telemetry
         redirect_slashes=False,
     )
@@ -140,8 +143,11 @@ def create_app(
         "tei": tei.router(engine, route, limits, readiness, settings.max_waiting_tokens),
         "open_inference": open_inference.router(engine, route, limits, readiness),
     }
-    operating = operations.router(engine, readiness, metrics, limits)
-    for router in (*wires.values(), operating):
+    if inspector is not None:
+        wires["inspect"] = inspection.router(inspector, route, limits)
+    operating = operations.router(engine, readiness, metrics, limits, inspects=inspector is not None)
+    pages = page.router()
+    for router in (*wires.values(), operating, pages):
         app.include_router(router)
     _add_document(app)
     for error in (HTTPException, NotReady, problems.Problem):  # all that the routes that `app` calls itself may raise
@@ -154,7 +160,7 @@ def create_app(
     others = [
         route for wire in wires.values() for route in wire.routes if not isinstance(route, JsonRoute | StreamRoute)
     ]
-    metrics.add_routes(_statuses([*app.routes, *others, *operating.routes]))
+    metrics.add_routes(_statuses([*app.routes, *others, *operating.routes, *pages.routes]))
     app.middleware_stack = Edge(
         app.build_middleware_stack(),
         predicting,
@@ -167,16 +173,12 @@ def create_app(
 
 
 def _add_document(app: FastAPI) -> None:
-    """Adds /openapi.json and /docs. FastAPI's own would make the JSON, some 100 KB of it, anew for each request."""
+    """Adds /openapi.json. FastAPI's own would make the JSON, some 100 KB of it, anew for each request."""
     document = cache(lambda: to_json(app.openapi()))
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
         return Response(document(), media_type="application/json")
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return get_swagger_ui_html(openapi_url="/openapi.json", title=app.title)
 
 
 def _statuses(routes: Iterable[BaseRoute]) -> dict[str, set[int]]:

@@ -21,8 +21,10 @@ _MANIFEST_FIELDS = (
 )  # fmt: skip
 
 
-def router(engine: Engine, readiness: Readiness, metrics: Metrics, limits: schemas.Limits) -> APIRouter:
-    """`/model`, `/health*` and `/metrics`."""
+def router(
+    engine: Engine, readiness: Readiness, metrics: Metrics, limits: schemas.Limits, *, inspects: bool
+) -> APIRouter:
+    """`/model`, `/health*` and `/metrics`; `inspects` says whether `/inspect` is served."""
     routes = APIRouter(tags=["operate"])
     good: dict[int | str, dict[str, Any]] = {200: {"headers": schemas.REQUEST_ID_HEADER}}
     always = good | schemas.problem_responses("forbidden_origin", "internal")
@@ -42,6 +44,7 @@ def router(engine: Engine, readiness: Readiness, metrics: Metrics, limits: schem
             provider=classifier.provider,
             provider_fallback=classifier.fallback,
             exactness=_EXACTNESS[classifier.provider],
+            inspect=inspects,
             limits=limits,
         )
 

@@ -18,16 +18,16 @@ def only(model: bytes, outputs: Collection[str]) -> bytes:
     onnxruntime must have loaded `model` before: it limits the depth of nested branches, which `_inputs` recurses into.
     """
     parts: list[bytes | memoryview] = []
-    for number, field, payload in _fields(memoryview(model)):
+    for number, field, payload in fields(memoryview(model)):
         parts += _delimited(_GRAPH, _extract(payload, outputs)) if number == _GRAPH else [field]
     return b"".join(parts)
 
 
 def _extract(graph: memoryview, outputs: Collection[str]) -> bytes:
-    fields = list(_fields(graph))
+    parts = list(fields(graph))
     needed, kept = set(outputs), set[int]()
-    for index in reversed(range(len(fields))):  # ONNX lists nodes in topological order
-        number, _, payload = fields[index]
+    for index in reversed(range(len(parts))):  # ONNX lists nodes in topological order
+        number, _, payload = parts[index]
         if number == _NODE and needed.intersection(_names(payload, _NODE_OUTPUT)):
             needed.update(_inputs(payload))
             kept.add(index)
@@ -36,7 +36,7 @@ def _extract(graph: memoryview, outputs: Collection[str]) -> bytes:
                 kept.add(index)
         elif number != _NODE:
             kept.add(index)
-    return b"".join(field for index, (_, field, _) in enumerate(fields) if index in kept)
+    return b"".join(field for index, (_, field, _) in enumerate(parts) if index in kept)
 
 
 def _inputs(node: memoryview) -> Iterator[str]:
@@ -53,19 +53,19 @@ def _names(message: memoryview, field_number: int) -> list[str]:
 
 
 def _payloads(message: memoryview, field_number: int) -> list[memoryview]:
-    return [payload for number, _, payload in _fields(message) if number == field_number]
+    return [payload for number, _, payload in fields(message) if number == field_number]
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
-    """Yields (field number, the whole field, its payload) for each field of `message`. Raises ValueError."""
+def fields(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
+    """Yields (field number, the whole field, its payload) for each field of a protobuf `message`. Raises ValueError."""
     at = 0
     while at < len(message):
-        tag, start = _varint(message, at)
+        tag, start = varint(message, at)
         end = start
         if tag & 7 == _VARINT:
-            _, end = _varint(message, start)
+            _, end = varint(message, start)
         elif tag & 7 == _LENGTH:
-            size, start = _varint(message, start)
+            size, start = varint(message, start)
             end = start + size
         elif tag & 7 in (_FIXED64, _FIXED32):
             end = start + (8 if tag & 7 == _FIXED64 else 4)
@@ -75,7 +75,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]
         at = end
 
 
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
+def varint(message: memoryview, at: int) -> tuple[int, int]:
     """The number encoded at offset `at` of `message`, and the offset of the next byte. Raises ValueError."""
     value = shift = 0
     while at < len(message):
