@@ -32,7 +32,7 @@ export class Answers {
     const select = uniqueId("label");
     const labels = element("select", { id: select, on: { change: () => this.#filtered({ label: labels.value }) } }, element("option", { value: "" }, text.all), ...model.labels.map((label) => element("option", { value: label }, label)));
     const unsure = element("input", { type: "checkbox", on: { change: () => this.#filtered({ uncertain: unsure.checked }) } });
-    this.#sortHead = element("th", { scope: "col", "aria-sort": "descending" }, this.#sort);
+    this.#sortHead = element("th", { scope: "col", class: "number", "aria-sort": "descending" }, this.#sort);
     const head = element("tr", {}, element("th", { scope: "col" }, text.row), element("th", { scope: "col" }, text.text), element("th", { scope: "col" }, text.label), this.#sortHead);
     this.#sort.append(this.#probability);
     this.node = element(
@@ -137,7 +137,7 @@ export class Answers {
     const bar = (number, index) => {
       const middle = (index + 0.5) / BINS;
       const unsure = Math.max(middle, this.#high === null ? middle : 1 - middle) < below;
-      const classes = unsure ? "unsure" : this.#high !== null && middle < 0.5 ? "low" : "high";
+      const classes = !number ? "none" : unsure ? "unsure" : this.#high !== null && middle < 0.5 ? "low" : "high";
       return element("li", { class: classes, style: { "--height": number / most }, title: text.bin(index / BINS, (index + 1) / BINS, number) }, element("span", { class: "visually-hidden" }, text.bin(index / BINS, (index + 1) / BINS, number)));
     };
     const ends = element("div", { class: "ends", "aria-hidden": "true" }, element("span", {}, percent(0)), element("span", {}, this.#probability), element("span", {}, percent(1)));

@@ -58,8 +58,10 @@ const named = () => Object.keys(VIEWS).find((view) => `#${view}` === location.ha
 async function show(model) {
   const name = named();
   for (const link of links) {
-    if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (link.hash === `#${name}`) {
+      link.setAttribute("aria-current", "page");
+      link.parentNode.scrollLeft = link.offsetLeft - link.parentNode.clientWidth / 2 + link.clientWidth / 2;
+    } else link.removeAttribute("aria-current");
   }
   if (!opened.has(name)) {
     const view = await VIEWS[name](model, opened);

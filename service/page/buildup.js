@@ -75,15 +75,16 @@ export class BuildUp {
   #draw() {
     const width = this.#chart.clientWidth;
     if (!width) return;
-    const most = Math.max(logit(0.75), ...this.#sums.map(Math.abs)) * 1.15;
-    const ticks = this.#model.labels.length === 2 ? SHARES.map((share) => [logit(share), percent(share)]) : [-most, 0, most].map((sum) => [sum, weight(sum)]);
+    const least = Math.min(-logit(0.75), ...this.#sums) * 1.15;
+    const most = Math.max(logit(0.75), ...this.#sums) * 1.15;
+    const ticks = this.#model.labels.length === 2 ? SHARES.map((share) => [logit(share), percent(share)]) : [least, 0, most].map((sum) => [sum, weight(sum)]);
     const { node, across, up } = frame({
       width,
       height: HEIGHT,
       bottom: BOTTOM,
       x: [0, this.#sums.length - 1],
-      y: [-most, most],
-      yTicks: ticks.filter(([sum]) => Math.abs(sum) <= most),
+      y: [least, most],
+      yTicks: ticks.filter(([sum]) => sum >= least && sum <= most),
       label: text.label(this.#said(this.#sums[0]), this.#said(this.#sums.at(-1))),
     });
     [this.#across, this.#up] = [across, up];

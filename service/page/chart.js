@@ -33,10 +33,12 @@ export function path(points, classes) {
   return drawn("path", { class: classes, d });
 }
 
-/** A line of recent values without axes, the newest at the right. */
-export function sparkline(values, width, height, most = Math.max(...values, 1e-9)) {
+/** A line of recent values without axes, the newest at the right, as wide as its place. */
+export function sparkline(values, width = 240, height = 48) {
   const across = scale([0, Math.max(1, values.length - 1)], [1, width - 1]);
-  const up = scale([0, most], [height - 2, 2]);
+  const up = scale([0, Math.max(...values, 1e-9)], [height - 2, 4]);
   const points = values.map((value, index) => [across(index), up(value)]);
-  return drawn("svg", { class: "sparkline", viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true" }, path(points, "line"));
+  const area = [[1, height], ...points, [width - 1, height]];
+  const shape = { class: "sparkline", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" };
+  return drawn("svg", shape, path(area, "area"), path(points, "line"));
 }

@@ -23,10 +23,10 @@ function gate(name, squash, parameters) {
 
 /** The right-hand side in numbers; the gates' own sums are not shown. */
 function inNumbers(name, numbers) {
-  const n = Object.fromEntries(Object.entries(numbers).map(([key, value]) => [key, decimal(value)]));
-  if (name === "cell") return `${n.forget_gate} · ${n.before} + ${n.input_gate} · ${n.candidate} = ${n.cell}`;
-  if (name === "hidden") return `${n.output_gate} · tanh ${n.cell} = ${n.hidden}`;
-  return n[name];
+  const n = Object.fromEntries(Object.entries(numbers).map(([key, value]) => [key, value < 0 ? `(${decimal(value)})` : decimal(value)]));
+  if (name === "cell") return `${n.forget_gate} · ${n.before} + ${n.input_gate} · ${n.candidate} = ${decimal(numbers.cell)}`;
+  if (name === "hidden") return `${n.output_gate} · tanh ${n.cell} = ${decimal(numbers.hidden)}`;
+  return decimal(numbers[name]);
 }
 
 /** A table of all six; `numbers` by name, and the memory `before`, or null. */

@@ -139,7 +139,7 @@ export class Evidence {
       element(
         "li",
         {},
-        element("button", { type: "button", on: { click: () => this.#focus(index) } }, this.#tokens[index].textContent),
+        element("button", { type: "button", on: { click: () => this.#focus(index) } }, ...this.#inContext(index)),
         element("span", { class: "bar", style: { "--strength": (value / full).toFixed(3) } }),
         element("span", { class: "number" }, written(value * sign)),
       );
@@ -149,6 +149,13 @@ export class Evidence {
       element("h3", {}, text.strongest(pole)),
       strongest.length ? element("ol", {}, ...strongest.map(row)) : element("p", { class: "note" }, text.none),
     );
+  }
+
+  /** A token; of a mark alone also the token before it. */
+  #inContext(index) {
+    const word = this.#tokens[index].textContent;
+    const isMark = index > 0 && !/[\p{L}\p{N}]/u.test(word);
+    return [isMark ? element("span", { class: "before" }, this.#tokens[index - 1].textContent) : "", word];
   }
 
   #pole(value) {

@@ -48,7 +48,7 @@ export class Lstm {
     ];
     this.node = element(
       "div",
-      { class: "lstm" },
+      { class: "view lstm" },
       element("header", { class: "lead" }, element("h1", {}, text.title), element("p", {}, text.lead)),
       ...(model.inspect ? served : [element("p", { class: "card" }, text.off)]),
       card(text.equations, this.#here, this.#equations, element("p", {}, text.afterwards), element("p", { class: "note" }, text.code)),
@@ -102,7 +102,7 @@ export class Lstm {
     this.#note.replaceChildren(notes.filter(Boolean).join(" "));
     this.#tokenSlider.input.max = tokens.length - 1;
     this.#unitSlider.input.max = this.#order.length - 1;
-    this.#point(Math.min(this.#token, tokens.length - 1), Math.min(this.#row, this.#order.length - 1));
+    this.#point(...strongest(cell, this.#order));
   }
 
   /** Shows the cell of that token in that row of the picture. */
@@ -124,6 +124,15 @@ export class Lstm {
     const numbers = Object.fromEntries(MAPS.map((name) => [name, this.#found[name][token][unit]]));
     this.#equations.replaceChildren(equations({ ...numbers, before: this.#found.cell[before]?.[unit] ?? 0 }));
   }
+}
+
+/** The token and the row of the picture with the largest memory. */
+function strongest(cell, order) {
+  let [token, row] = [0, 0];
+  cell.forEach((values, at) => order.forEach((unit, other) => {
+    if (Math.abs(values[unit]) > Math.abs(cell[token][order[row]])) [token, row] = [at, other];
+  }));
+  return [token, row];
 }
 
 /** The units in the order of the tokens at which their memory is largest: what reacts to the same words stands together. */

@@ -39,7 +39,7 @@ export class Many {
     drop.addEventListener("drop", (event) => (over(false)(event), event.dataTransfer.files[0] && this.#readFile(event.dataTransfer.files[0])));
     this.node = element(
       "div",
-      { class: "many" },
+      { class: "view many" },
       element("header", { class: "lead" }, element("h1", {}, text.title), element("p", {}, text.lead)),
       element(
         "section",
@@ -106,7 +106,7 @@ export class Many {
     chosen.value = String(textColumn(table));
     this.#rows.replaceChildren(
       element("h2", {}, text.found(rows.length, text.formats[format])),
-      rows.length > MOST_ROWS && element("p", { class: "note" }, text.cut(rows.length, MOST_ROWS)),
+      rows.length > MOST_ROWS ? element("p", { class: "note" }, text.cut(rows.length, MOST_ROWS)) : "",
       this.#preview(columns, nameOf),
       element(
         "div",

@@ -43,13 +43,14 @@ export class Model {
       ["sources", rowsOf(metrics.sources)],
       ...GROUPS.map((name) => [name, rowsOf(split[name], name === "by_rating" ? text.rating : undefined)]),
     ].filter(([, rows]) => rows.length);
+    const curves = [reliability(split), coverage(split)].filter(Boolean);
     this.node = element(
       "div",
-      { class: "model" },
+      { class: "view model" },
       element("header", { class: "lead" }, element("h1", {}, text.title), element("p", {}, text.lead)),
       headline(split, splitName),
       groups.length ? card(text.accuracy, ...groups.map(([name, rows]) => dots(text.groups[name], rows)), element("p", { class: "note" }, text.note)) : null,
-      element("div", { class: "pair even" }, reliability(split), coverage(split)),
+      curves.length ? element("div", { class: "pair even" }, ...curves) : null,
       element("div", { class: "pair even" }, facts(model), limits(model, metrics, groups)),
     );
   }
@@ -86,22 +87,22 @@ function dots(name, rows) {
       ),
       element("td", { class: "number" }, isNumber(texts) ? count(texts) : "", note && element("span", { class: "note" }, note)),
     );
-  const [, share, , number] = text.columns;
-  const head = element("tr", {}, element("th", { scope: "col" }, name), element("th", { scope: "col", class: "number" }, share), element("td", { class: "axis", "aria-hidden": "true" }, element("span", {}, percent(from)), element("span", {}, percent(1))), element("th", { scope: "col", class: "number" }, number));
+  const [share, number] = text.columns;
+  const head = element("tr", {}, element("th", { scope: "col" }, name), element("th", { scope: "col", class: "number share" }, share), element("td", { class: "axis", "aria-hidden": "true" }, element("span", {}, percent(from)), element("span", {}, percent(1))), element("th", { scope: "col", class: "number" }, number));
   return element("div", { class: "scroll" }, element("table", { class: "accuracies" }, element("thead", {}, head), element("tbody", {}, ...rows.map(line))));
 }
 
 function plotted(heading, note, draw) {
   const place = element("div", { class: "plot" });
-  if (draw) onWidth(place, (width) => place.replaceChildren(draw(Math.min(width, 520))));
-  return card(heading, draw ? place : element("p", { class: "note" }, text.lacking), draw && element("p", { class: "note" }, note));
+  onWidth(place, (width) => place.replaceChildren(draw(Math.min(width, 520))));
+  return card(heading, place, element("p", { class: "note" }, note));
 }
 
 const shares = (from) => [0, 1, 2, 3, 4].map((step) => from + ((1 - from) * step) / 4).map((share) => [share, percent(share)]);
 
 function reliability(split) {
   const points = split.reliability;
-  if (!isPoints(points, 3)) return plotted(text.reliability);
+  if (!isPoints(points, 3)) return null;
   const from = Math.floor(Math.min(...points.flatMap(([, score, right]) => [score, right])) * 10) / 10;
   return plotted(text.reliability, text.reliabilityNote, (width) => {
     const { node, across, up } = frame({ width, height: 300, x: [from, 1], y: [from, 1], xTicks: shares(from), yTicks: shares(from), xName: text.score, label: text.reliabilityLabel });
@@ -115,7 +116,7 @@ function reliability(split) {
 
 function coverage(split) {
   const points = split.coverage;
-  if (!isPoints(points, 2)) return plotted(text.coverage);
+  if (!isPoints(points, 2)) return null;
   const from = Math.floor(Math.min(...points.map(([, right]) => right)) * 20) / 20;
   return plotted(text.coverage, text.coverageNote, (width) => {
     const { node, across, up } = frame({ width, height: 300, x: [0, 1], y: [from, 1], xTicks: shares(0), yTicks: shares(from), xName: text.answered, label: text.coverageLabel });
@@ -142,9 +143,9 @@ function facts(model) {
 
 function limits(model, metrics, groups) {
   const { known } = text;
-  const all = groups.flatMap(([name, rows]) => rows.map((row) => ({ ...row, group: text.groupNames[name] })));
+  const all = groups.flatMap(([name, rows]) => rows.map((row) => ({ ...row, said: text.textsOf[name](row.name) })));
   const weakest = all.filter(({ texts }) => !isNumber(texts) || texts >= LEAST_TEXTS).sort((one, other) => one.accuracy - other.accuracy)[0];
   const told = Array.isArray(metrics.weaknesses) ? metrics.weaknesses.filter((weakness) => typeof weakness === "string") : [];
-  const items = [...told, weakest && known.weakest(weakest.group, weakest.name, weakest.accuracy), known.cut(model.max_tokens), known.language, known.irony, known.weights, known.people];
+  const items = [...told, weakest && known.weakest(weakest.said, weakest.accuracy), known.cut(model.max_tokens), known.language, known.irony, known.weights, known.people];
   return card(text.limits, element("ul", { class: "list" }, ...items.filter(Boolean).map((item) => element("li", {}, item))));
 }

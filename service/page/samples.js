@@ -4,8 +4,8 @@ export const samples = [
   {
     name: "A film",
     text:
-      "The first twenty minutes drag, and the jokes are dull. Then the aunt arrives, and from there on it is a joy: warm, " +
-      "clever, beautifully played. I left the cinema smiling.",
+      "The jokes are dull at first. Then the aunt arrives, and from there on it is a joy: warm, clever, beautifully played. " +
+      "It is one of the best films I have seen this year.",
   },
   {
     name: "Mixed",
@@ -17,7 +17,7 @@ export const samples = [
     name: "Raving",
     text:
       "I laughed, I wept, I forgot to eat my popcorn. Every frame is beautiful, the music is perfect, and the ending left " +
-      "the whole room silent. Easily the best film I have seen this year.",
+      "the whole room silent. I would watch it again tonight.",
   },
   {
     name: "Scathing",

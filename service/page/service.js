@@ -11,7 +11,6 @@ const text = strings.service;
 const SECONDS = 2;
 const KEPT = 61; // readings, two minutes
 const WINDOW = 30; // readings for the latency, one minute
-const SPARK = [220, 44];
 const TILES = ["rate", "median", "slow", "queue", "refused", "connections"];
 const ofTexts = (labels) => labels.protocol !== "none";
 const isRefused = (labels) => ofTexts(labels) && labels.status === "429";
@@ -29,12 +28,12 @@ export class Service {
   constructor(model) {
     for (const name of TILES) this.#tiles[name] = { value: element("p", { class: "value" }, text.quiet), line: element("div", { class: "spark" }) };
     const tile = (name) => element("div", { class: "tile" }, element("h2", {}, text[name]), this.#tiles[name].value, this.#tiles[name].line);
-    const head = element("tr", {}, ...[text.protocol, text.status, text.number].map((name) => element("th", { scope: "col" }, name)));
+    const head = element("tr", {}, ...[text.protocol, text.status].map((name) => element("th", { scope: "col" }, name)), element("th", { scope: "col", class: "number" }, text.number));
     this.node = element(
       "div",
-      { class: "service" },
+      { class: "view service" },
       element("header", { class: "lead" }, element("h1", {}, text.title), element("p", {}, text.lead)),
-      element("div", { class: "row state" }, this.#ready, element("p", { class: "note" }, `${model.model}, ${model.provider}`), this.#texts),
+      element("div", { class: "row now" }, this.#ready, element("p", { class: "note" }, `${model.model}, ${model.provider}`), this.#texts),
       this.#problem.node,
       element("section", { class: "tiles" }, ...TILES.map(tile)),
       element("p", { class: "note" }, text.windowNote),
@@ -108,7 +107,7 @@ export class Service {
   #tile(name, values, written) {
     const last = values.at(-1);
     this.#tiles[name].value.replaceChildren(last === null || last === undefined ? text.quiet : written(last));
-    if (values.length > 1) this.#tiles[name].line.replaceChildren(sparkline(values.map((value) => value ?? 0), ...SPARK));
+    if (values.length > 1) this.#tiles[name].line.replaceChildren(sparkline(values.map((value) => value ?? 0)));
   }
 
   #list(requests) {

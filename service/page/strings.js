@@ -214,12 +214,12 @@ export const strings = {
     reads: (tokens, truncation) =>
       `up to ${count(tokens)} tokens of a text: ${{ head: "the first", tail: "the last", "head-and-tail": "half from its beginning, half from its end" }[truncation] ?? truncation}`,
     headline: {
-      accuracy: "right",
-      of: (texts, split) => `of ${count(texts)} ${split} texts`,
+      accuracy: "of its answers are right",
+      of: (texts, split) => `on ${count(texts)} ${split} texts`,
       interval: (low, high) => `95 % interval ${exactly(low, 2)} to ${exactly(high, 2)}`,
-      calibration: "off on average",
-      calibrationNote: "how far scores are from the share that is right (ECE)",
-      unflagged: "answered surely",
+      calibration: "is how far its scores are off",
+      calibrationNote: "on average, against the share that is right (ECE)",
+      unflagged: "of its answers are sure",
       unflaggedNote: (accuracy) => `and ${exactly(accuracy, 2)} of those are right`,
     },
     splits: { test: "test", validation: "validation" },
@@ -229,8 +229,8 @@ export const strings = {
       by_length: "By length",
       by_rating: "By stars",
     },
-    rating: (stars) => `${stars} stars`,
-    columns: ["Texts of", "Share that is right", "", "Texts"],
+    rating: (stars) => (stars === "1" ? "1 star" : `${stars} stars`),
+    columns: ["Right", "Texts"],
     note: "Bars are 95 % intervals.",
     more: (share, accuracy, ece) =>
       [
@@ -246,18 +246,17 @@ export const strings = {
     coverageLabel: "Share that is right against share answered",
     score: "score",
     answered: "share answered",
-    lacking: "This model's manifest has no such curve.",
     none: "This model's manifest has no figures.",
     limits: "What it cannot do",
     known: {
       cut: (tokens) => `Of a text longer than ${count(tokens)} tokens it reads a part; the page says so where it happens.`,
-      weakest: (group, name, accuracy) => `It is least often right on ${group} “${name}”: ${exactly(accuracy)}.`,
+      weakest: (texts, accuracy) => `It is least often right on ${texts}: ${exactly(accuracy)}.`,
       language: "It does not notice another language. Many unknown words and “not sure” give it away.",
       irony: "Irony is read mostly as it is written.",
       weights: "A word's weight is its share of the network's sum. It is no proof that the word caused the answer.",
       people: "It judges texts, not people: do not decide about anybody by it.",
     },
-    groupNames: { sources: "texts from", by_length: "texts of", by_rating: "texts with stars" },
+    textsOf: { sources: (name) => `texts from ${name}`, by_length: (name) => `texts of ${name}`, by_rating: (name) => `texts given ${name}` },
   },
 
   service: {

@@ -50,7 +50,7 @@ export class Try {
     );
     this.node = element(
       "div",
-      { class: "try" },
+      { class: "view try" },
       element("header", { class: "lead" }, element("h1", {}, text.title), element("p", { id: "try-lead" }, text.lead)),
       element(
         "div",
