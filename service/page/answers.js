@@ -126,7 +126,7 @@ export class Answers {
           element("td", {}, element("span", { class: `chip ${result.uncertain ? "unsure" : side(this.#model.labels, result.label)}` }, result.label), result.uncertain ? element("span", { class: "visually-hidden" }, ` ${text.unsure}`) : ""),
           element("td", { class: "number" }, percent(this.#value(result))),
         ];
-    return element("tr", {}, element("td", { class: "number" }, count(index + 1)), element("td", { class: "text" }, excerpt), ...cells);
+    return element("tr", {}, element("td", { class: "number" }, count(index + 1)), element("td", { class: "text", dir: "auto" }, excerpt), ...cells);
   }
 
   #draw() {

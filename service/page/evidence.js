@@ -23,7 +23,7 @@ export class Evidence {
   #poles = null;
   #hidden = new Set();
   #current = 0; // the token that the Tab key reaches
-  #words = element("div", { class: "words", role: "group", "aria-label": text.group });
+  #words = element("div", { class: "words", role: "group", dir: "auto", "aria-label": text.group });
   #tip = element("div", { class: "tip", "aria-hidden": "true", hidden: true });
   #lists = element("div", { class: "lists" });
   #legend = element("p", { class: "legend" });

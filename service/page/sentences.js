@@ -51,7 +51,7 @@ export class Sentences {
     return element(
       "li",
       { on: { pointerenter: lit(true), pointerleave: lit(false) } },
-      element("span", { class: "sentence" }, read.slice(one.start, one.end)),
+      element("span", { class: "sentence", dir: "auto" }, read.slice(one.start, one.end)),
       verdict,
       element("span", { class: "number" }, percent(one.score)),
     );

@@ -31,6 +31,7 @@ export class Try {
     placeholder: text.placeholder,
     autocomplete: "off",
     spellcheck: "false",
+    dir: "auto",
     "aria-describedby": "try-lead",
   });
 
