@@ -265,7 +265,6 @@ export const strings = {
     ready: "Ready",
     notReady: "Not ready",
     unknown: "Asking …",
-    noMetrics: "This service does not show its metrics here.",
     rate: "Requests a second",
     median: "Half answered within",
     slow: "99 % answered within",

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+_TELL_VIOLATIONS = (
+    "addEventListener('securitypolicyviolation', (e) => console.error(e.violatedDirective, e.blockedURI))"
+)
 AXE = Path(__file__).parents[1] / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 
 
@@ -46,11 +49,14 @@ def watched(browser: Any, url: str, **options: Any) -> Iterator[Any]:
     faults: list[str] = []
     page.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("dialog", lambda dialog: (faults.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda request: None if _is_own(request.url, url) else faults.append(f"asked {request.url}"))
-    page.add_init_script(
-        "addEventListener('securitypolicyviolation', e => console.error('violates ' + e.violatedDirective, e.blockedURI))"
-    )
+
+    def dismiss(dialog: Any) -> None:
+        faults.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
+    page.on("request", lambda request: faults.extend(_foreign(request.url, url)))
+    page.add_init_script(_TELL_VIOLATIONS)
     try:
         yield page
         page.evaluate("() => new Promise(requestAnimationFrame)")  # what is queued has run
@@ -59,5 +65,6 @@ def watched(browser: Any, url: str, **options: Any) -> Iterator[Any]:
         context.close()
 
 
-def _is_own(asked: str, url: str) -> bool:
-    return asked.startswith((f"{url}/", f"blob:{url}/", "data:"))
+def _foreign(asked: str, url: str) -> list[str]:
+    own = asked.startswith((f"{url}/", f"blob:{url}/", "data:"))
+    return [] if own else [f"asked {asked}"]

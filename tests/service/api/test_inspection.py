@@ -45,7 +45,7 @@ async def test_the_numbers_are_those_of_the_cell(
                 encoded = classifier.tokenizer.encode(text, spans=True)
                 trace = cell.traces(encoded.token_ids, network)[direction == "backward"]
                 assert encoded.spans is not None
-                assert [(one["start"], one["end"]) for one in found["tokens"]] == encoded.spans[:100].tolist()
+                assert [[one["start"], one["end"]] for one in found["tokens"]] == encoded.spans[:100].tolist()
                 for name, expected in vars(trace).items():
                     assert np.allclose(found[name], expected[:100], rtol=0, atol=1e-4), name
                 is_short = bool(network.short) and cell.short_share(len(encoded.token_ids), network) > 0.5
@@ -60,7 +60,12 @@ async def test_offsets_count_what_is_asked_for(client: httpx.AsyncClient) -> Non
 
 
 async def test_the_limits_of_a_text_hold(client: httpx.AsyncClient) -> None:
-    for body in ({"text": " "}, {"text": "x" * 5_001}, {"text": "a", "direction": "sideways"}, {"text": "a", "sekret": 1}):
+    for body in (
+        {"text": " "},
+        {"text": "x" * 5_001},
+        {"text": "a", "direction": "sideways"},
+        {"text": "a", "sekret": 1},
+    ):
         check_refused(await client.post("/inspect", json=body), 422, "invalid")
 
 

@@ -59,8 +59,10 @@ WITHOUT_NUL = [payload for payload in PAYLOADS if "\x00" not in payload]
 
 # Elements that the page itself never makes, and attributes that would run something.
 COUNT = """() => [
-  document.querySelectorAll('body script, iframe, img:not(.brand img), svg script, svg animate, style, body link, base, video, math, template, object, embed, form[action]').length,
-  [...document.querySelectorAll('*')].filter(node => [...node.attributes].some(({name, value}) => name.startsWith('on') ||
+  document.querySelectorAll('body script, iframe, img:not(.brand img), svg script, svg animate, style, body link,' +
+    'base, video, math, template, object, embed, form[action]').length,
+  [...document.querySelectorAll('*')].filter(node => [...node.attributes].some(({name, value}) =>
+    name.startsWith('on') ||
     (['href', 'src', 'action', 'formaction'].includes(name) && /^\\s*javascript:/i.test(value)))).length,
   window.ran ?? false,
   ({}).polluted ?? false,
@@ -83,7 +85,9 @@ def test_a_text_is_text(trapped: Any, url: str) -> None:
     for payload in WITHOUT_NUL:
         write(trapped, f"Dull. {payload} Fine.")
         assert trapped.locator(".evidence .words").inner_text().replace("\xa0", " ") == f"Dull. {payload} Fine."
-        trapped.locator(".evidence .token").nth(2).dispatch_event("click")  # its name is said, too; it may have no width
+        trapped.locator(".evidence .token").nth(2).dispatch_event(
+            "click"
+        )  # its name is said, too; it may have no width
         check_inert(trapped)
     trapped.get_by_role("link", name="Inside the LSTM").click()
     trapped.locator(".maps canvas").nth(5).wait_for()
@@ -131,7 +135,7 @@ def test_no_spreadsheet_takes_a_cell_for_a_formula(trapped: Any, url: str, tmp_p
 def hostile(browser: Any, shipped: Classifier) -> Iterator[str]:
     """A service whose bundle has these payloads wherever a bundle has text."""
     figures = {"texts": 100, "accuracy": 0.9, "interval": [0.8, 0.95]}
-    named = {payload: figures for payload in PAYLOADS}
+    named = dict.fromkeys(PAYLOADS, figures)
     metrics = {
         "sources": named,
         "weaknesses": PAYLOADS,

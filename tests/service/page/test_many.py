@@ -10,7 +10,7 @@ import pytest
 
 from tests.service.page.conftest import open_view, shown_percent
 
-TEXTS = ["Superb, a joy.", "Dull and awful.", "It is, in a way, \"fine\".", "Two\nlines, one text: wonderful!"]
+TEXTS = ["Superb, a joy.", "Dull and awful.", 'It is, in a way, "fine".', "Two\nlines, one text: wonderful!"]
 FILES = {
     "reviews.csv": '\ufefftext,stars\r\n"Superb, a joy.",5\r\nDull and awful.,1\r\n'
     '"It is, in a way, ""fine"".",3\r\n"Two\nlines, one text: wonderful!",5\r\n',
@@ -53,7 +53,7 @@ def test_a_file_is_read_and_judged(page: Any, url: str, name: str, tmp_path: Pat
     page.locator("#file").set_input_files(tmp_path / name)
     judge(page)
     texts = TEXTS if name == "reviews.csv" else TEXTS[:2]
-    expected = {text: answer for text, answer in zip(texts, batch(url, texts), strict=True)}
+    expected = dict(zip(texts, batch(url, texts), strict=True))
     rows = table(page)
     assert len(rows) == len(texts)
     scores = [expected[row[1]]["probabilities"]["positive"] for row in rows]
@@ -68,7 +68,8 @@ def test_a_file_is_dropped(page: Any, url: str) -> None:
     drop = """(content) => {
       const data = new DataTransfer();
       data.items.add(new File([content], "reviews.csv"));
-      document.querySelector(".drop").dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true}));
+      const options = {dataTransfer: data, bubbles: true, cancelable: true};
+      document.querySelector(".drop").dispatchEvent(new DragEvent("drop", options));
     }"""
     page.evaluate(drop, FILES["reviews.csv"])
     page.get_by_text("4 rows, read as CSV.").wait_for()
@@ -114,7 +115,8 @@ def test_many_rows_go_in_slices_and_stop_where_asked(page: Any, url: str) -> Non
     slices: list[int] = []
     page.on("request", lambda r: slices.append(r.post_data.count("\n")) if r.url.endswith("/predict/stream") else None)
     open_view(page, url, "many")
-    fill = "(count) => document.querySelector('#paste').value = Array.from({length: count}, (_, n) => `Film ${n}`).join('\\n')"
+    lines = "Array.from({length: count}, (_, n) => `Film ${n}`).join('\\n')"
+    fill = f"(count) => document.querySelector('#paste').value = {lines}"
     page.evaluate(fill, 1_100)
     page.get_by_role("button", name="Read these rows").click()
     judge(page)

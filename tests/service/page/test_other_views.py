@@ -31,7 +31,13 @@ METRICS: dict[str, Any] = {
         "unflagged": {"share": 0.78, "accuracy": 0.97},
     },
 }
-ODD = [{}, {"test": None}, {"sources": []}, {"sources": {"a": 1, "b": {"accuracy": "x"}}}, {"test": {"coverage": [[1]]}}]
+ODD = [
+    {},
+    {"test": None},
+    {"sources": []},
+    {"sources": {"a": 1, "b": {"accuracy": "x"}}},
+    {"test": {"coverage": [[1]]}},
+]
 
 
 def with_metrics(classifier: Classifier, metrics: dict[str, Any]) -> Classifier:
@@ -47,7 +53,7 @@ def test_the_model_shows_the_figures_of_its_manifest(page: Any, url: str, shippe
     for figure in (f"{test['accuracy']:.1%}", f"{low:.2%} to {high:.2%}", f"{test['unflagged']['share']:.1%}"):
         assert figure in shown
     assert shipped.name in shown
-    weakest = min((one["accuracy"] for one in [*test["by_length"].values(), *test["by_rating"].values()]))
+    weakest = min(one["accuracy"] for one in [*test["by_length"].values(), *test["by_rating"].values()])
     assert f"{weakest:.1%}" in page.locator(".model .list").inner_text()
 
 

@@ -155,8 +155,10 @@ def test_the_chart_and_the_words_point_at_each_other(page: Any, url: str) -> Non
     write(page, MIXED)
     chart = page.locator(".buildup .plot")
     answer = ask(url, MIXED)
-    assert chart.locator("svg").get_attribute("aria-label").endswith(
-        f"to {shown_percent(answer['probabilities']['positive'])} positive after the last."
+    assert (
+        chart.locator("svg")
+        .get_attribute("aria-label")
+        .endswith(f"to {shown_percent(answer['probabilities']['positive'])} positive after the last.")
     )
     chart.scroll_into_view_if_needed()
     chart.hover(position={"x": chart.bounding_box()["width"] - 14, "y": 80})
@@ -168,7 +170,7 @@ def test_the_chart_and_the_words_point_at_each_other(page: Any, url: str) -> Non
 
 def test_the_calls_give_this_answer(page: Any, url: str) -> None:
     open_view(page, url)
-    text = "It's \"fine\" & $HOME `id` \\ 100 %\nand 😀 more. Dull!"
+    text = 'It\'s "fine" & $HOME `id` \\ 100 %\nand 😀 more. Dull!'
     write(page, text)
     expected = ask(url, text, evidence=True, sentences=True)
     code = page.locator(".calls code")
@@ -201,8 +203,8 @@ WATCH = """() => {
   window.seen = [];
   const [box, verdict] = [document.querySelector('#text'), document.querySelector('.verdict')];
   const look = () => window.seen.push([
-    box.value, verdict.dataset.state, verdict.querySelector('.word').textContent, verdict.querySelector('.score').textContent,
-    verdict.querySelector('.meaning').textContent]);
+    box.value, verdict.dataset.state,
+    ...['.word', '.score', '.meaning'].map((part) => verdict.querySelector(part).textContent)]);
   new MutationObserver(look).observe(verdict, {subtree: true, childList: true, attributes: true});
   const frame = () => { look(); requestAnimationFrame(frame); };
   frame();
