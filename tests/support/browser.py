@@ -60,7 +60,8 @@ def watched(browser: Any, url: str, **options: Any) -> Iterator[Any]:
     try:
         yield page
         page.evaluate("() => new Promise(requestAnimationFrame)")  # what is queued has run
-        assert [fault for fault in faults if not any(part in fault for part in page.allowed)] == []
+        forbidden = [fault for fault in faults if not any(part in fault for part in page.allowed)]
+        assert not forbidden, forbidden
     finally:
         context.close()
 
