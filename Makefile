@@ -6,7 +6,7 @@ VENV := .venv$(if $(filter cuda,$(RUNTIME)),-cuda)
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve setup clients test test-image lint format train bench lock clean
+.PHONY: serve setup clients browser test test-image lint format train bench lock clean
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.service ## serve the bundled model on 127.0.0.1:8000 (OVATION_HOST, OVATION_PORT); leaves .venv/bin/ovation
@@ -15,6 +15,8 @@ serve: $(VENV)/.service ## serve the bundled model on 127.0.0.1:8000 (OVATION_HO
 setup: $(VENV)/.dev ## what training, benchmarks and tests need
 
 clients: $(VENV)-clients/.clients ## other people's clients, which the tests try where they are there (needs npm, too)
+
+browser: $(VENV)/.browser ## what the tests of the page drive a browser with (needs npm, and chromium on the PATH)
 
 test: lint ## format check, lint, types and all tests
 	$(BIN)/python -m pytest
@@ -41,7 +43,7 @@ lock:
 	requirements/lock.sh
 
 clean:
-	rm -rf $(VENV) $(VENV)-clients tests/clients/node_modules ovation_sentiment.egg-info
+	rm -rf $(VENV) $(VENV)-clients tests/clients/node_modules tests/browser/node_modules ovation_sentiment.egg-info
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "Ovation needs Python 3.11 or newer; '$(PYTHON)' was not found (make PYTHON=/path/to/python3)." >&2; exit 1; }
@@ -66,4 +68,10 @@ $(VENV)-clients/.clients: requirements/clients.txt tests/clients/package-lock.js
 	$(PYTHON) -m venv $(VENV)-clients
 	$(VENV)-clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/clients.txt
 	npm ci --silent --no-audit --no-fund --prefix tests/clients
+	@touch $@
+
+$(VENV)/.browser: requirements/browser.txt tests/browser/package-lock.json $(VENV)/.dev
+	@command -v npm >/dev/null || { echo "expected npm, which installs axe-core, found none: install Node.js 20 or newer" >&2; exit 1; }
+	$(PIP_INSTALL) --require-hashes -r requirements/browser.txt
+	npm ci --silent --no-audit --no-fund --prefix tests/browser
 	@touch $@

@@ -12,7 +12,7 @@ SECTIONS = (
     *("grid", "floor", "closed", "sentences", "wires", "stream", "peers", "open", "hostile", "workers", "soak"),
     *("start", "tuning", "tracing"),
 )
-_COMMANDS = ("cuda", "frontier", "keras")  # each measured by its own command, `python -m benchmarks.NAME`
+_COMMANDS = ("cuda", "frontier", "keras", "page")  # each measured by its own command, `python -m benchmarks.NAME`
 
 
 def write(folder: Path) -> None:

@@ -19,6 +19,8 @@ $lock pyproject.toml --extra tables --extra excel -c requirements/training.txt -
 $lock pyproject.toml requirements/dev.in --extra cpu --extra training --extra teacher --extra tracing --extra tables \
     --extra excel -c requirements/teacher.txt -c requirements/tracing.txt -c requirements/tables.txt \
     --output-file requirements/dev.txt
+# What drives a browser in the tests of the page, on top of dev.txt.
+$lock requirements/browser.in -c requirements/dev.txt --generate-hashes --output-file requirements/browser.txt
 # Each in an environment of its own.
 $lock requirements/generator.in --output-file requirements/generator.txt
 $lock requirements/clients.in --generate-hashes --output-file requirements/clients.txt

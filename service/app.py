@@ -14,7 +14,6 @@ from pathlib import Path
 import structlog
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.routing import APIRoute
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
@@ -23,12 +22,25 @@ from starlette.types import ASGIApp
 
 import service
 from service import cgroup
-from service.api import admin, guards, huggingface, native, open_inference, operations, schemas, stream, tei
+from service.api import (
+    admin,
+    guards,
+    huggingface,
+    inspection,
+    native,
+    open_inference,
+    operations,
+    page,
+    schemas,
+    stream,
+    tei,
+)
 from service.api.stream import StreamRoute
 from service.control import Control
 from service.engine.admission import Admission
 from service.engine.batcher import Batcher
 from service.engine.engine import Engine
+from service.engine.inspector import Inspector
 from service.engine.models import Models, Orders, OwnOrders
 from service.engine.readiness import NotReady, Readiness
 from service.http import problems
@@ -117,6 +129,7 @@ def create_app(
     readiness = Readiness(engine)
     models = Models(engine, load, ModelLog(metrics))
     orders = control or OwnOrders(models, Bundles(settings.model, files, 1, cgroup.free_memory_bytes))
+    inspector = Inspector(engine, settings.max_characters) if settings.inspect == "on" else None
 
     held = Held(settings.max_held_bytes)
     connections = Connections(request_log, held, settings.max_connections, settings.keep_alive_seconds)
@@ -146,6 +159,8 @@ def create_app(
         readiness.draining = True
         if watch is not None:
             watch.cancel()
+        if inspector is not None:
+            inspector.close()
         await batcher.close()
         request_log.flush()
         if tracing is not None:
@@ -158,7 +173,7 @@ def create_app(
         description="Calibrated, explained, verified sentiment.",
         lifespan=lifespan,
         responses=schemas.problem_responses(*schemas.OF_THE_PROTOCOL),
-        openapi_url=None,  # see _add_document
+        openapi_url=None,  # see _add_document, and api/page.py for /docs
         telemetry={"tracing": False, "metrics": False, "logs": False},  # ours is in service/telemetry
         redirect_slashes=False,
     )
@@ -170,10 +185,13 @@ def create_app(
         "tei": tei.router(engine, route, limits, readiness, settings.max_waiting_tokens),
         "open_inference": open_inference.router(engine, route, limits, readiness),
     }
-    operating = operations.router(engine, models, readiness, metrics, limits)
+    if inspector is not None:
+        wires["inspect"] = inspection.router(inspector, route, limits)
+    operating = operations.router(engine, models, readiness, metrics, limits, inspects=inspector is not None)
     has_admins = {settings.admin_keys, settings.admin_keys_file} != {OFF}
     administering = admin.router(engine, models, orders) if has_admins else APIRouter()
-    for router in (*wires.values(), operating, administering):
+    pages = page.router()
+    for router in (*wires.values(), operating, administering, pages):
         app.include_router(router)
     _add_document(app, keys, any_host=settings.hosts == ["*"])
     # All that the routes that `app` calls itself may raise.
@@ -187,7 +205,8 @@ def create_app(
     others = [
         route for wire in wires.values() for route in wire.routes if not isinstance(route, JsonRoute | StreamRoute)
     ]
-    metrics.add_routes(_statuses([*app.routes, *others, *operating.routes, *administering.routes], keys))
+    own_routes = [*operating.routes, *administering.routes, *pages.routes]
+    metrics.add_routes(_statuses([*app.routes, *others, *own_routes], keys))
     app.middleware_stack = Edge(
         app.build_middleware_stack(),
         predicting,
@@ -250,7 +269,7 @@ def _count_keys(metrics: Metrics, keyring: Keyring) -> None:
 
 
 def _add_document(app: FastAPI, keys: Keys | None, any_host: bool) -> None:
-    """Adds /openapi.json and /docs. FastAPI's own would make the JSON, some 100 KB of it, anew for each request."""
+    """Adds /openapi.json. FastAPI's own would make the JSON, some 100 KB of it, anew for each request."""
 
     @cache
     def document() -> bytes:
@@ -260,10 +279,6 @@ def _add_document(app: FastAPI, keys: Keys | None, any_host: bool) -> None:
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
         return Response(document(), media_type="application/json")
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return get_swagger_ui_html(openapi_url="/openapi.json", title=app.title)
 
 
 def _statuses(routes: Iterable[BaseRoute], keys: Keys | None) -> dict[str, set[int]]:

@@ -113,6 +113,10 @@ class Settings(BaseSettings):
             description="seconds until a batch is interrupted; if it runs 1 s longer, the process ends with code 70",
         ),
     ] = 10.0
+    inspect: Annotated[
+        Literal["on", "off"],
+        Field(description="`on` answers `POST /inspect`, which computes in Python what the LSTM does along a text"),
+    ] = "on"
     pre_stop_seconds: Annotated[
         float,
         Field(

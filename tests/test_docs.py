@@ -364,7 +364,7 @@ async def test_the_tables_of_the_api_are_of_the_api(shipped: Classifier) -> None
             for row in rows(PAGES["docs/api.md"], "# The API")
             for path in re.findall(r"[ `](/[\w/.{}]*)`", " ".join(row))
         }
-        assert told == {*paths, "/docs", "/openapi.json"}
+        assert told == {*paths, "/", "/docs", "/openapi.json"}
         named = dict(zip(("model", "version"), shipped.name.split("@"), strict=True))
         for path in told:
             assert (await client.get(path.format(**named))).status_code in (200, 405), path

@@ -22,8 +22,16 @@ _MANIFEST_FIELDS = (
 )  # fmt: skip
 
 
-def router(engine: Engine, models: Models, readiness: Readiness, metrics: Metrics, limits: schemas.Limits) -> APIRouter:
-    """`/model`, `/health*` and `/metrics`."""
+def router(
+    engine: Engine,
+    models: Models,
+    readiness: Readiness,
+    metrics: Metrics,
+    limits: schemas.Limits,
+    *,
+    inspects: bool,
+) -> APIRouter:
+    """`/model`, `/health*` and `/metrics`; `inspects` says whether `/inspect` is served."""
     routes = APIRouter(tags=["operate"])
     good: dict[int | str, dict[str, Any]] = {200: {"headers": schemas.REQUEST_ID_HEADER}}
     always = good | schemas.problem_responses("forbidden_origin", "internal")
@@ -45,6 +53,7 @@ def router(engine: Engine, models: Models, readiness: Readiness, metrics: Metric
             exactness=_EXACTNESS[classifier.provider],
             shadow=None if shadow is None else shadow.name,
             last_change=last and schemas.Change(kind=last.kind, succeeded=last.succeeded, at=last.at.isoformat()),
+            inspect=inspects,
             limits=limits,
         )
 

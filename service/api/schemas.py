@@ -55,7 +55,9 @@ def _whole(value: object) -> object:
 WHOLE = BeforeValidator(_whole)
 
 
-class _Wire(BaseModel):
+class Wire(BaseModel):
+    """A part of a body that has no other fields than those told."""
+
     model_config = ConfigDict(extra="forbid")
 
 
@@ -65,7 +67,7 @@ _LABEL: Any = Field(description="the likeliest label")
 _SCORE: Any = Field(ge=0, le=1, description="calibrated probability of `label`")
 
 
-class EvidenceToken(_Wire):
+class EvidenceToken(Wire):
     """A token and what it contributed."""
 
     start: int = _START
@@ -73,14 +75,14 @@ class EvidenceToken(_Wire):
     weight: float = Field(description="its share of the winning label's logit minus the mean of the others'")
 
 
-class Evidence(_Wire):
+class Evidence(Wire):
     """How the logit came about: `bias` and the weights of all tokens add up to it."""
 
     bias: float
     tokens: list[EvidenceToken]
 
 
-class Sentence(_Wire):
+class Sentence(Wire):
     """What the model says of a sentence, the same as of that sentence alone."""
 
     start: int = _START
@@ -90,7 +92,7 @@ class Sentence(_Wire):
     uncertain: bool
 
 
-class Judgement(_Wire):
+class Judgement(Wire):
     """What the model says of one text."""
 
     label: str = _LABEL
@@ -142,7 +144,7 @@ LineId = Annotated[
 ]
 
 
-class ProblemDetails(_Wire):
+class ProblemDetails(Wire):
     """What went wrong (RFC 9457)."""
 
     type: str
@@ -168,13 +170,13 @@ class LineProblem(ProblemDetails):
     )
 
 
-class Failure(_Wire):
+class Failure(Wire):
     """What stands in the place of a text that has no answer, where `on_error` is `item`."""
 
     problem: ProblemDetails
 
 
-class Predictions(_Wire):
+class Predictions(Wire):
     """The answer to `POST /predict/batch`, in the order of the texts."""
 
     model: str
@@ -190,7 +192,7 @@ class StreamPrediction(Prediction):
     id: LineId = Field(None, description="the line's own, where it has one")
 
 
-class StreamProblem(_Wire):
+class StreamProblem(Wire):
     """The line in place of an answer."""
 
     line: int = Field(ge=1, description="number of the line in the request, blank ones counted")
@@ -198,7 +200,7 @@ class StreamProblem(_Wire):
     problem: LineProblem
 
 
-class StreamCounts(_Wire):
+class StreamCounts(Wire):
     """What became of the lines of a stream."""
 
     lines: int = Field(description="how many were answered or failed; blank ones are none")
@@ -206,19 +208,19 @@ class StreamCounts(_Wire):
     failed: int
 
 
-class StreamDone(_Wire):
+class StreamDone(Wire):
     """The last line of a stream: without it the answer is not whole."""
 
     done: StreamCounts
 
 
-class Health(_Wire):
+class Health(Wire):
     """A probe's good answer."""
 
     status: str = Field(examples=["ready"])
 
 
-class Limits(_Wire):
+class Limits(Wire):
     """What a request may ask for."""
 
     max_characters: int
@@ -228,7 +230,7 @@ class Limits(_Wire):
     timeout_seconds: float
 
 
-class Change(_Wire):
+class Change(Wire):
     """The last attempt to change the model; the log says why one failed."""
 
     kind: str = Field(description="`reload`, `rollback`, `shadow` or `no_shadow`")
@@ -236,14 +238,14 @@ class Change(_Wire):
     at: str
 
 
-class Models(_Wire):
+class Models(Wire):
     """What is served after a change."""
 
     model: str
     shadow: str | None = Field(description="the model that answers a share of the texts, too, for comparison")
 
 
-class Model(_Wire):
+class Model(Wire):
     """The bundle being served."""
 
     model: str
@@ -262,11 +264,12 @@ class Model(_Wire):
     exactness: str = Field(description="what holds for one text alone and in any batch")
     shadow: str | None = Field(description="the model that answers a share of the texts, too, for comparison")
     last_change: Change | None = Field(description="since this worker started")
+    inspect: bool = Field(description="whether `POST /inspect` is served")
     limits: Limits
     metrics: dict[str, Any]
 
 
-class _Asked(_Wire):
+class _Asked(Wire):
     evidence: bool = Field(False, strict=True, description="tell what each token contributed")
     sentences: bool = Field(
         False,

@@ -20,6 +20,7 @@ from service.engine.admission import Closed, Overloaded
 from service.engine.encoding import Late, TooManyTogether
 from service.engine.readiness import NotReady
 from service.model.classifier import EvidenceUnavailable
+from service.model.weights import UnknownGraph
 from service.telemetry.request_log import RequestRecord
 
 MEDIA_TYPE, BARE_MEDIA_TYPE = "application/problem+json", "application/json"
@@ -44,6 +45,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "unsupported_media_type": (415, "The body's media type or Content-Encoding is not one that the route takes."),
     "invalid": (422, "The body does not fit the schema, or a text is blank or has too many sentences."),
     "no_evidence": (422, "This bundle's network gives no evidence."),
+    "no_inspection": (422, "This bundle's graph is not one whose LSTM the service can show at work."),
     "overloaded": (429, "No room, or not enough time before the deadline; try again after `Retry-After` seconds."),
     "rate_limited": (429, "The holder of the key has spent its tokens; try again after `Retry-After` seconds."),
     "head_too_large": (431, "The head of the request has too many bytes or fields; the connection is closed."),
@@ -98,6 +100,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem("invalid", _what_does_not_fit(error))
         case EvidenceUnavailable():
             return Problem("no_evidence", str(error))
+        case UnknownGraph():
+            return Problem("no_inspection", str(error))
         case Overloaded():
             return Problem("overloaded", str(error), {"Retry-After": str(error.retry_seconds)})
         case Closed() | NotReady():

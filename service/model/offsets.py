@@ -8,6 +8,7 @@ from array import array
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.model.classifier import Prediction
 
@@ -15,6 +16,15 @@ Unit = Literal["code_points", "utf16", "utf8"]
 
 # From these code points on a character takes one unit more than those before.
 _ONE_MORE = {"code_points": (), "utf16": (0x10000,), "utf8": (0x80, 0x800, 0x10000)}
+
+
+def table(text: str, unit: Unit) -> NDArray[np.int32]:
+    """The offset in `unit` of each code point of `text`, and of its end: [code point + 1]."""
+    code_points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    offsets = np.arange(len(text) + 1, dtype=np.int32)
+    for first in _ONE_MORE[unit]:
+        offsets[1:] += np.cumsum(code_points >= first, dtype=np.int32)
+    return offsets
 
 
 def convert(prediction: Prediction, text: str, unit: Unit) -> Prediction:
@@ -25,11 +35,7 @@ def convert(prediction: Prediction, text: str, unit: Unit) -> Prediction:
     evidence, sentences = prediction.evidence, prediction.sentences
     if unit == "code_points" or text.isascii() or (evidence is None and sentences is None):
         return prediction
-    code_points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    offsets = np.arange(len(text) + 1, dtype=np.int32)  # [code point + 1] offset in `unit`
-    for first in _ONE_MORE[unit]:
-        offsets[1:] += np.cumsum(code_points >= first, dtype=np.int32)
-
+    offsets = table(text, unit)
     if evidence is not None:
         starts, ends = (array("i", offsets[np.asarray(side)].tobytes()) for side in (evidence.starts, evidence.ends))
         evidence = evidence._replace(starts=starts, ends=ends)
