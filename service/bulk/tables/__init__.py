@@ -75,6 +75,7 @@ def read(
                     if isinstance(table, Parquet):
                         position.inside = table.share
                     yield from _rows(name, table, chosen, every_column, notes)
+            position.inside = lambda: 1.0  # the file is closed
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
             what = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise TableError(
