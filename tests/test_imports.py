@@ -18,13 +18,14 @@ SERVICE = {
     "http": {"telemetry", "engine", "model"},
     "api": {"http", "telemetry", "engine", "model"},
     "client": set[str](),
-    "bulk": {"model", "client"},
+    "bulk": {"model", "client", "cgroup"},
+    "shell": {"model"},
     "settings": set[str](),
     "cgroup": set[str](),
     "healthcheck": set[str](),
     "app": {"api", "http", "telemetry", "engine", "model", "settings", "cgroup"},
     "server": {"app", "http", "telemetry", "model", "settings"},
-    "__main__": {"server", "model", "bulk"},
+    "__main__": {"server", "model", "bulk", "shell"},
 }
 TRAINING = {
     "data": set[str](),

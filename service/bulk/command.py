@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from service.bulk.output import partial
 from service.bulk.score import PIPE, Job, Summary, score
@@ -44,8 +44,7 @@ def run(read: str, write: str, options: Mapping[str, Any]) -> None:
         _end(f"error: {error}", error.code if isinstance(error, Stopped) else FAILED)
     except OSError as error:
         if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is flushed into it at the end
-            sys.exit(_LEFT)
+            os._exit(_LEFT)
         _end(f"error: {error.filename or write}: {error.strerror or error}", FAILED)
     except KeyboardInterrupt:
         _end(_interrupted(job), _INTERRUPTED)
@@ -85,6 +84,8 @@ def _told(summary: Summary) -> list[str]:
     return lines
 
 
-def _end(line: str, code: int) -> None:
-    sys.stderr.write(line + "\n")
-    sys.exit(code)
+def _end(line: str, code: int) -> NoReturn:
+    """Ends the process without waiting for parts in work; the processes that score end with it."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+    os._exit(code)

@@ -39,7 +39,7 @@ def scored(parts: Iterable[Part], layout: Layout, source: Source, model: Model, 
             "--workers takes fewer)"
         ) from None
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)  # a part in work may wait long for a service
 
 
 # In a process.

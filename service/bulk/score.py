@@ -21,10 +21,10 @@ from service.bulk.tables import Position, Reading, Row, Tally
 from service.bulk.work import Counts
 
 PIPE = "-"
-_SUFFIXES: dict[str, Format] = {
+SUFFIXES: dict[str, Format] = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet",
 }  # fmt: skip
-_TYPES = {"label": str, "score": float, "uncertain": bool, "tokens": int, "truncated": bool,
+TYPES = {"label": str, "score": float, "uncertain": bool, "tokens": int, "truncated": bool,
           "sentence": str, "start": int, "end": int}  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def _layout(job: Job, format: Format, packed: bool, first: list[Row], labels: tu
         raise Stopped(f"expected labels other than {', '.join((*SENTENCE, *ANSWER))}, found {', '.join(repeated)}")
     if format == "parquet":
         names = (*(SENTENCE if job.sentences else ()), *ANSWER, *labels)
-        added = [(name, _TYPES.get(kind, float)) for name, kind in zip(layout.added, names, strict=True)]
+        added = [(name, TYPES.get(kind, float)) for name, kind in zip(layout.added, names, strict=True)]
         read = None if job.read == PIPE else Path(job.read)
         return replace(layout, schema=shards.schema(read, columns, added))
     return layout
@@ -124,13 +124,13 @@ def _format(job: Job) -> tuple[Format, bool]:
     path = PurePosixPath(job.write.lower())
     packed = path.suffix == ".gz"
     suffix = PurePosixPath(path.stem).suffix if packed else path.suffix
-    format = job.format or _SUFFIXES.get(suffix)
+    format = job.format or SUFFIXES.get(suffix)
     if format is None and job.write == PIPE:
         read = PurePosixPath(job.read.lower().removesuffix(".gz")).suffix
-        format = _SUFFIXES.get(read, "csv") if read != ".parquet" else "csv"
+        format = SUFFIXES.get(read, "csv") if read != ".parquet" else "csv"
     if format is None:
         raise Stopped(
-            f"{job.write}: expected a name that ends in {', '.join(_SUFFIXES)} (text also in .gz), found another: "
+            f"{job.write}: expected a name that ends in {', '.join(SUFFIXES)} (text also in .gz), found another: "
             f"--format names one of {', '.join(get_args(Format))}"
         )
     if format == "parquet" and (packed or job.write == PIPE):
