@@ -82,6 +82,8 @@ def predict(texts: tuple[str, ...], evidence: bool, sentences: bool, bundle: Pat
 @click.option("--format", type=click.Choice(["csv", "tsv", "jsonl", "parquet"]), show_default=False,
               help="Format of OUT, where its name does not tell.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a finished OUT, or what another run began.")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local",
+              help="ray: Ray Data reads, scores and writes on a cluster, by paths or globs.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), show_default="one a core", help="Processes that score.")
 @click.option("--encoding", show_default=False, help="Encoding of IN, where it is not UTF-8.")
 @click.option("--delimiter", show_default=False, help="Character between cells, where it is guessed wrong.")

@@ -221,7 +221,7 @@ def check_command(words: list[str]) -> None:
             check_pip(rest)
         case "docker":
             check_docker(rest)
-        case "kubectl" | "helm":  # others' programs: of what they are told, `test_files_that_are_named_exist`
+        case "kubectl" | "helm" | "ray":  # others' programs: of what they are told, `test_files_that_are_named_exist`
             pass
         case "curl":  # see `test_examples_are_answered_so`
             pass

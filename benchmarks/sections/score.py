@@ -1,4 +1,4 @@
-"""`ovation score`: rows/s by a bundle and by a service, beside their limits in the same round; memory of a long file."""
+"""`ovation score`: rows/s by a bundle and by a service, beside their limits in one round; memory of a long file."""
 
 import csv
 import re

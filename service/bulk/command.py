@@ -39,6 +39,11 @@ def run(read: str, write: str, options: Mapping[str, Any]) -> None:
     )
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        if options["engine"] == "ray":
+            from service.bulk import ray
+
+            ray.score(job)
+            return
         summary = score(job)
     except (Stopped, TableError) as error:
         _end(f"error: {error}", error.code if isinstance(error, Stopped) else FAILED)

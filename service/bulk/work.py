@@ -1,7 +1,6 @@
 """What becomes of a part: its rows with their answers, as bytes; those that cannot be scored, with the reason."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -43,13 +42,15 @@ class Done(NamedTuple):
 
 def work(part: Part, layout: Layout, scorer: Scorer) -> Done:
     """Scores a part. Raises Stopped."""
-    spans = [list(_spans(row, layout)) if isinstance(row, Row) else [] for row in part]
-    texts = [row.text[s:e] for row, found in zip(part, spans, strict=True) if isinstance(row, Row) for s, e in found]
+    reasons = [_reason(row, layout) for row in part]
+    texts, placed = list[str](), list[list[Span]]()
+    for row, reason in zip(part, reasons, strict=True):
+        placed.append(spans(row.text, layout.sentences) if isinstance(row, Row) and reason is None else [])
+        texts += [row.text[start:end] for start, end in placed[-1] if isinstance(row, Row)]
     answers = iter(scorer(texts))
     counts, rows, rejected = Counts(rows=len(part)), list[Scored](), list[str]()
-    for row, found in zip(part, spans, strict=True):
+    for row, reason, found in zip(part, reasons, placed, strict=True):
         scored = [(span, next(answers)) for span in found]
-        reason = _reason(row, layout)
         if isinstance(row, Row) and reason is None:
             good = [(span, answer) for span, answer in scored if not isinstance(answer, str)]
             for (start, end), answer in good:
@@ -65,16 +66,13 @@ def work(part: Part, layout: Layout, scorer: Scorer) -> Done:
     return Done(layout.encode(rows), "".join(rejected).encode("utf-8", "replace"), counts)
 
 
-def _spans(row: Row, layout: Layout) -> Iterator[Span]:
-    """What is scored of a row: its text, or each of its sentences."""
-    if _reason(row, layout) is not None:
-        return
-    if not layout.sentences:
-        yield 0, len(row.text)
-        return
-    from service.model.sentences import sentences
+def spans(text: str, sentences: bool) -> list[Span]:
+    """What is scored of a text: all of it, or each of its sentences."""
+    if not sentences:
+        return [(0, len(text))]
+    from service.model.sentences import sentences as split
 
-    yield from sentences(row.text)
+    return split(text)
 
 
 def _reason(row: Row | BadRow, layout: Layout) -> str | None:
