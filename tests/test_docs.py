@@ -260,6 +260,8 @@ def check_options(command: click.Command, words: list[str]) -> None:
         word = remaining.pop(0)
         if word == "--help":
             continue
+        if word == "--":  # arguments alone follow
+            break
         if word.startswith("--"):
             name, _, value = word.partition("=")
             option = options[name]
