@@ -9,7 +9,20 @@ from benchmarks import plots
 
 FOLDER = Path(__file__).parent / "results"
 SECTIONS = (
-    *("grid", "floor", "closed", "sentences", "wires", "stream", "peers", "open", "hostile", "workers", "soak"),
+    *(
+        "grid",
+        "floor",
+        "closed",
+        "sentences",
+        "wires",
+        "stream",
+        "score",
+        "peers",
+        "open",
+        "hostile",
+        "workers",
+        "soak",
+    ),
     *("start", "tuning", "tracing"),
 )
 _COMMANDS = ("cuda", "frontier", "keras", "page")  # each measured by its own command, `python -m benchmarks.NAME`

@@ -16,6 +16,8 @@ $lock pyproject.toml --extra tracing -c requirements/training.txt --generate-has
     --output-file requirements/tracing.txt
 $lock pyproject.toml --extra tables --extra excel -c requirements/training.txt --generate-hashes \
     --output-file requirements/tables.txt
+$lock pyproject.toml --extra cpu --extra ray -c requirements/training.txt --generate-hashes \
+    --output-file requirements/ray.txt
 $lock pyproject.toml requirements/dev.in --extra cpu --extra training --extra teacher --extra tracing --extra tables \
     --extra excel -c requirements/teacher.txt -c requirements/tracing.txt -c requirements/tables.txt \
     --output-file requirements/dev.txt

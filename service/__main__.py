@@ -1,4 +1,4 @@
-"""The command line, `ovation` or `python -m service`: serve, predict, verify, keys.
+"""The command line, `ovation` or `python -m service`: serve, predict, score, verify, keys.
 
 Each command imports what it needs when it runs: `--help` and the supervisor of several workers need no onnxruntime.
 """
@@ -9,10 +9,12 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import click
 
 _VERIFY_SECONDS, _VERIFY_BYTES = 120.0, 8 * 2**30  # for `verify`; bytes of addresses
+_BUNDLE = "models/imdb-bilstm"  # where no other is named
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -36,22 +38,73 @@ def serve() -> None:
 @main.command()
 @click.argument("texts", nargs=-1, required=True)
 @click.option("--evidence", is_flag=True, help="Give each token's share of the answer.")
-@click.option("--model", type=click.Path(path_type=Path), default="models/imdb-bilstm", envvar="OVATION_MODEL",
+@click.option("--sentences", is_flag=True, help="Predict each sentence, too.")
+@click.option("--bundle", "--model", type=click.Path(path_type=Path), default=_BUNDLE, envvar="OVATION_MODEL",
               show_envvar=True, help="Folder of the bundle.")  # fmt: skip
-def predict(texts: tuple[str, ...], evidence: bool, model: Path) -> None:
-    """Predicts TEXTS without a server: a line of JSON for each."""
-    from service.model import bundle
+def predict(texts: tuple[str, ...], evidence: bool, sentences: bool, bundle: Path) -> None:
+    """Predicts TEXTS without a server, or with - each line of standard input.
+
+    Prints a line of JSON for each; on a terminal, with --evidence or --sentences, the text in colours. A text that is
+    blank is named on standard error, and the exit code is then 1. Texts that begin with a dash stand after --.
+    """
+    from service import shell
+    from service.model.bundle import check_folder, read
     from service.model.classifier import Classifier, EvidenceUnavailable
     from service.model.tokenizer import BlankText
 
-    bundle.check_folder(model, "--model or OVATION_MODEL")
-    classifier = Classifier(bundle.read(model))
-    try:
-        predictions = classifier(texts, evidence)
-    except (BlankText, EvidenceUnavailable) as error:
-        raise click.ClickException(str(error)) from None
-    for prediction in predictions:
-        click.echo(json.dumps(prediction.as_json(classifier.name), ensure_ascii=False))
+    check_folder(bundle, "--model or OVATION_MODEL")
+    classifier = Classifier(read(bundle))
+    failed = False
+    for place, text in shell.texts(texts):
+        try:
+            prediction = shell.predict(classifier, text, evidence, sentences)
+        except BlankText as error:
+            click.echo(f"Error: {place}: {error}", err=True)
+            failed = True
+            continue
+        except EvidenceUnavailable as error:
+            raise click.ClickException(str(error)) from None
+        if (evidence or sentences) and shell.is_colourful():
+            click.echo(shell.coloured(text, prediction, classifier.manifest.labels))
+        else:
+            click.echo(json.dumps(prediction.as_json(classifier.name), ensure_ascii=False))
+    if failed:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("read", metavar="IN")
+@click.argument("write", metavar="OUT")
+@click.option("--text-column", help="Column of the text; several, separated by commas, are joined by a line break.")
+@click.option("--bundle", type=click.Path(path_type=Path), default=_BUNDLE, envvar="OVATION_MODEL", show_envvar=True,
+              help="Folder of the bundle.")  # fmt: skip
+@click.option("--url", help="Address of a running service, which answers in place of a bundle; its key is in "
+              "OVATION_API_KEY.")  # fmt: skip
+@click.option("--sentences", is_flag=True, help="Write a row for each sentence.")
+@click.option("--prefix", default="", show_default=False, help="What the names of the new columns begin with.")
+@click.option("--format", type=click.Choice(["csv", "tsv", "jsonl", "parquet"]), show_default=False,
+              help="Format of OUT, where its name does not tell.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace a finished OUT, or what another run began.")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local",
+              help="ray: Ray Data reads, scores and writes on a cluster, by paths or globs.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1), show_default="one a core", help="Processes that score.")
+@click.option("--encoding", show_default=False, help="Encoding of IN, where it is not UTF-8.")
+@click.option("--delimiter", show_default=False, help="Character between cells, where it is guessed wrong.")
+@click.option("--quoting", type=click.Choice(["none", "csv"]), show_default=False,
+              help="none: quotes are text; csv: they enclose cells.")  # fmt: skip
+@click.option("--no-header", is_flag=True, help="The first row is no header: columns are 1, 2, ...")
+def score(read: str, write: str, **options: Any) -> None:
+    """Scores each row of the table IN (CSV, TSV, JSON lines, Parquet, Excel, also packed; - for standard input).
+
+    Writes the row with its answer to OUT (CSV, TSV, JSON lines, also as .gz; Parquet; - for standard output). Where it
+    was killed, the same command goes on. Rows that cannot be scored go to OUT.rejected.jsonl.
+
+    Exit codes: 0 all rows are scored; 1 an error; 2 wrong usage; 3 the bundle is damaged; 4 finished, some rows were
+    rejected; 130, 143 ended by Ctrl-C or SIGTERM.
+    """
+    from service.bulk import command
+
+    command.run(read, write, options)
 
 
 @main.command()

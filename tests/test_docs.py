@@ -221,7 +221,7 @@ def check_command(words: list[str]) -> None:
             check_pip(rest)
         case "docker":
             check_docker(rest)
-        case "kubectl" | "helm":  # others' programs: of what they are told, `test_files_that_are_named_exist`
+        case "kubectl" | "helm" | "ray":  # others' programs: of what they are told, `test_files_that_are_named_exist`
             pass
         case "curl":  # see `test_examples_are_answered_so`
             pass
@@ -260,6 +260,8 @@ def check_options(command: click.Command, words: list[str]) -> None:
         word = remaining.pop(0)
         if word == "--help":
             continue
+        if word == "--":  # arguments alone follow
+            break
         if word.startswith("--"):
             name, _, value = word.partition("=")
             option = options[name]

@@ -78,7 +78,6 @@ def router(inspector: Inspector, route: type[JsonRoute], limits: schemas.Limits)
         content = {
             "model": found.model,
             "direction": asked.direction,
-            "reader": found.reader,
             "read": found.read,
             "tokens": [{"start": start, "end": end} for start, end in spans],
         }

@@ -25,9 +25,21 @@ from service.bulk.tables.columnar import Parquet, sheets
 from service.bulk.tables.delimited import Delimited
 from service.bulk.tables.encodings import Text
 from service.bulk.tables.files import is_tar
-from service.bulk.tables.rows import JUDGED, BadRow, Fault, Reading, Row, Table, TableError, Tally
+from service.bulk.tables.rows import JUDGED, BadRow, Fault, Position, Reading, Row, Table, TableError, Tally
 
-__all__ = ["JUDGED", "BadRow", "Reading", "Row", "TableError", "Tally", "is_tar", "label_of", "read", "tables_at"]
+__all__ = [
+    "JUDGED",
+    "BadRow",
+    "Position",
+    "Reading",
+    "Row",
+    "TableError",
+    "Tally",
+    "is_tar",
+    "label_of",
+    "read",
+    "tables_at",
+]
 
 
 def tables_at(path: Path, notes: Tally | None = None) -> list[Path]:
@@ -42,19 +54,28 @@ def read(
     labelled: bool = True,
     every_column: bool = True,
     notes: Tally | None = None,
+    position: Position | None = None,
 ) -> Iterator[Row | BadRow]:
     """Yields the rows at `source`: a file, a folder, or an open binary file, which is read once.
 
     With `labelled` a row has a label or is a BadRow. Without `every_column` a Parquet file's other columns are not
-    read. What was guessed, repaired or passed over is counted in `notes`, complete when the last row has been read.
-    Raises TableError where a file cannot be read, or where nobody could know how.
+    read. What was guessed, repaired or passed over is counted in `notes`, complete when the last row has been read;
+    `position` follows the reading. Raises TableError where a file cannot be read, or where nobody could know how.
     """
     notes = Tally() if notes is None else notes
-    for found in files.find(source, notes) if isinstance(source, Path) else [source]:
+    position = Position() if position is None else position
+    sources: list[Path] | list[IO[bytes]] = files.find(source, notes) if isinstance(source, Path) else [source]
+    position.total = sum(found.stat().st_size for found in sources if isinstance(found, Path))
+    for found in sources:
         try:
+            position.begin(found.stat().st_size if isinstance(found, Path) else 0)
             for opened in files.opened(found, notes):
+                position.inside = opened.share(position.size)
                 for name, table, chosen in _tables(opened, reading, labelled, notes):
+                    if isinstance(table, Parquet):
+                        position.inside = table.share
                     yield from _rows(name, table, chosen, every_column, notes)
+            position.inside = lambda: 1.0  # the file is closed
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
             what = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise TableError(

@@ -7,6 +7,7 @@ from typing import Any
 from service.bulk.tables.rows import Fault, TableError
 
 _BATCH_ROWS = 1024
+_BUFFER_BYTES = 2**20  # of each column; else a row group, which may be most of the file, is read at once
 
 
 class Parquet:
@@ -24,23 +25,28 @@ class Parquet:
         try:
             with pyarrow.parquet.ParquetFile(path) as table:
                 names = [_dotted(field, pyarrow) for field in table.schema_arrow]
+                self._count: int = table.metadata.num_rows
         except (pyarrow.ArrowException, OSError) as error:
             raise TableError(f"{path}: expected a whole Parquet file, found it damaged ({error})") from error
         self.columns = [name for group in names for name in group]
+        self._read = 0
+
+    def share(self) -> float:
+        """The share of the rows that was read."""
+        return self._read / max(1, self._count)
 
     def rows(self, label: str | None, only: Sequence[str] | None) -> Iterator[tuple[int, dict[str, Any] | Fault]]:
         """See `Table`."""
         import pyarrow.parquet
 
-        number = 0
         try:
-            with pyarrow.parquet.ParquetFile(self._path) as table:
+            with pyarrow.parquet.ParquetFile(self._path, buffer_size=_BUFFER_BYTES) as table:
                 names = set(table.schema_arrow.names)
                 chosen = [name if name in names else name.split(".")[0] for name in only] if only else None
                 for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=chosen):
                     for row in batch.to_pylist():
-                        number += 1
-                        yield number, row
+                        self._read += 1
+                        yield self._read, row
         except self._error as error:
             raise TableError(f"{self._path}: expected a whole Parquet file, found it damaged ({error})") from error
 

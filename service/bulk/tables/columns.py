@@ -43,10 +43,11 @@ def choose(table: Table, name: str, where: str, reading: Reading, labelled: bool
     names = table.columns
     if not reading.header and not (reading.text and (reading.label or not labelled)):
         raise TableError(
-            f"{where}: expected column numbers with --no-header, found none: --text-column N --label-column N "
-            f"(1 to {len(names)})"
+            f"{where}: expected column numbers with --no-header, found none: --text-column N"
+            f"{' --label-column N' if labelled else ''} (1 to {len(names)})"
         )
-    finder = _Finder(table, name, where, notes)
+    hint = table.hint if labelled else table.hint.partition(" --label-column")[0]
+    finder = _Finder(table, hint, name, where, notes)
     texts = list(finder.texts(reading.text))
     label = finder.one(reading.label, "label", LABELS, "--label-column") if labelled else None
     group = finder.named(reading.group, "--group-column") if reading.group else None
@@ -56,8 +57,8 @@ def choose(table: Table, name: str, where: str, reading: Reading, labelled: bool
 class _Finder:
     """Finds columns by name; `file` stands in notes, `where`, its whole path, in errors."""
 
-    def __init__(self, table: Table, file: str, where: str, notes: Tally) -> None:
-        self._names, self._hint, self._notes = table.columns, table.hint, notes
+    def __init__(self, table: Table, hint: str, file: str, where: str, notes: Tally) -> None:
+        self._names, self._hint, self._notes = table.columns, hint, notes
         self._file, self._where = file, where
 
     def texts(self, wanted: str | None) -> Iterator[str]:

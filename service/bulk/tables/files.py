@@ -54,6 +54,13 @@ class Opened(NamedTuple):
     binary: Any
     kind: str  # "parquet", "excel" or "text"
 
+    def share(self, size: int) -> Callable[[], float] | None:
+        """Tells which share of the `size` bytes of a file of text was read; None for all that is read otherwise."""
+        if self.kind != "text" or self.file.path is None or not size:
+            return None
+        packed = getattr(self.binary, "fileobj", self.binary)  # of a gzip file what is read of it
+        return lambda: float(packed.tell()) / size
+
 
 def find(path: Path, notes: Tally) -> list[Path]:
     """`path`, or the tables of the folder `path` in sorted order. Raises TableError."""

@@ -1,7 +1,7 @@
 """What reading a table takes and gives: how it is to be read, its rows, and what there is to tell of them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -99,3 +99,25 @@ class Tally:
             more = ", ..." if count > len(places) else ""
             told.append(f"{what}: {count:,} ({', '.join(places)}{more})" if places else what)
         return told
+
+
+@dataclass
+class Position:
+    """How far a reading has come."""
+
+    total: int = 0  # bytes of all files
+    before: int = 0  # bytes of the files that were read to their end
+    size: int = 0  # bytes of the file that is read now
+    inside: Callable[[], float] | None = None  # the share of it that was read, where that can be told
+
+    @property
+    def share(self) -> float | None:
+        """From 0 to 1, by bytes; None where it is not known."""
+        if not self.total or self.inside is None:
+            return None
+        return min(1.0, (self.before + self.size * self.inside()) / self.total)
+
+    def begin(self, size: int) -> None:
+        """The next file, of `size` bytes, begins."""
+        self.before += self.size
+        self.size, self.inside = size, None

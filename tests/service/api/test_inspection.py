@@ -37,7 +37,7 @@ async def inspect(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
 async def test_the_numbers_are_those_of_the_cell(
     tiny_classifier: Classifier, shipped: Classifier, direction: str
 ) -> None:
-    for classifier in (tiny_classifier, shipped):  # the latter has a short reader
+    for classifier in (tiny_classifier, shipped):
         network = onnx_graph.read(classifier.bundle.model)
         async with client_of(make_app(classifier)) as client:
             for text in TEXTS:
@@ -48,8 +48,6 @@ async def test_the_numbers_are_those_of_the_cell(
                 assert [[one["start"], one["end"]] for one in found["tokens"]] == encoded.spans[:100].tolist()
                 for name, expected in vars(trace).items():
                     assert np.allclose(found[name], expected[:100], rtol=0, atol=1e-4), name
-                is_short = bool(network.short) and cell.short_share(len(encoded.token_ids), network) > 0.5
-                assert found["reader"] == ("short" if is_short else "long")
                 assert (found["read"], found["model"]) == (len(encoded.token_ids), classifier.name)
 
 
