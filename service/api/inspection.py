@@ -1,6 +1,6 @@
 """`POST /inspect`: the gates and states of the LSTM along a text, for people who want to see how it works."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response

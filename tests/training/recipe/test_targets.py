@@ -34,7 +34,11 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 def prepared(
-    corpus: Corpus, folder: Path, logits: dict[int, Floats], teacher: bool = True, say: Callable[[str], None] = str
+    corpus: Corpus,
+    folder: Path,
+    logits: dict[int, Floats],
+    teacher: bool = True,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Lessons:
     tokenizer = Tokenizer(corpus.vocabulary(1000), 40, "head", "words-and-marks-2")
     return targets.prepare(RunFolder(folder), say, corpus, *corpus.encode(tokenizer), teacher, logits)
@@ -53,7 +57,7 @@ def given(corpus: Corpus) -> Floats:
 
 def is_film(corpus: Corpus) -> NDArray[np.bool_]:
     assert corpus.mixed is not None
-    return (corpus.mixed.sources == corpus.mixed.names.index("imdb")) & ~corpus.mixed.short
+    return np.asarray(corpus.mixed.sources == corpus.mixed.names.index("imdb")) & ~corpus.mixed.short
 
 
 def some_logits(corpus: Corpus, rows: NDArray[np.int64]) -> dict[int, Floats]:
