@@ -34,7 +34,7 @@ class Sentiment:
         self.predict.set_max_batch_size(batch)
         self.predict.set_batch_wait_timeout_s(wait_seconds)
 
-    @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=WAIT_SECONDS)
+    @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=WAIT_SECONDS)  # type: ignore[untyped-decorator]
     async def predict(self, texts: list[str]) -> list[dict[str, Any]]:
         """Predicts a batch; `serve.batch` lets callers pass one text, and joins the texts of several calls."""
         return [
@@ -71,7 +71,7 @@ def main(model: Path, port: int, batch: int, wait_seconds: float) -> None:
         )
         quiet = LoggingConfig(enable_access_log=False, log_level="WARNING")
         serve.start(http_options=HTTPOptions(host="127.0.0.1", port=port), logging_config=quiet)
-        sentiment = Sentiment.bind(model, batch, wait_seconds)
+        sentiment = Sentiment.bind(model, batch, wait_seconds)  # type: ignore[attr-defined]
         serve.run(sentiment, route_prefix="/predict", logging_config=quiet)
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         stop.wait()
