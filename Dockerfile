@@ -24,7 +24,7 @@ RUN /requirements/venv.sh ${REQUIREMENTS}
 
 # Another bundle is built in with --build-arg BUNDLE=models/mine, or mounted over /app/models/default.
 FROM python AS source
-ARG BUNDLE=models/imdb-bilstm
+ARG BUNDLE=models/reviews-bilstm
 WORKDIR /out
 COPY ${BUNDLE} app/models/default
 COPY service app/service

@@ -33,8 +33,9 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-train: $(VENV)/.dev ## make a bundle from the Large Movie Review Dataset (DATA=path to its archive)
-	$(BIN)/python -m training release $(if $(DATA),--data $(DATA)) --out $(or $(OUT),runs/imdb-bilstm)
+train: $(VENV)/.dev ## make the bundle that ships (DATA, TREEBANK and PRODUCTS=paths to the data sets)
+	$(BIN)/python -m training release $(if $(DATA),--data $(DATA)) $(if $(TREEBANK),--treebank $(TREEBANK)) \
+	    $(if $(PRODUCTS),--products $(PRODUCTS)) --out $(or $(OUT),runs/reviews-bilstm)
 
 bench: $(VENV)/.dev ## measure everything in benchmarks/ (needs wrk; DATA=path to the archive, else made-up texts)
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))

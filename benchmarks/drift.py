@@ -103,7 +103,7 @@ def minutes_until(texts: Columns, before: Columns, reference: Reference, draw: n
 
 
 @click.command()
-@click.option("--model", type=click.Path(path_type=Path), default="models/imdb-bilstm", show_default=True)
+@click.option("--model", type=click.Path(path_type=Path), default="models/reviews-bilstm", show_default=True)
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="aclImdb_v1.tar.gz")
 @click.option("--messages", type=click.Path(path_type=Path), default="/usr/share/locale/de/LC_MESSAGES")
 @click.option("--texts", type=click.IntRange(10), default=5000, show_default=True, help="most texts of a kind")

@@ -11,12 +11,12 @@ import numpy as np
 
 from service.model import bundle
 from service.model.classifier import Classifier
-from service.model.tokenizer import words
+from service.model.tokenizer import tokens
 from training.data.sources import Source
 
 
 @click.command()
-@click.option("--model", type=click.Path(path_type=Path), default="models/imdb-bilstm")
+@click.option("--model", type=click.Path(path_type=Path), default="models/reviews-bilstm")
 @click.option("--data", type=click.Path(path_type=Path), required=True)
 @click.option("--reviews", type=click.IntRange(1), default=1000)
 def main(model: Path, data: Path, reviews: int) -> None:
@@ -32,15 +32,13 @@ def main(model: Path, data: Path, reviews: int) -> None:
         assert prediction.evidence is not None
         total = prediction.evidence.bias + sum(weight for _, _, weight in prediction.evidence.tokens)
         worst = max(worst, abs(total - margin))
-        at_offsets = [
-            review.text[start:end].replace("\u2019", "'").lower() for start, end, _ in prediction.evidence.tokens
-        ]
-        tokens = words(review.text, tokenizer.rules)
-        if at_offsets != [word for part in tokenizer.keep(len(tokens)) for word in tokens[part]]:
-            raise click.ClickException(f"{review.place}: expected the words at their offsets, found others")
+        spans = [(start, end) for _, start, end in tokens(review.text, tokenizer.rules)]
+        read = [span for part in tokenizer.keep(len(spans)) for span in spans[part]]
+        if [(start, end) for start, end, _ in prediction.evidence.tokens] != read:
+            raise click.ClickException(f"{review.place}: expected the tokens at their offsets, found others")
     click.echo(
         f"{classifier.name}, {reviews:,} test reviews: evidence and bias sum to the margin within {worst:.1e}; "
-        "every word is found at its offsets"
+        "every token is found at its offsets"
     )
 
 

@@ -29,7 +29,7 @@ def median_ms(call: Callable[[], object]) -> float:
 
 
 @click.command()
-@click.option("--model", type=click.Path(path_type=Path), default="models/imdb-bilstm")
+@click.option("--model", type=click.Path(path_type=Path), default="models/reviews-bilstm")
 def main(model: Path) -> None:
     """Prints a table of medians in ms."""
     classifier = Classifier(bundle.read(model), "cpu")

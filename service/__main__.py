@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 _VERIFY_SECONDS, _VERIFY_BYTES = 120.0, 8 * 2**30  # for `verify`; bytes of addresses
-_BUNDLE = "models/imdb-bilstm"  # where no other is named
+_BUNDLE = "models/reviews-bilstm"  # where no other is named
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})

@@ -20,7 +20,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="OVATION_", frozen=True)
 
-    model: Annotated[Path, Field(description="folder of the bundle to serve")] = Path("models/imdb-bilstm")
+    model: Annotated[Path, Field(description="folder of the bundle to serve")] = Path("models/reviews-bilstm")
     provider: Annotated[
         Literal["auto", "cpu", "cuda"],
         Field(description="`auto` uses CUDA where it works, else the CPU; `cpu` and `cuda` allow no other"),

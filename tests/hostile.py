@@ -22,7 +22,7 @@ import click
 from tests.support.connection import BODY, chunked, get, head
 from tests.support.process import Service, service
 
-MODEL = Path(__file__).parents[1] / "models" / "imdb-bilstm"
+MODEL = Path(__file__).parents[1] / "models" / "reviews-bilstm"
 BOUND_BYTES = 200 * 2**20
 MIB = 2**20
 PATIENCE_SECONDS = 60.0  # longer than any deadline of the service

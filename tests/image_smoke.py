@@ -385,7 +385,7 @@ def stopped_with_workers() -> str:
 def changed_bundle(file: str, change: Callable[[str], str]) -> Iterator[Path]:
     """A copy of the bundle that ships, one of whose files is changed."""
     with tempfile.TemporaryDirectory() as folder:
-        bundle = Path(shutil.copytree(ROOT / "models" / "imdb-bilstm", Path(folder) / "bundle"))
+        bundle = Path(shutil.copytree(ROOT / "models" / "reviews-bilstm", Path(folder) / "bundle"))
         (bundle / file).write_text(change((bundle / file).read_text()))
         Path(folder).chmod(0o755)
         yield bundle
@@ -395,7 +395,7 @@ def mounted() -> str:
     """A bundle that is mounted over models/default or over models/imdb-bilstm, its path before, is what it serves."""
     names = []
     with changed_bundle(
-        "manifest.json", lambda text: text.replace('"name": "imdb-bilstm"', '"name": "mine"')
+        "manifest.json", lambda text: text.replace('"name": "reviews-bilstm"', '"name": "mine"')
     ) as bundle:
         for path in ("default", "imdb-bilstm"):
             mount = f"{bundle}:/app/models/{path}:ro"
@@ -404,7 +404,7 @@ def mounted() -> str:
     for path in ("default", "imdb-bilstm"):
         answer = json.loads(docker("run", "--rm", "--read-only", IMAGE, "predict", JOY, "--model", f"models/{path}"))
         names.append(answer["model"].split("@")[0])
-    assert names == ["mine", "mine", "imdb-bilstm", "imdb-bilstm"], names
+    assert names == ["mine", "mine", "reviews-bilstm", "reviews-bilstm"], names
     return "both serve the mounted bundle; without a mount both are the one inside"
 
 

@@ -100,7 +100,7 @@ def change_under_load(one: Path, other: Path, times: int, callers: int = 4, work
 @click.option("--other", type=click.Path(path_type=Path), required=True, help="A bundle beside the one that ships.")
 def main(times: int, other: Path) -> None:
     """Changes the model of two workers under load; ends with code 1 where an answer is lost or wrong."""
-    load, sizes = change_under_load(ROOT / "models/imdb-bilstm", other, times)
+    load, sizes = change_under_load(ROOT / "models/reviews-bilstm", other, times)
     click.echo(
         f"{times} reloads, {times} rollbacks; answers by status {dict(load.statuses)}, by model {dict(load.models)}"
     )

@@ -28,10 +28,10 @@ from training.__main__ import main as training_main
 from training.recipe.recipes import PRESETS
 
 ROOT = Path(__file__).parents[1]
-MODEL = ROOT / "models" / "imdb-bilstm"
+MODEL = ROOT / "models" / "reviews-bilstm"
 _PLACES = (
     *("*.md", "docs/*.md", "service/*.md", "training/*.md", "benchmarks/*.md", "benchmarks/results/*.md"),
-    *("deploy/**/*.md", "models/imdb-bilstm/*.md"),
+    *("deploy/**/*.md", "models/reviews-bilstm/*.md"),
 )
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
@@ -413,7 +413,7 @@ def test_the_quality_told_is_that_of_the_bundle(shipped: Classifier) -> None:
     assert f"{metrics['unflagged']['accuracy']:.2%}" in PAGES["docs/api.md"]
     spread = ", ".join(f"{seed['test']:.2%}" for seed in shipped.manifest.training["spread"][1:])
     assert f"| {accuracy} {interval}; two more seeds {spread} |" in PAGES["docs/training.md"]
-    assert accuracy in PAGES["models/imdb-bilstm/README.md"]
+    assert accuracy in PAGES["models/reviews-bilstm/README.md"]
     assert f"up to {shipped.manifest.max_tokens} tokens" in " ".join(PAGES["README.md"].split())
 
 

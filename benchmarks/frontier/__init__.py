@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.report import markdown, spread
 
-SHIPPED, BASELINE = "imdb-bilstm fp32", "NB-weighted linear fp32"
+SHIPPED, BASELINE = "reviews-bilstm fp32", "NB-weighted linear fp32"
 # Accuracies on the 25,000 test reviews as published by the authors; these models were not run here.
 PUBLISHED = (
     {"name": "DistilBERT", "accuracies": [0.9282], "source": "Sanh et al. 2019"},
@@ -65,7 +65,7 @@ def headline(found: dict[str, Any]) -> str | None:
         return None
     alone, together = (spread(ratios(found, SHIPPED, BASELINE, how), ".2f") for how in ("rounds", "together"))
     return (
-        f"imdb-bilstm : NB-weighted linear = {alone} in reviews/s, {together} with 64 reviews at once, "
+        f"reviews-bilstm : NB-weighted linear = {alone} in reviews/s, {together} with 64 reviews at once, "
         f"at {by_key[SHIPPED]['accuracy']:.2%} and {by_key[BASELINE]['accuracy']:.2%} on validation."
     )
 

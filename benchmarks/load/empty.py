@@ -20,7 +20,7 @@ _ANSWER = Prediction(
     truncated=False,
     unknown_share=0.0,
     evidence=None,
-    model="imdb-bilstm@00000000",
+    model="reviews-bilstm@00000000",
 )
 _BYTES = _ANSWER.model_dump_json(exclude_none=True).encode()
 _HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(_BYTES)).encode())]

@@ -18,7 +18,7 @@ from service.model.tokenizer import words
 from training.data.sources import Source
 
 LENGTHS = Path(__file__).parent / "lengths.json"
-MODEL = Path("models/imdb-bilstm")
+MODEL = Path("models/reviews-bilstm")
 # Zipf-Mandelbrot law of a word's probability by rank: p ~ 1 / (rank + shift) ** power, fitted to the test reviews: the
 # 10, 100, 1,000 most frequent words are 28, 56, 78 % of all (reviews: 28, 57, 81 %), and a text has 4.87 characters per
 # token (reviews: 4.90, of which 0.09 are `<br />`) and 263.5 tokens (reviews: 263.9) in the mean.

@@ -16,7 +16,7 @@ from service.model.classifier import Classifier
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice([peer.name for peer in PEERS]))
-@click.option("--model", type=click.Path(path_type=Path), default="models/imdb-bilstm")
+@click.option("--model", type=click.Path(path_type=Path), default="models/reviews-bilstm")
 @click.option("--core", type=int, default=min(os.sched_getaffinity(0)))
 def main(names: tuple[str, ...], model: Path, core: int) -> None:
     """Checks the peers NAMES (or all) and prints a line for each."""

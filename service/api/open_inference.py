@@ -204,7 +204,7 @@ def _check_model(engine: Engine, request: Request) -> tuple[str, str]:
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
     """OpenAPI's entries for `{model}` and `{version}`, as far as they are in `path`."""
-    examples = {"model": "imdb-bilstm", "version": "1a2b3c4d"}
+    examples = {"model": "reviews-bilstm", "version": "1a2b3c4d"}
     return [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": example}
         for name, example in examples.items()

@@ -44,7 +44,7 @@ _RETRY_AFTER_HEADER: dict[str, Any] = {
 }
 # Kinds of problem that the connection itself may answer, before a request has a route.
 OF_THE_PROTOCOL = ("malformed", "slow_head", "overloaded", "head_too_large", "not_implemented", "version")
-_MODEL_EXAMPLE = "imdb-bilstm@1a2b3c4d"
+_MODEL_EXAMPLE = "reviews-bilstm@1a2b3c4d"
 
 
 def _whole(value: object) -> object:

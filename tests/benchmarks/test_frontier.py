@@ -27,7 +27,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the archive, by the command that trains one."""
-    out = tmp_path_factory.mktemp("models") / "imdb-bilstm"
+    out = tmp_path_factory.mktemp("models") / "reviews-bilstm"
     done = train("run", "--data", archive, "--out", out, "--epochs", "1", "--skip-test", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     return out
@@ -50,18 +50,18 @@ def test_the_command_measures_a_bundle_beside_linear_models(
     done = CliRunner().invoke(command.main, list(map(str, arguments)))
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "out" / "frontier.json").read_text())["found"]
-    names = ["imdb-bilstm fp32", "imdb-bilstm int8", f"{linear.PIPELINE} fp32", f"{linear.TABLE} fp32"]
+    names = ["reviews-bilstm fp32", "reviews-bilstm int8", f"{linear.PIPELINE} fp32", f"{linear.TABLE} fp32"]
     assert [point["key"] for point in found["points"]] == names
     assert [sorted(part) for part in found["rounds"]] == [sorted(names)] * 2
     assert all(rate > 0 for part in found["rounds"] for rate in part.values())
     stated = bundle.read(trained).manifest.metrics["validation"]["accuracy"]
-    together = ["imdb-bilstm fp32", f"{linear.PIPELINE} fp32"]
+    together = ["reviews-bilstm fp32", f"{linear.PIPELINE} fp32"]
     assert [sorted(part) for part in found["together"]] == [sorted(together)] * 2
     assert all(rate > 0 for part in found["together"] for rate in part.values())
     assert found["points"][0]["accuracy"] == stated
     assert found["points"][2]["accuracy"] == found["points"][3]["accuracy"]
     assert "expected a network, found none" in " ".join(found["unavailable"].values())
-    assert "imdb-bilstm : NB-weighted linear = " in done.output
+    assert "reviews-bilstm : NB-weighted linear = " in done.output
     page = (tmp_path / "out" / "results.md").read_text()
     assert "![frontier](frontier.png)" in page
     assert (tmp_path / "out" / "frontier.png").read_bytes().startswith(b"\x89PNG")
@@ -154,10 +154,10 @@ def found_of(rates: dict[str, tuple[float, float]]) -> dict[str, Any]:
     }
 
 
-TOGETHER = ("imdb-bilstm fp32", "NB-weighted linear fp32")
+TOGETHER = ("reviews-bilstm fp32", "NB-weighted linear fp32")
 RATES = {
-    "imdb-bilstm fp32": (0.92, 1500.0),
-    "imdb-bilstm int8": (0.919, 2000.0),
+    "reviews-bilstm fp32": (0.92, 1500.0),
+    "reviews-bilstm int8": (0.919, 2000.0),
     "h32-d64 fp32": (0.9, 2500.0),
     "article fp32": (0.82, 2100.0),
     "NB-weighted linear fp32": (0.91, 1000.0),
@@ -167,11 +167,11 @@ RATES = {
 def test_the_table() -> None:
     text = frontier.table(found_of(RATES))
     rates = "1,575 (1,500 to 1,650) | 1.50 (1.50 to 1.50) | 1,575 (1,500 to 1,650)"
-    assert f"| imdb-bilstm, fp32 | 92.00% (90.15% to 93.53%) | {rates} |" in text
+    assert f"| reviews-bilstm, fp32 | 92.00% (90.15% to 93.53%) | {rates} |" in text
     assert "| DistilBERT, published (Sanh et al. 2019) | 92.82% on test | not measured |  |  |" in text
     assert "- h32-d64, int8: unavailable: RuntimeError: no\n" in text
     assert text.endswith(
-        "imdb-bilstm : NB-weighted linear = 1.50 (1.50 to 1.50) in reviews/s, 1.50 (1.50 to 1.50) with 64 reviews at "
+        "reviews-bilstm : NB-weighted linear = 1.50 (1.50 to 1.50) in reviews/s, 1.50 (1.50 to 1.50) with 64 reviews at "
         "once, at 92.00% and 91.00% on validation."
     )
     assert frontier.headline(found_of({"h32-d64 fp32": (0.9, 2500.0)})) is None

@@ -207,7 +207,7 @@ def test_promtool_accepts_configuration_rules_and_metrics(promtool: str, metrics
 
 def test_source_code_raises_drift_and_the_reference_does_not(promtool: str, tmp_path: Path) -> None:
     """Through the bundle that ships and the real series; the index is the one that NumPy computes of the answers."""
-    classifier = Classifier(bundle.read(ROOT / "models" / "imdb-bilstm"), "cpu")
+    classifier = Classifier(bundle.read(ROOT / "models" / "reviews-bilstm"), "cpu")
     reference = classifier.manifest.reference
     assert reference is not None
     texts = [text for text in source_code() if text.strip()][: TEXTS + 50]

@@ -284,7 +284,7 @@ def test_without_a_bundle_the_option_is_named(
     assert done.returncode == 3
     assert done.stdout == ""
     assert done.stderr == (
-        "error: models/imdb-bilstm: expected a bundle, which is a folder with manifest.json, model.onnx and "
+        "error: models/reviews-bilstm: expected a bundle, which is a folder with manifest.json, model.onnx and "
         f"vocabulary.json, found no such folder; set {option} to the path of a bundle\n"
     )
 

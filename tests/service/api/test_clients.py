@@ -197,7 +197,7 @@ def test_the_examples_for_clients_print_what_the_page_says() -> None:
     page = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
     examples = re.findall(r"^```(python|js)\n(.*?)^```\n\n```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert len(examples) == len(re.findall(r"^```(?:python|js)$", page, re.MULTILINE)) >= 4
-    classifier = Classifier(bundle.read(ROOT / "models" / "imdb-bilstm"), "cpu")
+    classifier = Classifier(bundle.read(ROOT / "models" / "reviews-bilstm"), "cpu")
     with serving(make_app(classifier)) as url:
         running = []
         for language, code, printed in examples:

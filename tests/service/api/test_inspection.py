@@ -17,7 +17,7 @@ from training.release import onnx_graph
 
 pytestmark = pytest.mark.anyio
 
-MODEL = Path(__file__).parents[3] / "models" / "imdb-bilstm"
+MODEL = Path(__file__).parents[3] / "models" / "reviews-bilstm"
 TEXTS = ["Never boring 🙂, never slow.", "The film was wonderful. " * 40, "qwxz"]
 
 

@@ -108,7 +108,7 @@ def test_a_bad_line_fails_alone(url: str, bad: bytes, status: int, kind: str) ->
 
 
 def test_what_is_blank_depends_on_the_rules_of_the_bundle() -> None:
-    with serving(make_app(Classifier(bundle.read(Path("models/imdb-bilstm"))))) as url:
+    with serving(make_app(Classifier(bundle.read(Path("models/reviews-bilstm"))))) as url:
         alone = httpx.post(f"{url}/predict", json={"text": "&nbsp;"})
         found, _ = ask(url, line("&nbsp;"))
     assert alone.status_code == 200  # by its rules, which know no entities

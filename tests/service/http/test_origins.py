@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 SHOP, OTHER = "https://shop.example", "https://sekret.example"
 PATHS = ["/predict", "/predict/batch", "/model", "/metrics", "/docs", "/openapi.json", "/hf", "/tei/predict"]
-PATHS += ["/v2/models/imdb-bilstm/infer", "/admin", "/", "/nowhere"]
+PATHS += ["/v2/models/reviews-bilstm/infer", "/admin", "/", "/nowhere"]
 ALLOWED = "access-control-allow-origin"
 
 

@@ -18,7 +18,7 @@ from service.model.classifier import Classifier
 from service.model.onnx_check import UnsafeGraph
 
 ROOT = Path(__file__).parents[3]
-SHIPPED = "models/imdb-bilstm/model.onnx"
+SHIPPED = "models/reviews-bilstm/model.onnx"
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from onnx import numpy_helper
 
 from service.model import onnx_tensors
 
-SHIPPED = Path(__file__).parents[3] / "models/imdb-bilstm/model.onnx"
+SHIPPED = Path(__file__).parents[3] / "models/reviews-bilstm/model.onnx"
 
 
 def test_tensors_are_read_as_onnx_reads_them() -> None:

@@ -12,7 +12,7 @@ from service.model import bundle
 from service.model.scanner import ADDRESS, NAME
 from service.model.tokenizer import SPECIAL, UNKNOWN, Batch, BlankText, Rules, Tokenizer, is_blank, tokens, words
 
-BUNDLED = Path(__file__).parents[3] / "models" / "imdb-bilstm"
+BUNDLED = Path(__file__).parents[3] / "models" / "reviews-bilstm"
 VOCABULARY = [*SPECIAL, "good", "bad", ".", "don't", "i̇stanbul", "é", "好", "👍🏽", NAME]
 PIECES = [
     *"ab'’ .!_<br/>İé好カ🙂\n1#&;@-", "\u00ad", "\u200b", "\ufeff", "\U000323b0", "e\u0301", "\u0301", "\u3099",

@@ -12,7 +12,7 @@ from service.model.classifier import Classifier
 from tests.support.browser import find_chromium, launched, watched
 from tests.support.server import make_app, serving
 
-MODEL = Path(__file__).parents[3] / "models" / "imdb-bilstm"
+MODEL = Path(__file__).parents[3] / "models" / "reviews-bilstm"
 
 
 @pytest.fixture(scope="session")
