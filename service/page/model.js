@@ -6,7 +6,8 @@ import { count, exactly, percent, strings } from "./strings.js";
 
 const text = strings.model;
 const SPLITS = ["test", "validation"]; // the first that is there is drawn
-const GROUPS = ["by_length", "by_rating"];
+const GROUPS = ["by_source", "by_length", "by_rating"];
+const NAMES = { by_source: text.source, by_rating: text.rating };
 const Z = 1.96; // of a 95 % interval
 const LEAST_TEXTS = 30; // a group with fewer is not called the weakest
 
@@ -29,7 +30,7 @@ function rowsOf(table, rename = (name) => name) {
     const texts = entry.texts ?? entry.reviews;
     const told = entry.interval ?? entry.accuracy_interval_95;
     const bounds = Array.isArray(told) && told.every(isNumber) && told.length === 2 ? told : isNumber(texts) && texts > 0 ? interval(entry.accuracy, texts) : null;
-    const note = text.more(...[entry.unflagged_share, entry.unflagged_accuracy, entry.ece].map((value) => (isNumber(value) ? value : undefined)));
+    const note = text.more(...[entry.unflagged?.share, entry.unflagged?.accuracy, entry.expected_calibration_error].map((value) => (isNumber(value) ? value : undefined)));
     return [{ name: rename(name), texts, accuracy: entry.accuracy, bounds, note }];
   });
 }
@@ -39,10 +40,7 @@ export class Model {
     const metrics = isRecord(model.metrics) ? model.metrics : {};
     const splitName = SPLITS.find((name) => isRecord(metrics[name]));
     const split = splitName ? metrics[splitName] : {};
-    const groups = [
-      ["sources", rowsOf(metrics.sources)],
-      ...GROUPS.map((name) => [name, rowsOf(split[name], name === "by_rating" ? text.rating : undefined)]),
-    ].filter(([, rows]) => rows.length);
+    const groups = GROUPS.map((name) => [name, rowsOf(split[name], NAMES[name])]).filter(([, rows]) => rows.length);
     const curves = [reliability(split), coverage(split)].filter(Boolean);
     this.node = element(
       "div",

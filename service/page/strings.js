@@ -225,9 +225,14 @@ export const strings = {
     splits: { test: "test", validation: "validation" },
     accuracy: "How often it is right",
     groups: {
-      sources: "By source",
+      by_source: "By data set",
       by_length: "By length",
       by_rating: "By stars",
+    },
+    source: (name) => {
+      const [set, domain] = name.split(": ");
+      const known = { imdb: "film reviews", sst: "sentences of film reviews", "fdu-mtl": "product reviews" };
+      return (known[set] ?? set) + (domain ? `: ${domain.replaceAll("_", " ")}` : "");
     },
     rating: (stars) => (stars === "1" ? "1 star" : `${stars} stars`),
     columns: ["Right", "Texts"],
@@ -256,7 +261,7 @@ export const strings = {
       weights: "A word's weight is its share of the network's sum. It is no proof that the word caused the answer.",
       people: "It judges texts, not people: do not decide about anybody by it.",
     },
-    textsOf: { sources: (name) => `texts from ${name}`, by_length: (name) => `texts of ${name}`, by_rating: (name) => `texts given ${name}` },
+    textsOf: { by_source: (name) => name, by_length: (name) => `texts of ${name}`, by_rating: (name) => `texts given ${name}` },
   },
 
   service: {

@@ -14,7 +14,9 @@ KEY = "a-key-that-opens-all"
 @click.command(context_settings={"show_default": True})
 @click.option("--cases", type=click.IntRange(min=1), default=10_000, help="Requests to send, at least.")
 @click.option("--seed", type=int, help="Of an earlier run, to send the same requests again.")
-@click.option("--model", type=click.Path(path_type=Path), default=ROOT / "models/reviews-bilstm", help="Bundle to serve.")
+@click.option(
+    "--model", type=click.Path(path_type=Path), default=ROOT / "models/reviews-bilstm", help="Bundle to serve."
+)
 @click.option("--key", is_flag=True, help="The service needs a key, and each request has it.")
 def main(cases: int, seed: int | None, model: Path, key: bool) -> None:
     """Sends made-up requests to every route; ends with code 1 where an answer is not as OpenAPI says."""

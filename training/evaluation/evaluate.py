@@ -14,7 +14,7 @@ from service.model.bundle import Histogram, Reference
 from service.model.classifier import Classifier, Prediction
 from service.model.tokenizer import Encoded
 from training.data.corpus import Labelled
-from training.evaluation.calibration import Booleans, Floats, calibration_error, unflagged
+from training.evaluation.calibration import Booleans, Floats, calibration_error, coverage, reliability, unflagged
 from training.evaluation.intervals import wilson_interval
 
 LENGTH_BUCKETS = (100, 200, 400)  # tokens
@@ -116,6 +116,8 @@ def report(answers: Answers, temperature: float, uncertain_below: float) -> dict
             for rating in np.unique(answers.ratings[answers.ratings > 0])
         },
         "by_source": _by_source(answers, uncertain_below),
+        "reliability": reliability(answers.score, answers.right),
+        "coverage": coverage(answers.score, answers.right),
     }
 
 

@@ -10,8 +10,9 @@ from service.model.classifier import Classifier
 from training.data.corpus import Corpus, Labelled, text_digest
 from training.data.sources import DataError
 from training.data.split import TEST, VALIDATION
-from training.evaluation import calibration, evaluate, faithfulness, negation, robustness
-from training.release import card, figures, findings
+from training.evaluation import evaluate, faithfulness, negation, robustness
+from training.release import card, findings
+from training.release import figures as pictures
 
 SPLITS = {"validation": VALIDATION, "test": TEST}
 _FILE = "figures/report.json"
@@ -31,10 +32,11 @@ def measure(classifier: Classifier, reviews: Sequence[Labelled], split: str) -> 
     for kind, some in of_kind.items():
         few = min(_FAITHFULNESS_REVIEWS, max(20, len(some) // 25))
         evidence[kind or "reviews"] = faithfulness.report(classifier, [review.text for review in _chosen(some, few)])
+    figures = evaluate.report(answers, manifest.temperature, manifest.uncertain_below)
     found = {
-        "figures": evaluate.report(answers, manifest.temperature, manifest.uncertain_below),
-        "reliability": calibration.reliability(answers.score, answers.right),
-        "coverage": calibration.coverage(answers.score, answers.right),
+        "figures": figures,
+        "reliability": figures["reliability"],
+        "coverage": figures["coverage"],
         "robustness": robustness.report(classifier, _chosen(of_kind[answers.kinds[0]], _ROBUSTNESS_REVIEWS)),
         "negation": negation.report(classifier, negation.read(negation.SETS[split])),
         "evidence": {kind: report for kind, report in evidence.items() if report},
@@ -53,14 +55,14 @@ def files(manifest: Manifest, measured: Mapping[str, Any], readings: Sequence[st
     found = {
         "README.md": card.render(manifest, measured, list(readings)).encode(),
         _FILE: (json.dumps(measured, indent=1, ensure_ascii=False) + "\n").encode(),
-        "figures/reliability.png": figures.reliability(splits, f"{manifest.name}: reliability"),
-        "figures/coverage.png": figures.coverage(splits, stated, f"{manifest.name}: what is not flagged"),
+        "figures/reliability.png": pictures.reliability(splits, f"{manifest.name}: reliability"),
+        "figures/coverage.png": pictures.coverage(splits, stated, f"{manifest.name}: what is not flagged"),
     }
     if len(ladder := manifest.training.get("ladder", {})) > 1:
         reviews = manifest.metrics["validation"]["reviews"]
-        found["figures/ladder.png"] = figures.ladder(ladder, reviews, f"{manifest.name}: what each stage is worth")
+        found["figures/ladder.png"] = pictures.ladder(ladder, reviews, f"{manifest.name}: what each stage is worth")
     if deletions := findings.by_kind(splits):
-        found["figures/evidence.png"] = figures.deletion(deletions, f"{manifest.name}: what is left of the score")
+        found["figures/evidence.png"] = pictures.deletion(deletions, f"{manifest.name}: what is left of the score")
     return found
 
 

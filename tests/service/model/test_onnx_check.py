@@ -50,9 +50,7 @@ def test_all_that_ever_shipped_is_read() -> None:
     onnx_check.check((ROOT / SHIPPED).read_bytes())
 
 
-@pytest.mark.parametrize(
-    "operator", ["Loop", "Expand", "Tile", "RandomNormal", "StringNormalizer", "Sekret"]
-)
+@pytest.mark.parametrize("operator", ["Loop", "Expand", "Tile", "RandomNormal", "StringNormalizer", "Sekret"])
 def test_an_operator_that_no_network_needs_is_refused(graph: onnx.ModelProto, operator: str) -> None:
     graph.graph.node.append(helper.make_node(operator, ["lengths"], ["spoilt"]))
     refused(graph, f"expected one of the operators that a network needs .*, found '{operator}'")

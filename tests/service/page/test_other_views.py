@@ -14,18 +14,18 @@ from tests.support.server import make_app, serving
 
 SOURCES = {
     "films": {
-        "texts": 25_000, "accuracy": 0.931, "interval": [0.928, 0.934], "unflagged_share": 0.8,
-        "unflagged_accuracy": 0.974, "ece": 0.008,
+        "reviews": 25_000, "accuracy": 0.931, "accuracy_interval_95": [0.928, 0.934],
+        "unflagged": {"share": 0.8, "accuracy": 0.974}, "expected_calibration_error": 0.008,
     },
-    "kitchens": {"texts": 400, "accuracy": 0.87, "interval": [0.834, 0.899]},
+    "kitchens": {"reviews": 400, "accuracy": 0.87, "accuracy_interval_95": [0.834, 0.899]},
     "bare": {"accuracy": 0.9},
 }  # fmt: skip
 METRICS: dict[str, Any] = {
-    "sources": SOURCES,
     "weaknesses": ["It takes praise of a villain for blame."],
     "test": {
         "reviews": 25_000,
         "accuracy": 0.92,
+        "by_source": SOURCES,
         "reliability": [[100, 0.6, 0.58], [100, 0.8, 0.82], [100, 0.95, 0.96]],
         "coverage": [[0.1, 0.99], [0.5, 0.97], [1.0, 0.92]],
         "unflagged": {"share": 0.78, "accuracy": 0.97},
@@ -34,8 +34,8 @@ METRICS: dict[str, Any] = {
 ODD = [
     {},
     {"test": None},
-    {"sources": []},
-    {"sources": {"a": 1, "b": {"accuracy": "x"}}},
+    {"test": {"by_source": []}},
+    {"test": {"by_source": {"a": 1, "b": {"accuracy": "x"}}}},
     {"test": {"coverage": [[1]]}},
 ]
 
@@ -68,7 +68,7 @@ def test_another_bundle_shows_its_own(browser: Any, shipped: Classifier) -> None
         assert page.locator(".chart .threshold").count() == 1
         limits = page.locator(".model .list").inner_text()
         assert "praise of a villain" in limits
-        assert "texts from kitchens: 87.0%" in limits
+        assert "kitchens: 87.0%" in limits
 
 
 @pytest.mark.parametrize("metrics", ODD, ids=str)
