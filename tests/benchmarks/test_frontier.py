@@ -171,8 +171,8 @@ def test_the_table() -> None:
     assert "| DistilBERT, published (Sanh et al. 2019) | 92.82% on test | not measured |  |  |" in text
     assert "- h32-d64, int8: unavailable: RuntimeError: no\n" in text
     assert text.endswith(
-        "reviews-bilstm : NB-weighted linear = 1.50 (1.50 to 1.50) in reviews/s, 1.50 (1.50 to 1.50) with 64 reviews at "
-        "once, at 92.00% and 91.00% on validation."
+        "reviews-bilstm : NB-weighted linear = 1.50 (1.50 to 1.50) in reviews/s, 1.50 (1.50 to 1.50) with 64 reviews "
+        "at once, at 92.00% and 91.00% on validation."
     )
     assert frontier.headline(found_of({"h32-d64 fp32": (0.9, 2500.0)})) is None
 
