@@ -22,6 +22,7 @@ import uvloop
 from service.model.classifier import Classifier
 from service.server import open_listeners
 from tests.support.server import Held, make_app, serving
+from tests.support.slow_start import REACHED
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,10 +99,10 @@ def test_shutdown_answers_what_was_accepted(tiny_classifier: Classifier) -> None
     assert answers == [200, 200, 200]
 
 
-def run_service(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
+def run_service(*arguments: str | Path, module: str = "service", **environment: str) -> subprocess.Popen[str]:
     """The command line in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "service", *map(str, arguments)],
+        [sys.executable, "-m", module, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -145,12 +146,14 @@ def test_serve_starts_answers_and_stops_on_sigterm(tiny_bundle_path: Path) -> No
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_sigterm_while_it_starts_ends_it(tmp_path: Path, workers: str) -> None:
-    manifest = tmp_path / "manifest.json"
-    os.mkfifo(manifest)
-    process = run_service("serve", OVATION_MODEL=str(tmp_path), OVATION_PORT="0", OVATION_WORKERS=workers)
-    with manifest.open("wb"):  # opens when the service opens its end, which then waits for the first byte
-        process.send_signal(signal.SIGTERM)
-        out, errors = process.communicate(timeout=60)
+    reached = tmp_path / "reached"
+    environment = {REACHED: str(reached), "OVATION_MODEL": str(tmp_path), "OVATION_PORT": "0"}
+    process = run_service("serve", module="tests.support.slow_start", OVATION_WORKERS=workers, **environment)
+    while not reached.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    out, errors = process.communicate(timeout=60)
     assert (process.returncode, out, errors) == (0, "", "")
 
 
