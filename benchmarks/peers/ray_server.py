@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import ray  # type: ignore[import-not-found]
+import ray
 from ray import serve
-from ray.serve._private import replica  # type: ignore[import-not-found]
-from ray.serve.config import HTTPOptions  # type: ignore[import-not-found]
-from ray.serve.schema import LoggingConfig  # type: ignore[import-not-found]
+from ray.serve._private import replica
+from ray.serve.config import HTTPOptions
+from ray.serve.schema import LoggingConfig
 from starlette.requests import Request
 
 from service.model import bundle
