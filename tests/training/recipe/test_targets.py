@@ -36,8 +36,8 @@ def prepared(
     corpus: Corpus, folder: Path, logits: dict[int, Floats], teacher: bool = True, told: list[str] | None = None
 ) -> Lessons:
     tokenizer = Tokenizer(corpus.vocabulary(1000), 40, "head", "words-and-marks-2")
-    say = [].append if told is None else told.append
-    return targets.prepare(RunFolder(folder), say, corpus, *corpus.encode(tokenizer), teacher, logits)
+    told = [] if told is None else told
+    return targets.prepare(RunFolder(folder), told.append, corpus, *corpus.encode(tokenizer), teacher, logits)
 
 
 def keys(corpus: Corpus) -> list[int]:
