@@ -82,10 +82,10 @@ def test_its_card_names_what_it_was_made_of(released: Path, tiny_encoder: Path) 
 
 def wait_for(process: subprocess.Popen[str], words: str) -> None:
     assert process.stdout is not None
-    assert any(words in line for line in process.stdout), process.communicate()[1]
+    assert any(line.startswith(words) for line in process.stdout), process.communicate()[1]
 
 
-def test_killed_in_every_stage_it_ends_as_if_it_had_not_been(
+def test_killed_in_any_stage_it_ends_as_if_it_had_not_been(
     released: Path, data: Path, tiny_encoder: Path, tmp_path: Path, capsys: CAPTURE
 ) -> None:
     out = tmp_path / "reviews"
@@ -95,7 +95,7 @@ def test_killed_in_every_stage_it_ends_as_if_it_had_not_been(
     assert "fit: stopped and saved at step 3" in capsys.readouterr().err
     assert not (out.with_name("reviews.run") / "teacher" / "teacher").exists()
     program = [sys.executable, "-u", "-m", "tests.support.repeatable", *map(str, words), "--resume"]
-    for stage in ("linear-teacher: right", "network: epoch 1/", "network-2: epoch 1/", "measuring"):
+    for stage in ("first-network: epoch 1/", "network: epoch 1/", "measuring"):
         process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
         wait_for(process, stage)
         process.send_signal(signal.SIGKILL)

@@ -1,6 +1,5 @@
 """What the network is to answer: the mean of what the data says and of what the right teacher says."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +33,11 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 def prepared(
-    corpus: Corpus,
-    folder: Path,
-    logits: dict[int, Floats],
-    teacher: bool = True,
-    say: Callable[[str], None] = lambda line: None,
+    corpus: Corpus, folder: Path, logits: dict[int, Floats], teacher: bool = True, told: list[str] | None = None
 ) -> Lessons:
     tokenizer = Tokenizer(corpus.vocabulary(1000), 40, "head", "words-and-marks-2")
-    return targets.prepare(RunFolder(folder), say, corpus, *corpus.encode(tokenizer), teacher, logits)
+    told = [] if told is None else told
+    return targets.prepare(RunFolder(folder), told.append, corpus, *corpus.encode(tokenizer), teacher, logits)
 
 
 def keys(corpus: Corpus) -> list[int]:
@@ -57,7 +53,8 @@ def given(corpus: Corpus) -> Floats:
 
 def is_film(corpus: Corpus) -> NDArray[np.bool_]:
     assert corpus.mixed is not None
-    return np.asarray(corpus.mixed.sources == corpus.mixed.names.index("imdb")) & ~corpus.mixed.short
+    films: NDArray[np.bool_] = corpus.mixed.sources == corpus.mixed.names.index("imdb")
+    return films & ~corpus.mixed.short
 
 
 def some_logits(corpus: Corpus, rows: NDArray[np.int64]) -> dict[int, Floats]:
@@ -128,7 +125,7 @@ def test_too_few_labels_for_a_linear_teacher_are_told(tmp_path: Path) -> None:
     few = write_csv(tmp_path / "few.csv", made_up_reviews()[::20])
     corpus = corpora.build([(Source(few), "data")], "words-and-marks-2", 0.3, 0)
     told: list[str] = []
-    lessons = prepared(corpus, tmp_path, {}, say=told.append)
+    lessons = prepared(corpus, tmp_path, {}, told=told)
     [line] = told
     assert line.startswith("no teacher for ")
     assert (lessons.train.targets == np.eye(2)[corpus.labels[lessons.rows]]).all()
