@@ -5,10 +5,9 @@ import { element } from "./dom.js";
 import { keyButton } from "./key.js";
 import { ProblemLine } from "./problems.js";
 import { strings } from "./strings.js";
-import { Try } from "./try.js";
 
 const VIEWS = {
-  try: (model) => new Try(model),
+  try: async (model) => new (await import("./try.js")).Try(model),
   many: async (model) => new (await import("./many.js")).Many(model),
   model: async (model) => new (await import("./model.js")).Model(model),
   service: async (model) => new (await import("./service.js")).Service(model),
@@ -75,4 +74,5 @@ async function show(model) {
   view.open?.();
 }
 
+import("./try.js"); // while the service is asked for the model
 await start();

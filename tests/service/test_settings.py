@@ -19,6 +19,7 @@ def test_each_setting_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch
         "max_held_bytes": "1000", "max_connections": "7", "keep_alive_seconds": "1.5",
         "workers": "3", "threads": "2", "max_waiting_tokens": "999", "hang_seconds": "2.5", "pre_stop_seconds": "1.5",
         "grace_seconds": "0", "log_format": "console", "log_level": "debug", "tracing": "otlp", "trace_ratio": "0.5",
+        "inspect": "off",
     }  # fmt: skip
     assert set(said) == set(Settings.model_fields)
     for name, value in said.items():
