@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import random
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import NamedTuple, Protocol
@@ -58,6 +59,8 @@ class Models:
 
     def __init__(self, engine: Engine, load: Callable[[Files], Classifier], observer: Observer) -> None:
         self._engine, self._load, self._observer = engine, load, observer
+        # Always the same thread: glibc gives each its own arena, and would keep free memory in all of them.
+        self._thread = ThreadPoolExecutor(1, "model")
         self._candidate: Classifier | None = None
         self._share = 0.0  # for the shadow; 0 for a candidate that is to answer
         self.shadow: Classifier | None = None
@@ -68,7 +71,7 @@ class Models:
         """Loads what `order` needs. Raises what `load` does: BundleError, ProviderError, MemoryError."""
         self._candidate, self._share = None, order.share
         if files is not None:
-            self._candidate = await asyncio.to_thread(self._load, files)
+            self._candidate = await asyncio.get_running_loop().run_in_executor(self._thread, self._load, files)
 
     def commit(self, order: Order) -> None:
         """Puts what was prepared in its place."""
