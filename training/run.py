@@ -35,12 +35,17 @@ from training.release import export, onnx_graph, publish
 
 
 def run(options: Options, console: Console) -> Path:
-    """Trains, exports, proves, measures and writes a bundle. Raises RunError, DataError, ParityError, BundleError."""
+    """Trains, exports, proves, measures and writes a bundle.
+
+    Raises RunError, DataError, ParityError, BundleError, OldGraph; Stopped where a signal ended the encoder's work.
+    """
     started, revision, say = time.monotonic(), publish.source_revision(), say_to(console)
     folder, preset = options.open_folder(), options.preset
     device = torch.device("cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu")
     trainer = Trainer(folder, console, device, choose_precision(device), started - folder.spent_seconds())
     base = bundle.read(options.warm_start) if options.warm_start else None
+    if base:
+        onnx_graph.read(base.model)  # before anything is read or trained: raises OldGraph
 
     corpus, labels = read(options, base, say)
     tokenizer = base.tokenizer if base else _tokenizer(preset, corpus, labels)
@@ -48,10 +53,9 @@ def run(options: Options, console: Console) -> Path:
     logits = labels.logits if labels else {}
     lessons = targets.prepare(folder, say, corpus, token_ids, offsets, preset.teacher, logits)
     embedding = _embedding(preset, labels, tokenizer, token_ids, device)
-    model = _network(preset, tokenizer, corpus, base, embedding)
     say(
-        f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer.vocabulary):,} tokens known, "
-        f"{len(lessons.train):,} training texts, {device.type} in {trainer.precision}"
+        f"{len(tokenizer.vocabulary):,} tokens known, {len(lessons.train):,} training texts, {device.type} in "
+        f"{trainer.precision}"
     )
 
     def train(seed: int) -> State:
@@ -62,6 +66,7 @@ def run(options: Options, console: Console) -> Path:
             shown = _shown(preset, corpus, tokenizer, lessons, offsets, seed)
             return trainer.train(options.stage(stage, seed), model, plan, shown, lessons.validation, seed)
 
+        say(f"{sum(weights.numel() for weights in model.parameters()):,} parameters")
         taught = lessons
         if preset.mixing and lessons.guessed.any():
             fit("first-network", preset.mixing.first, lessons)
@@ -123,9 +128,10 @@ def _shown(
 
     def shown(epoch: int) -> Examples:
         parts = [part_of(np.flatnonzero(shares == share), share, seed, epoch) for share in np.unique(shares).tolist()]
-        examples = lessons.train.at(np.concatenate(parts))
+        places = np.concatenate(parts)
+        examples = lessons.train.at(places)
         if preset.sentences:
-            examples = with_sentences(examples, borders, preset.sentences, seed, epoch)
+            examples = with_sentences(examples, [borders[at] for at in places], preset.sentences, seed, epoch)
         if made_up:
             count = round(made_up * len(examples))
             examples = contrasts.with_contrasts(examples, tokenizer, corpus.label_names, count, seed, epoch)

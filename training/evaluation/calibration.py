@@ -47,8 +47,8 @@ def uncertain_below(scores: Floats, right: Booleans, rate: float = STATED_RATE) 
     """The lowest score from which answers are right at `rate`, and whether these reviews are enough to show it.
 
     It is shown by the lower end of Wilson's one-sided 95 % interval. The share itself would be the estimate of a draw:
-    as often below `rate` on other reviews as above. Where no score shows it (with fewer than 88 reviews for a rate of
-    97 %, none can), scores are taken at their word: they average `rate` from there on.
+    as often below `rate` on other reviews as above. Where no score shows it (with fewer than 52 reviews for a rate of
+    95 %, none can), scores are taken at their word: they average `rate` from there on.
     """
     order = np.argsort(-scores, kind="stable")
     ordered, counts = scores[order], np.arange(1, len(order) + 1)

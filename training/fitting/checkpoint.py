@@ -66,7 +66,7 @@ class RunFolder:
         return max((float(_load(path)["spent_seconds"]) for path in paths), default=0.0)
 
     def empty(self) -> None:
-        """Ends a run whose bundle is written, or is not wanted: only its draft stays."""
+        """Removes what a run left whose bundle is written, or is not wanted."""
         for kind in (OPTIONS, _STAGES, _ARRAYS):
             for path in self.path.glob(kind):
                 path.unlink()

@@ -103,7 +103,10 @@ def read(model: bytes) -> Network:
     """The weights, back out of a graph that `build` wrote. Raises OldGraph."""
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(model).graph.initializer}
     if any(name in found for name in _BEFORE):
-        raise OldGraph("expected one network without a table of n-grams, found a bundle of an older kind")
+        raise OldGraph(
+            "expected a bundle of one network, found a bundle of an older kind, with a table of n-grams or a second "
+            "network: it can be served but not trained on; start from models/reviews-bilstm, or from none"
+        )
     head = {name: found[name] for name in ("hidden_kernel", "hidden_bias", "kernel", "bias") if name in found}
     gates = found["B"].shape[1] // 2
     forward, backward = (Direction(found["W"][d], found["R"][d], found["B"][d][:gates]) for d in (0, 1))
