@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.api import schemas, stream
-from service.model import bundle
+from service.model.bundle import Bundle
 from service.model.classifier import Classifier, Prediction
-from service.model.tokenizer import Encoded
+from service.model.tokenizer import Encoded, Tokenizer
 from tests.conftest import made_up_reviews
 from tests.service.http.test_clients import needs
 from tests.support.connection import BODY, Connection, head, sample, until
@@ -107,8 +108,11 @@ def test_a_bad_line_fails_alone(url: str, bad: bytes, status: int, kind: str) ->
     assert 32 * "a" not in json.dumps(second)
 
 
-def test_what_is_blank_depends_on_the_rules_of_the_bundle() -> None:
-    with serving(make_app(Classifier(bundle.read(Path("models/reviews-bilstm"))))) as url:
+def test_what_is_blank_depends_on_the_rules_of_the_bundle(tiny_bundle: Bundle) -> None:
+    manifest = tiny_bundle.manifest.model_copy(update={"rules": "words-and-marks"})
+    tokenizer = Tokenizer(tiny_bundle.tokenizer.vocabulary, 400, "head-and-tail", "words-and-marks")
+    older = replace(tiny_bundle, manifest=manifest, tokenizer=tokenizer)
+    with serving(make_app(Classifier(older))) as url:
         alone = httpx.post(f"{url}/predict", json={"text": "&nbsp;"})
         found, _ = ask(url, line("&nbsp;"))
     assert alone.status_code == 200  # by its rules, which know no entities

@@ -51,10 +51,14 @@ def test_old_rules_read_as_ever(text: str) -> None:
         assert words(text, rules) == [token for token, _, _ in expected]
 
 
-def test_the_bundled_model_reads_with_the_rules_of_its_manifest() -> None:
-    found = bundle.read(BUNDLED)
+def test_a_bundle_reads_with_the_rules_of_its_manifest(tmp_path: Path) -> None:
+    new = bundle.read(BUNDLED)
+    assert new.tokenizer.rules == new.manifest.rules == "words-and-marks-2"
+    manifest = new.manifest.model_copy(update={"rules": OLD})
+    bundle.write(tmp_path / "old", manifest, new.model, new.tokenizer.vocabulary)
+    found = bundle.read(tmp_path / "old")
     ids = {token: place for place, token in enumerate(found.tokenizer.vocabulary)}
-    assert found.tokenizer.rules == found.manifest.rules == OLD
+    assert found.tokenizer.rules == OLD
     for text in [*(golden.text for golden in found.manifest.golden), "Café &amp; 好吃 👍🏽 see http://a.b/c @bob"]:
         expected = [ids.get(token, UNKNOWN) for token in re.findall(r"[^\W_]+(?:'[^\W_]+)*|\S", text.lower())]
         assert found.tokenizer.encode(text).token_ids.tolist() == expected
