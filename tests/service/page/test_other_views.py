@@ -1,5 +1,6 @@
 """The model, the service, the LSTM and /docs."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -85,8 +86,8 @@ def test_the_service_is_shown_at_work(page: Any, url: str) -> None:
     page.locator(".service tbody tr", has_text="native").first.wait_for()
     for _ in range(10):
         ask(url, "fine")
-    page.wait_for_function("parseFloat(document.querySelector('.tile .value').textContent) > 0")
-    page.wait_for_function("/ms|s/.test(document.querySelectorAll('.tile .value')[2].textContent)")
+    page.locator(".tile").first.locator(".value", has_text=re.compile("[1-9]")).wait_for()
+    page.locator(".tile").nth(2).locator(".value", has_text=re.compile("s$")).wait_for()
 
 
 @pytest.fixture
