@@ -11,14 +11,14 @@ const COPIED_MILLISECONDS = 1600;
 /** `body` for a POSIX shell. */
 export function curl(body) {
   const quoted = JSON.stringify(body).replaceAll("'", "'\\''");
-  const key = hasKey() ? ` \\\n     -H "Authorization: Bearer $OVATION_KEY"` : "";
+  const key = hasKey() ? ` \\\n     -H "Authorization: Bearer $OVATION_API_KEY"` : "";
   return `curl '${address("predict")}' -H 'Content-Type: application/json'${key} \\\n     -d '${quoted}'`;
 }
 
 /** `body` for Python's standard library. A string of JSON is one of Python, too. */
 export function python(body) {
   const fields = Object.entries(body).map(([name, value]) => `${JSON.stringify(name)}: ${value === true ? "True" : JSON.stringify(value)}`);
-  const headers = `"Content-Type": "application/json"${hasKey() ? `, "Authorization": "Bearer " + os.environ["OVATION_KEY"]` : ""}`;
+  const headers = `"Content-Type": "application/json"${hasKey() ? `, "Authorization": "Bearer " + os.environ["OVATION_API_KEY"]` : ""}`;
   return [
     "import json",
     ...(hasKey() ? ["import os"] : []),

@@ -266,7 +266,7 @@ export const strings = {
 
   service: {
     title: "The service",
-    lead: "Live, from /health/ready and /metrics of the process that answers this page.",
+    lead: "Live, from /health/ready and /metrics of the service.",
     ready: "Ready",
     notReady: "Not ready",
     unknown: "Asking …",

@@ -95,7 +95,7 @@ def test_the_key_is_asked_for_once_and_kept_in_the_tab(guarded: Any, url: str) -
     guarded.get_by_label("API key").fill(KEY)
     guarded.get_by_role("button", name="Use this key").click()
     settle(guarded)
-    assert "$OVATION_KEY" in guarded.locator(".calls code").inner_text()
+    assert "$OVATION_API_KEY" in guarded.locator(".calls code").inner_text()
     assert KEY not in guarded.content()
     guarded.reload()
     settle(guarded)
