@@ -145,7 +145,7 @@ def new(name: str, tokens_per_second: float | None, file: Path | None) -> None:
     from service.http import keys
 
     try:
-        if file is None:
+        if file is None or str(file) == "off":  # what the setting says where there is none
             key, line = keys.new(name, tokens_per_second)
             click.echo(f"line for the file of OVATION_API_KEYS_FILE: {line}", err=True)
         else:

@@ -216,6 +216,7 @@ def create_app(
         settings.timeout_seconds,
         Hosts(settings.hosts),
         keys,
+        [route.path for route in wires["stream"].routes if isinstance(route, StreamRoute)],
     )
     return app
 

@@ -9,7 +9,7 @@ from pydantic_core import to_json
 
 from service.api import answer, schemas
 from service.engine.encoding import BadText
-from service.engine.inspector import MAX_TOKENS, Direction, Inspector
+from service.engine.inspector import COST, MAX_TOKENS, Direction, Inspector
 from service.http.body import JsonRoute
 from service.http.problems import Problem
 from service.model.offsets import Unit, table
@@ -69,10 +69,12 @@ def router(inspector: Inspector, route: type[JsonRoute], limits: schemas.Limits)
     async def inspect(request: Request, body: body_model) -> Response:  # type: ignore[valid-type]
         """Computes the gates and states of the LSTM along a text, in NumPy."""
         asked: One = body
+        record = RequestRecord.of(request.scope)
         try:
-            found = await inspector.inspect(asked.text, asked.direction, RequestRecord.of(request.scope).deadline)
+            found = await inspector.inspect(asked.text, asked.direction, record.deadline)
         except BadText as error:
             raise Problem("invalid", f"text: {error}") from None
+        record.tokens = COST * found.read  # which a key pays for, as in the queue
         spans = table(asked.text, asked.offsets)[found.spans].tolist()
         arrays = {name: np.round(array.astype(float), _DIGITS).tolist() for name, array in vars(found.trace).items()}
         content = {

@@ -84,7 +84,7 @@ class Source(NamedTuple):
         try:
             with client.Client(self.url, api_key=self.api_key) as asking:
                 served = asking.model()
-        except client.OvationError as error:
+        except (client.OvationError, ValueError) as error:  # ValueError: of OVATION_API_KEY
             raise Stopped(f"--url {self.url}: {error}") from None
         return Model(served.model, served.labels)
 

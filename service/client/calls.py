@@ -113,13 +113,16 @@ class _Attempts:
 
 
 class Calls:
-    """The calls of one client; `retries` are the attempts after the first."""
+    """The calls of one client; `retries` are the attempts after the first. Raises ValueError for a malformed key."""
 
     def __init__(self, api_key: str | None, retries: int, agent: str) -> None:
         self._retries = retries
         self._headers = {"User-Agent": agent, "Accept": "application/json"}
         if api_key is not None:
-            self._headers["Authorization"] = f"Bearer {api_key}"
+            key = api_key.strip()  # a mounted secret often ends with a line break
+            if not (key and key.isascii() and key.isprintable()) or " " in key:
+                raise ValueError("expected an api_key of visible ASCII characters, found others")
+            self._headers["Authorization"] = f"Bearer {key}"
 
     def model(self, seconds: float) -> Steps[Model]:
         """`GET /model`. Raises OvationError."""

@@ -17,7 +17,7 @@ Direction = Literal["forward", "backward"]
 
 MAX_TOKENS = 100  # whose gates and states are given
 # In the queue an inspected token counts as so many, since NumPy takes about 20 times as long for it as onnxruntime.
-_COST = 20
+COST = 20
 
 
 class Inspection(NamedTuple):
@@ -32,7 +32,7 @@ class Inspection(NamedTuple):
 class Inspector:
     """Inspects texts in a thread of its own, under the limits of the engine's queue.
 
-    A text waits in the same queue as others, as far as its limits go: it counts as one text, of `_COST` times its
+    A text waits in the same queue as others, as far as its limits go: it counts as one text, of `COST` times its
     tokens, until it is inspected.
     """
 
@@ -55,7 +55,7 @@ class Inspector:
         if seconds_left <= 0:
             raise Late
         tokens = len(encoded.token_ids)
-        cost = _COST * tokens
+        cost = COST * tokens
         admission.check(1, cost, seconds_left)
         admission.enter(1, cost)
         loop = asyncio.get_running_loop()

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from time import perf_counter
 
 import structlog
@@ -46,8 +46,10 @@ class Edge:
         timeout_seconds: float,
         hosts: Hosts,
         keys: Keys | None = None,
+        streams: Collection[str] = (),
     ) -> None:
-        self._hosts, self._keys = hosts, keys
+        """`streams` are the routes that wait for tokens of a spent key themselves."""
+        self._hosts, self._keys, self._streams = hosts, keys, streams
         self._app, self._predicting, self._readiness = app, predicting, readiness
         self._log, self._origins, self._timeout_seconds = log, origins, timeout_seconds
 
@@ -122,7 +124,7 @@ class Edge:
     def _check_key(self, keys: Keys, record: RequestRecord, headers: Mapping[bytes, bytes]) -> None:
         """Raises Problem where the request needs a key and has none that opens its route, or one that is spent."""
         record.allowance = keys.check(record.route, headers)
-        if record.allowance is not None and record.route in self._predicting:
+        if record.allowance is not None and record.route in self._predicting and record.route not in self._streams:
             try:
                 check_allowance(record.allowance)
             except Problem:

@@ -148,7 +148,6 @@ export const strings = {
     copied: "Copied",
     select: "Selected: press Ctrl+C",
     tabs: "Language",
-    key: "your API key",
   },
 
   many: {

@@ -415,3 +415,10 @@ def test_the_example_of_the_readme(url: str, tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert len(lines) == 5
     assert "line 2: expected a text" in lines[3]
+
+
+@pytest.mark.parametrize("key", ["", "schlüssel", "a key", "two\nkeys"])
+def test_a_malformed_key_is_refused_and_not_repeated(key: str) -> None:
+    with pytest.raises(ValueError, match="expected an api_key of visible ASCII characters, found others") as refused:
+        Client("http://127.0.0.1:9", api_key=key)
+    assert not key or key not in str(refused.value)

@@ -168,6 +168,15 @@ def test_a_stream_waits_for_its_tokens(tiny_classifier: Classifier) -> None:
         assert json.loads(answer.text.splitlines()[-1]) == {"done": {"lines": 128, "answered": 128, "failed": 0}}
         until(url, 128 * 150, "ovation_key_tokens_total", key="shop")
         assert httpx.post(f"{url}/predict", json=TEXT, headers=sent(KEY)).status_code == 429
+        again = httpx.post(f"{url}/predict/stream", content=b'{"text": "good"}\n', headers=headers, timeout=60)
+        assert json.loads(again.text.splitlines()[-1]) == {"done": {"lines": 1, "answered": 1, "failed": 0}}
+
+
+async def test_a_key_pays_for_what_is_inspected(tiny_classifier: Classifier) -> None:
+    app = make_app(tiny_classifier, api_keys=f"shop={KEY}", key_tokens_per_second=20)
+    async with client_of(app) as client:
+        assert (await client.post("/inspect", json={"text": "good " * 20}, headers=sent(KEY))).status_code == 200
+        assert (await client.post("/inspect", json=TEXT, headers=sent(KEY))).status_code == 429
 
 
 def make(*arguments: object) -> Result:
