@@ -43,10 +43,14 @@ async function start() {
   }
   problem.clear();
   document.body.querySelector("footer")?.remove();
-  document.body.append(
-    element("footer", {}, element("p", {}, strings.footer.model(model.model)), element("p", {}, strings.footer.privacy), keyButton),
-  );
-  addEventListener("hashchange", () => show(model));
+  const answersBy = element("p", {}, strings.footer.model(model.model));
+  document.body.append(element("footer", {}, answersBy, element("p", {}, strings.footer.privacy), keyButton));
+  addEventListener("hashchange", async () => {
+    // The service may have changed its model since; where it cannot say, what is known stays.
+    model = await get("model").catch(() => model);
+    answersBy.textContent = strings.footer.model(model.model);
+    await show(model);
+  });
   await show(model);
 }
 
