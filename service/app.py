@@ -68,7 +68,7 @@ _MOST_THREADS = 4
 # that often would find nothing to free.
 _GC_OBJECTS = 50_000
 # The web page itself, which a browser fetches without a key; what it then asks for needs one.
-_PAGE_ROUTES = ("/", "/page/{name}")
+_PAGE_ROUTES = ("/", "/page/{name}", "/docs", "/docs/{name}")
 _FAIL_SECONDS = 0.5  # time to answer the requests that fail, before the process ends with LOST
 
 
@@ -256,7 +256,7 @@ def _keys(settings: Settings, metrics: Metrics) -> Keys | None:
         *HEALTH_ROUTES,
         *_PAGE_ROUTES,
         *([] if settings.metrics_need_key else ["/metrics"]),
-        *([] if settings.docs_need_key else ["/docs", "/docs/{name}", "/openapi.json"]),
+        *([] if settings.docs_need_key else ["/openapi.json"]),
     ]
     keys = Keys(callers, admins, open_routes, metrics.observe_key_refused)
     for each in keys.keyrings:

@@ -100,7 +100,9 @@ class Settings(BaseSettings):
     ] = OFF
     admin_keys_file: Annotated[str, Field(description="file with more of them")] = OFF
     metrics_need_key: Annotated[bool, Field(description="`/metrics` needs a key, too, where there are keys")] = False
-    docs_need_key: Annotated[bool, Field(description="so do `/docs` and `/openapi.json`")] = False
+    docs_need_key: Annotated[
+        bool, Field(description="so does `/openapi.json`, without which `/docs` shows nothing")
+    ] = False
     timeout_seconds: Annotated[
         float,
         Field(gt=0, allow_inf_nan=False, description="seconds for a request; `X-Request-Timeout-Ms` can only lower it"),

@@ -39,7 +39,6 @@ class Inspector:
     def __init__(self, engine: Engine, max_characters: int) -> None:
         self._engine, self._max_characters = engine, max_characters
         self._thread = ThreadPoolExecutor(1, "inspector")
-        self._network: tuple[str, Network] | None = None  # of the model of that name
 
     async def inspect(self, text: str, direction: Direction, deadline: float) -> Inspection:
         """Runs one direction along `text` until `deadline` (perf_counter seconds).
@@ -47,7 +46,7 @@ class Inspector:
         Raises BadText, UnknownGraph, Overloaded, Closed, Late.
         """
         classifier, admission = self._engine.classifier, self._engine.batcher.admission
-        network = self._network_of_model()
+        network = weights.read(classifier.tensors)  # views, made anew since the model may change
         items = await encode(classifier, [text], deadline, evidence=True, max_characters=self._max_characters)
         [encoded] = items.encoded
         assert encoded.spans is not None
@@ -74,13 +73,6 @@ class Inspector:
     def close(self) -> None:
         """Ends the thread, once a text that is being inspected is done; those that wait are given up."""
         self._thread.shutdown(wait=False, cancel_futures=True)
-
-    def _network_of_model(self) -> Network:
-        """The weights of the model that is served, read once. Raises UnknownGraph."""
-        classifier = self._engine.classifier
-        if self._network is None or self._network[0] != classifier.name:
-            self._network = classifier.name, weights.read(classifier.tensors)
-        return self._network[1]
 
 
 def _trace(token_ids: NDArray[np.int32], network: Network, direction: Direction) -> Trace:

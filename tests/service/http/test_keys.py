@@ -90,7 +90,9 @@ async def test_health_is_open_and_the_rest_may_be(tiny_classifier: Classifier, c
     async with client_of(app) as client:
         for route in HEALTH_ROUTES:
             assert (await client.get(route.format(model=name, version=version))).status_code == 200
-        for path in ("/metrics", "/docs", "/openapi.json"):
+        for path in ("/", "/docs"):  # a browser that opens a page sends no key
+            assert (await client.get(path)).status_code == 200
+        for path in ("/metrics", "/openapi.json"):
             assert (await client.get(path)).status_code == (401 if closed else 200)
             assert (await client.get(path, headers=sent(KEY))).status_code == 200
         assert (await client.get("/nowhere")).status_code == 401
