@@ -100,9 +100,7 @@ class Settings(BaseSettings):
     ] = OFF
     admin_keys_file: Annotated[str, Field(description="file with more of them")] = OFF
     metrics_need_key: Annotated[bool, Field(description="`/metrics` needs a key, too, where there are keys")] = False
-    docs_need_key: Annotated[
-        bool, Field(description="so does `/openapi.json`, without which `/docs` shows nothing")
-    ] = False
+    docs_need_key: Annotated[bool, Field(description="so does `/openapi.json`, which `/docs` shows")] = False
     timeout_seconds: Annotated[
         float,
         Field(gt=0, allow_inf_nan=False, description="seconds for a request; `X-Request-Timeout-Ms` can only lower it"),

@@ -86,8 +86,8 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
         f"## Figures, on {counts}",
         "",
         "Measured through `service.model.classifier` on the CPU in float32. Everything from here to the training is",
-        "measured and written again by `python -m training report --bundle BUNDLE --data SOURCE --split test` (without",
-        "the last option on validation alone); the numbers stand in `figures/report.json`.",
+        f"measured and written again by `python -m training report --bundle BUNDLE {_sources(training)} --split test`",
+        "(without the last option on validation alone); the numbers stand in `figures/report.json`.",
         "",
         *_metrics_table(metrics),
         "",
@@ -112,6 +112,12 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
         "",
     ]
     return "\n".join(lines)
+
+
+def _sources(training: Mapping[str, Any]) -> str:
+    """The options that name the data, as `report` takes them."""
+    roles = dict.fromkeys(entry["role"] for entry in training["data"] if entry["role"] != "unlabelled")
+    return " ".join(f"--{role} SOURCE" for role in roles)
 
 
 def _encoder(training: Mapping[str, Any]) -> list[str]:
