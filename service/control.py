@@ -1,6 +1,7 @@
 """A worker's end of the line to the supervisor: it gets the bundle's files, and makes changes together with others."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 import signal
@@ -60,13 +61,12 @@ class Control:
             raise ChangeRefused(reason)
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        try:
-            while True:
-                loop.call_soon_threadsafe(self._take, self._connection.recv())
-        except (EOFError, OSError):
-            loop.call_soon_threadsafe(_end_as_an_orphan)
-        except RuntimeError:
-            pass  # the event loop has ended
+        with contextlib.suppress(RuntimeError):  # the event loop has ended
+            try:
+                while True:
+                    loop.call_soon_threadsafe(self._take, self._connection.recv())
+            except (EOFError, OSError):
+                loop.call_soon_threadsafe(_end_as_an_orphan)
 
     def _take(self, message: tuple[Any, ...]) -> None:
         assert self._models is not None

@@ -198,6 +198,7 @@ class _Names:
     hint: str = ""
 
     def rows(self, label: str | None, only: Sequence[str] | None) -> Any:
+        """Ray reads the rows itself."""
         raise NotImplementedError
 
 
