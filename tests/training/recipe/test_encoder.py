@@ -182,7 +182,7 @@ def test_a_domain_left_out_is_neither_shown_nor_labelled(data: Path, tiny_encode
 def test_what_is_missing_is_said(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a Hugging Face encoder"):
         fit_teacher(run(data, tmp_path), Stop(), str(tmp_path / "no-encoder"))
-    with pytest.raises(DataError, match="expected a fitted teacher with head.safetensors, found none"):
+    with pytest.raises(DataError, match=r"expected a fitted teacher with head\.safetensors, found none"):
         label_texts(run(data, tmp_path), Stop())
 
 
