@@ -111,9 +111,11 @@ def cell(value: Any) -> str:
         return value
     if value is None:
         return ""
-    if isinstance(value, float):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
         return repr(value)
-    if isinstance(value, bool | int | dict | list):
+    if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, default=_plain)
     return _plain(value)
 
