@@ -69,7 +69,7 @@ _MOST_THREADS = 4
 _GC_OBJECTS = 50_000
 # The web page itself, which a browser fetches without a key; what it then asks for needs one.
 _PAGE_ROUTES = ("/", "/page/{name}", "/docs", "/docs/{name}")
-_FAIL_SECONDS = 0.5  # time to answer the requests that fail, before the process ends with LOST
+_FAIL_SECONDS = 2.0  # most time to answer the requests that are open, before the process ends with LOST
 
 
 def _end(code: int) -> None:
@@ -105,15 +105,19 @@ def create_app(
         from service.telemetry.tracing import Tracing  # OpenTelemetry is loaded by those who want it
 
         tracing = Tracing(settings.trace_ratio)
-    metrics = Metrics(classifier, exemplars=tracing is not None)
+    metrics = Metrics(classifier, exemplars=tracing is not None, workers=settings.workers)
     logs.report_lost(metrics.observe_log_lines_lost)
     request_log = RequestLog(metrics, tracing)
     keys = _keys(settings, metrics)
+
+    drain: Drain | None = None  # from the start of the app on
 
     def on_lost(reason: str) -> None:
         readiness.lost = True
         log.critical("inference thread lost, the process ends", reason=reason, code=LOST)
         asyncio.get_running_loop().call_later(_FAIL_SECONDS, end, LOST)
+        if drain is not None:
+            drain.stop()
 
     admission = Admission(settings.max_waiting_texts, settings.max_waiting_tokens, settings.timeout_seconds)
     batcher = Batcher(
@@ -140,7 +144,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Connections]]:
-        Drain(begin_drain, batcher.abandon, settings.pre_stop_seconds, settings.grace_seconds)
+        nonlocal drain
+        drain = Drain(begin_drain, batcher.abandon, settings.pre_stop_seconds, settings.grace_seconds)
         # What was loaded stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
@@ -156,6 +161,8 @@ def create_app(
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, orders)
         readiness.started = True
         yield {"connections": connections}
+        if readiness.lost:
+            end(LOST)  # what follows would wait for the thread
         readiness.draining = True
         if watch is not None:
             watch.cancel()
