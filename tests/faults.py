@@ -51,11 +51,15 @@ class Trial:
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
         """Waits for a condition."""
-        end = time.monotonic() + _PATIENCE_SECONDS
+        patience = _PATIENCE_SECONDS
         while not condition():
-            if time.monotonic() > end:
-                raise AssertionError(f"expected {what} within {_PATIENCE_SECONDS:g} s; {self.running.log.read_text()[-2000:]}")
+            if patience < 0:
+                raise AssertionError(
+                    f"expected {what} within {_PATIENCE_SECONDS:g} s; {self.running.log.read_text()[-2000:]}"
+                )
+            before = time.monotonic()
             await asyncio.sleep(0.02)
+            patience -= min(1.0, time.monotonic() - before)  # a machine that stands still is no fault of the service
 
     async def more_answers(self, count: int = 100) -> None:
         """Waits until so many more requests are answered."""
@@ -278,7 +282,9 @@ async def ended_in_every_phase(trial: Trial) -> None:
     trial.tally.answered += outcomes.count("answered")
     trial.tally.refused[0] += outcomes.count("refused")
     trial.tally.lost_since += [time.perf_counter()] * outcomes.count("lost")
-    trial.note = "; ".join(f"{phase}: {count} {outcome}" for (phase, outcome), count in by_phase.items() if outcome != "answered")
+    trial.note = "; ".join(
+        f"{phase}: {count} {outcome}" for (phase, outcome), count in by_phase.items() if outcome != "answered"
+    )
 
 
 async def ended_while_a_model_changes(trial: Trial) -> None:
@@ -390,7 +396,10 @@ async def _load(running: Service) -> AsyncIterator[Tally]:
 
 
 def run(name: str, model: Path) -> Trial:
-    """Does one of FAULTS to a service of `model` under load. Raises Skipped; AssertionError where it does not recover."""
+    """Does one of FAULTS to a service of `model` under load.
+
+    Raises Skipped; AssertionError or httpx.TransportError where the service does not recover.
+    """
     setting = FAULTS[name]
 
     async def under_load(running: Service) -> Trial:
@@ -427,7 +436,7 @@ def main(names: tuple[str, ...], model: Path) -> None:
         except Skipped as error:
             click.echo(f"| {name} | SKIPPED: {error} | | | | |")
             continue
-        except AssertionError as error:
+        except (AssertionError, httpx.TransportError) as error:
             click.echo(f"| {name} | FAILED: {error} | | | | |")
             failed = True
             continue

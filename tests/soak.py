@@ -1,4 +1,4 @@
-"""`python -m tests.soak`: two workers serve at a part of their capacity for long, while models change and callers leave.
+"""`python -m tests.soak`: two workers serve at a part of their capacity for long; models change, and callers leave.
 
 Memory, open files and threads of every process are sampled all the while. After a warm-up they must stay as they are.
 """
@@ -103,13 +103,19 @@ class Record:
         for index in range(len(first[0].pids)):
             name = f"worker {index}" if index else "supervisor"
             row = f"{name:12}"
-            for values, scale, width in (("memory", 2**20, (11, 6, 6)), ("files", 1, (13, 6, 6)), ("threads", 1, (15, 6, 6))):
+            for values, scale, width in (
+                ("memory", 2**20, (11, 6, 6)),
+                ("files", 1, (13, 6, 6)),
+                ("threads", 1, (15, 6, 6)),
+            ):
                 parts = [
                     median(getattr(sample, values)[index] for sample in first),
                     median(getattr(sample, values)[index] for sample in last),
                     max(getattr(sample, values)[index] for sample in self.samples if len(sample.pids) > index),
                 ]
-                row += "".join(f" {part / scale:{size}.{scale > 1:d}f}" for part, size in zip(parts, width, strict=True))
+                row += "".join(
+                    f" {part / scale:{size}.{scale > 1:d}f}" for part, size in zip(parts, width, strict=True)
+                )
             rows.append(row)
         return "\n".join(rows)
 
@@ -245,7 +251,9 @@ def soak(
 @click.option("--minutes", type=click.FloatRange(min=0.05), default=30.0, help="How long.")
 @click.option("--load", type=click.FloatRange(0, 1, min_open=True), default=0.7, help="Of the capacity measured first.")
 @click.option("--workers", type=click.IntRange(min=2), default=2, help="Processes that serve.")
-@click.option("--model", type=click.Path(path_type=Path), default=ROOT / "models/reviews-bilstm", help="Bundle to serve.")
+@click.option(
+    "--model", type=click.Path(path_type=Path), default=ROOT / "models/reviews-bilstm", help="Bundle to serve."
+)
 def main(minutes: float, load: float, workers: int, model: Path) -> None:
     """Serves for so long; ends with code 1 where memory, files or threads grow, or an answer is lost."""
     record = soak(model, minutes * 60, load, workers, click.echo)
@@ -256,7 +264,10 @@ def main(minutes: float, load: float, workers: int, model: Path) -> None:
     problems = record.problems()
     for problem in problems:
         click.echo(problem, err=True)
-    click.echo(f"{'NOT FLAT' if problems else 'flat'}: within {MEMORY_BOUND:.0%} of memory, the same threads, {FILES_BOUND} files")
+    click.echo(
+        f"{'NOT FLAT' if problems else 'flat'}: within {MEMORY_BOUND:.0%} of memory, "
+        f"{FILES_BOUND} files, the same threads"
+    )
     sys.exit(bool(problems))
 
 

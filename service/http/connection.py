@@ -328,7 +328,7 @@ class Connection(HttpToolsProtocol):
         self._watch_writing()
 
     def shutdown(self) -> None:
-        """Called by the server, which stops: the next answer is the last. Without a request the connection ends soon."""
+        """Called by the server, which stops: the next answer is the last; without a request the connection ends soon."""
         self._is_last = True
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False

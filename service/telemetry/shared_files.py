@@ -1,8 +1,8 @@
 """The files in which several workers keep their series, so that whichever is asked adds them up.
 
-prometheus_client maps these files into memory. Where a file is longer than what the disk has room for, the first write to
-such a page ends the process (SIGBUS). So each file gets all its bytes before it is mapped. A worker for which there is no
-room counts for itself alone, in memory.
+prometheus_client maps these files into memory. Where the disk is full, the first write to a page that has no room there
+yet ends the process (SIGBUS). So each file gets all its bytes before it is mapped. A worker for which there is no room
+counts for itself alone, in memory.
 """
 
 import contextlib

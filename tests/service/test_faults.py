@@ -14,9 +14,11 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests import faults, soak
 from tests.support.faulty_service import HANGS, HELD, RAISES, SLOW, text
 from tests.support.process import Service, service
 from tests.support.tally import Tally, clients, hammer
+
 
 async def series(client: httpx.AsyncClient) -> dict[tuple[str, ...], float]:
     """All samples of /metrics."""
@@ -325,3 +327,21 @@ def test_two_workers_count_as_one(tiny_bundle_path: Path) -> None:
         assert after["ovation_request_seconds_count", "/predict"] == 200
         assert after["ovation_waiting_texts",] == 0
         assert after["ovation_requests_total", "/predict", "504"] == 0
+
+
+@pytest.mark.parametrize("name", ["SIGTERM in every phase", "metrics' disk full, worker killed"])
+def test_of_the_table_of_faults(tiny_bundle_path: Path, name: str) -> None:
+    try:
+        trial = faults.run(name, tiny_bundle_path)
+    except faults.Skipped as reason:
+        pytest.skip(str(reason))
+    assert len(trial.tally.lost_since) <= trial.may_lose, faults.row(name, trial)
+
+
+def test_a_short_soak_loses_nothing(tiny_bundle_path: Path) -> None:
+    record = soak.soak(tiny_bundle_path, seconds=3)
+    assert record.lost == []
+    assert record.statuses[200] > 0
+    assert set(record.statuses) <= {200, *soak.REFUSALS}
+    assert set(record.changes) <= {"reload: 200", "rollback: 200"}
+    assert all(sample.memory and min(sample.threads) >= 1 for sample in record.samples)

@@ -50,7 +50,9 @@ def standing(url: str, each: int) -> Iterator[list[Standing]]:
     """`each` connections in every phase; those that are to be running need a gate that is closed (faulty_service)."""
     with ExitStack() as stack:
         found = list[Standing]()
-        for phase in sorted(PHASES, key=lambda phase: phase != "between requests"):  # these are answered before any runs
+        for phase in sorted(
+            PHASES, key=lambda phase: phase != "between requests"
+        ):  # these are answered before any runs
             for _ in range(each):
                 connection = stack.enter_context(Connection(url, lazy=phase == "in the answer"))
                 connection.send(PHASES[phase][0])

@@ -14,6 +14,7 @@ import httpx
 
 from tests.support.faulty_service import text
 
+_PATIENCE_SECONDS = 300.0  # what is not answered by then counts as lost
 LIMITS = httpx.Limits(max_connections=200, max_keepalive_connections=200)
 
 
@@ -49,7 +50,7 @@ class Tally:
 @contextlib.asynccontextmanager
 async def clients(url: str) -> AsyncIterator[httpx.AsyncClient]:
     """Many connections to the service."""
-    async with httpx.AsyncClient(base_url=url, limits=LIMITS, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=url, limits=LIMITS, timeout=_PATIENCE_SECONDS) as client:
         yield client
 
 
