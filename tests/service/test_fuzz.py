@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from tests.fuzz import fuzz
-from tests.support.process import service
+from tests.fuzz import fuzz, fuzzed
 
 
 def test_made_up_requests_are_answered_as_documented(tiny_bundle_path: Path) -> None:
-    with service(tiny_bundle_path, module="service") as running:
+    with fuzzed(tiny_bundle_path) as running:
         run = fuzz(running.url, cases=300, seed=1)
         assert running.process.poll() is None
     assert run.passed, run.output
