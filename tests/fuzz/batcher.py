@@ -6,6 +6,7 @@ told to.
 """
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from service.model.grouping import Grouping
 from service.model.tokenizer import Encoded
 
 HANG_SECONDS = 3.0
+LAST_SECONDS = 0.3  # at most, from the loss of a thread until everybody has an answer
 MOST_TOKENS = 60  # in the queue; a text has as many as its number, so later texts fill it sooner
 _PATIENCE_SECONDS = 60.0  # for a thread, on a busy machine
 Verdict = Literal["answer", "raise", "too few", "die", "interrupted"]
@@ -160,14 +162,21 @@ class BatcherMachine(RuleBasedStateMachine):
         self.closing: asyncio.Task[None] | None = None
         self.abandoned = False
         self.admitted, self.died = 0, set[int]()  # how many texts; those whose thread died
+        self.lost_at = math.inf  # on the loop's clock
 
     @rule(
-        texts=st.integers(1, 5),
-        unreadable=st.sampled_from([False, False, False, True]),
-        seconds=st.sampled_from([1.0, 5.0, 100.0]),
+        requests=st.lists(
+            st.tuples(st.integers(1, 5), st.integers(0, 3), st.sampled_from([1.0, 5.0, 100.0])), min_size=1, max_size=4
+        )
     )
-    def ask(self, texts: int, unreadable: bool, seconds: float) -> None:
-        """A caller comes, and is admitted whole or refused."""
+    def ask(self, requests: list[tuple[int, int, float]]) -> None:
+        """Callers come, each with some texts, of which one may be unreadable, and seconds to wait."""
+        for texts, luck, seconds in requests:
+            self._ask(texts, luck == 0, seconds)
+        self._settle()
+
+    def _ask(self, texts: int, unreadable: bool, seconds: float) -> None:
+        """A caller is admitted whole or refused."""
         first, model = self.admitted + 1, self.models[-1]
         caller = Caller(model.name, list(range(first, first + texts)), self.loop.now + seconds)
         if unreadable:
@@ -195,7 +204,6 @@ class BatcherMachine(RuleBasedStateMachine):
         if caller.task is not None:
             self.admitted += texts
             self.callers.append(caller)
-        self._settle()
 
     @precondition(lambda self: any(not caller.task.done() for caller in self.callers))
     @rule(data=st.data())
@@ -225,18 +233,14 @@ class BatcherMachine(RuleBasedStateMachine):
         """Texts that come from now on are for another model."""
         self.models.append(Model(len(self.models), set()))
 
-    @rule()
-    def abandon(self) -> None:
-        """Whoever waits is refused."""
-        self.abandoned = True
-        self.runner.run(self._call(self.batcher.abandon))
-        self._settle()
-
-    @precondition(lambda self: self.closing is None)
-    @rule()
-    def close(self) -> None:
-        """The batcher begins to end."""
-        self.closing = self.loop.create_task(self.batcher.close())
+    @rule(how=st.sampled_from(["abandon", "close"]), now=st.sampled_from([False] * 9 + [True]))
+    def begin_to_end(self, how: str, now: bool) -> None:
+        """Whoever waits is refused, or the last batches are run; not often, since little happens after it."""
+        if now and how == "abandon":
+            self.abandoned = True
+            self.runner.run(self._call(self.batcher.abandon))
+        elif now and self.closing is None:
+            self.closing = self.loop.create_task(self.batcher.close())
         self._settle()
 
     def teardown(self) -> None:
@@ -253,8 +257,8 @@ class BatcherMachine(RuleBasedStateMachine):
 
     def _end(self) -> None:
         if self.closing is None:
-            self.close()
-        assert self.closing is not None
+            self.closing = self.loop.create_task(self.batcher.close())
+            self._settle()
         while any(gate.batch for gate in self.gates):
             self._go_on(next(gate for gate in self.gates if gate.batch), "answer")
         self.loop.now += 100.0
@@ -339,10 +343,24 @@ class BatcherMachine(RuleBasedStateMachine):
         for gate in self.gates:
             if gate.batch and waiting:
                 assert min(gate.batch) < min(waiting), "the text that came first was passed over"
-        assert len(self.told.lost) <= 1
+        self._check_lost()
+        if self.closing is not None and self.closing.done():
+            assert all(self._is_done(caller) for caller in self.callers), "closed before everybody had an answer"
         for caller in self.callers:
             if self._is_done(caller):
                 self._check_answer(caller, blamed)
+
+    def _check_lost(self) -> None:
+        """Once a thread is lost, its callers are answered at once, and all others soon."""
+        if not self.told.lost:
+            assert not self.died
+            return
+        assert len(self.told.lost) == 1
+        if self.lost_at == math.inf:
+            self.lost_at = self.loop.now
+            assert all(self._is_done(each) for each in self.callers if self.died.intersection(each.numbers))
+        if self.loop.now >= self.lost_at + LAST_SECONDS:
+            assert all(self._is_done(caller) for caller in self.callers)
 
     def _check_answer(self, caller: Caller, blamed: set[int]) -> None:
         """A caller has one answer: its results in order, from its own model, or the error that fits."""

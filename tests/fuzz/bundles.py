@@ -25,20 +25,18 @@ import numpy as np
 
 from service.model import bundle, cell, weights
 from service.model.bundle import MANIFEST, MODEL, VOCABULARY, BundleError
-from service.model.cell import Direction, Network
 from service.model.classifier import Classifier, Prediction
-from service.model.tokenizer import SPECIAL, Tokenizer
 from service.model.weights import UnknownGraph
+from tests.support import small_bundle
+from tests.support.small_bundle import GOLDEN, TOLERANCE
 from training.release import onnx_graph
 
 Files = Mapping[str, bytes]
 Kind = Literal["bit", "byte", "insert", "cut", "end"]
 KINDS: tuple[Kind, ...] = ("bit", "byte", "insert", "cut", "end")
-GOLDEN = ("a good film!", "not good, a bad one", "Good " * 12)
 OTHER = "an unheard film, good and bad . ! a one not"
 _CHILD_BYTES = 2**31  # of addresses, beyond what the child has at its start: a bundle that wants more is refused
 _MOST_SECONDS = 120.0  # for one bundle, on a busy machine; the time of the golden texts is bounded by 60 s
-_TOLERANCE = 1e-3
 
 
 class Damage(NamedTuple):
@@ -60,35 +58,16 @@ class Report:
     first_bytes: int = 0  # of the child before its first bundle
 
 
-def small_files(head: Literal["pooled", "last"] = "pooled") -> dict[str, bytes]:
-    """The files of a bundle with two labels, ten words, and random weights."""
-    random = np.random.default_rng(1)
-    vocabulary = [*SPECIAL, "a", "good", "bad", "film", "not", "one", "!", ",", "."]
-    embedding, hidden, labels = 3, 2, 2
-
-    def floats(*shape: int) -> np.ndarray:
-        return random.normal(size=shape).astype(np.float32)
-
-    forward, backward = (
-        Direction(floats(4 * hidden, embedding), floats(4 * hidden, hidden), floats(4 * hidden)) for _ in range(2)
-    )
-    last = {"hidden_kernel": floats(2 * hidden, 3), "hidden_bias": floats(3), "kernel": floats(3, labels)}
-    of_head = (last if head == "last" else {"kernel": floats(4 * hidden, labels)}) | {"bias": floats(labels)}
-    network = Network(floats(len(vocabulary), embedding).astype(np.float16), forward, backward, of_head)
-    tokenizer = Tokenizer(vocabulary, 400, "head-and-tail", "words-and-marks-2")
-    logits = [cell.logits(tokenizer.encode(text).token_ids, network)[0].tolist() for text in GOLDEN]
-    golden = [{"text": text, "logits": found} for text, found in zip(GOLDEN, logits, strict=True)]
-    edges = {"edges": [0.0, 0.5, 1.0], "counts": [1, 2]}
-    manifest = {
-        "format": 1, "name": "small", "version": "1", "created": "2020-01-01T00:00:00Z", "labels": ["bad", "good"],
-        "max_tokens": 400, "truncation": "head-and-tail", "rules": "words-and-marks-2", "evidence": head == "pooled",
-        "bias": of_head["bias"].tolist() if head == "pooled" else None, "temperature": 1.0, "uncertain_below": 0.6,
-        "precision": "fp32", "golden": golden,
-        "tolerance": {"cpu/fp32": _TOLERANCE}, "reference": dict.fromkeys(("score", "tokens", "unknown_share"), edges),
-        "metrics": {}, "training": {},
-    }  # fmt: skip
-    files = {MODEL: onnx_graph.build(network), VOCABULARY: json.dumps(vocabulary).encode()}
-    return files | {MANIFEST: json.dumps(manifest).encode()}
+def small_files() -> dict[str, bytes]:
+    """The files of a bundle that gives evidence; its manifest has no digests yet."""
+    network, tokenizer = small_bundle.network(), small_bundle.tokenizer()
+    logits = small_bundle.logits(network, tokenizer)
+    manifest = small_bundle.manifest(tokenizer, logits, network.head["bias"].tolist())
+    return {
+        MODEL: onnx_graph.build(network),
+        VOCABULARY: json.dumps(tokenizer.vocabulary).encode(),
+        MANIFEST: manifest.model_dump_json(exclude={"files"}).encode(),
+    }
 
 
 def damages(files: Files, cases: int, seed: int) -> Iterator[Damage]:
@@ -220,7 +199,7 @@ def read(files: Files) -> str:
         if evidence:
             _check_evidence(prediction)
     logits = [prediction.logits for prediction in predictions[: len(GOLDEN)]]
-    np.testing.assert_allclose(logits, _golden_logits(), rtol=0, atol=2 * _TOLERANCE, err_msg="another answer")
+    np.testing.assert_allclose(logits, _golden_logits(), rtol=0, atol=2 * TOLERANCE, err_msg="another answer")
     token_ids = classifier.tokenizer.encode(OTHER).token_ids
     try:
         network = weights.read(classifier.tensors)
@@ -238,7 +217,7 @@ def _check_evidence(prediction: Prediction) -> None:
     largest = max(logits)
     margin = largest - (sum(logits) - largest) / (len(logits) - 1)
     scale = max(map(abs, [*evidence.weights, evidence.bias]))
-    assert abs(evidence.bias + sum(evidence.weights) - margin) <= 10 * _TOLERANCE + 1e-4 * scale, "evidence"
+    assert abs(evidence.bias + sum(evidence.weights) - margin) <= 10 * TOLERANCE + 1e-4 * scale, "evidence"
 
 
 @cache

@@ -26,14 +26,16 @@ RULES: Sequence[Rules] = get_args(Rules)
 NEW: Rules = "words-and-marks-2"
 # What the tokenizer's rules tell apart, and what people send.
 _PIECES = [
-    *"abzAZ09'’ .,!?-_<>/&;#@:()=+%\t\n\r\x00\x1b\x7f\x85\xa0\xadß", "\u200b", "\u200c", "\u200d", "\ufeff", "\u2028",
-    "\u3000", "\u202e", "\u0301", "\u0327", "\u3099", "\ufe0f", "\u20e3", "\u0489", "e\u0301", "İ", "ǆ", "ﬁ", "Σς", "ſ",
-    "好", "很好吃", "か\u3099", "カメラ", "ﾃﾞ", "〇", "ㅋㅋ", "\u1112\u1161\u11ab", "ดีมาก", "हिन्दी", "كَتَبَ", "שָׁלוֹם",
-    "👍", "🏽", "👍🏽", "🇩", "🇩🇪", "❤", "❤️", "👨‍👩‍👧", "🏴\U000e0067\U000e0062\U000e007f", "1️⃣", "\U0001faff",
-    "\U000323b0", "\ue000", "\U0010ffff", "\ud800", "\udfff", "&amp;", "&lt;", "&gt;", "&#39;", "&#x301;", "&#0;", "&nbsp;",
-    "&nvlt;", "&fjlig;", "&#1114112;", "&bad;", "&copy", "&amp;lt;", "&lt;br&gt;", "<br>", "<br />", "<BR/>", "<br",
-    "http://", "https://a.b/c?d=1", "ftp://", "://", "www.", "WWW.x.de", "a@b.de", "me.and+you@x.co.uk", "@bob", "@the.rock", "@",
-    "good", "don't", "Don’t", "not", "<padding>", "<unknown>", ADDRESS, NAME, "word" * 9, "x" * 300, "\u0301" * 300,
+    *"abzAZ09'’ .,!?-_<>/&;#@:()=+%\t\n\r\x00\x1b\x7f\x85\xa0\xadß", "\u200b", "\u200c", "\u200d", "\ufeff",
+    "\u2028", "\u3000", "\u202e", "\u0301", "\u0327", "\u3099", "\ufe0f", "\u20e3", "\u0489", "e\u0301", "İ",
+    "ǆ", "ﬁ", "Σς", "ſ", "好", "很好吃", "か\u3099", "カメラ", "ﾃﾞ", "〇", "ㅋㅋ", "\u1112\u1161\u11ab",
+    "ดีมาก", "हिन्दी", "كَتَبَ", "שָׁלוֹם", "👍", "🏽", "👍🏽", "🇩", "🇩🇪", "❤", "❤️", "👨‍👩‍👧",
+    "🏴\U000e0067\U000e0062\U000e007f", "1️⃣", "\U0001faff", "\U000323b0", "\ue000", "\U0010ffff", "\ud800",
+    "\udfff", "&amp;", "&lt;", "&gt;", "&#39;", "&#x301;", "&#0;", "&nbsp;", "&nvlt;", "&fjlig;", "&#1114112;",
+    "&bad;", "&copy", "&amp;lt;", "&lt;br&gt;", "<br>", "<br />", "<BR/>", "<br", "http://",
+    "https://a.b/c?d=1", "ftp://", "://", "www.", "WWW.x.de", "a@b.de", "me.and+you@x.co.uk", "@bob",
+    "@the.rock", "@", "good", "don't", "Don’t", "not", "<padding>", "<unknown>", ADDRESS, NAME, "word" * 9,
+    "x" * 300, "\u0301" * 300,
 ]  # fmt: skip
 _VOCABULARY = [
     *SPECIAL,

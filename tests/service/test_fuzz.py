@@ -1,8 +1,8 @@
-"""A short run of `python -m tests.fuzz`: made-up requests to every route, and answers as OpenAPI tells them."""
+"""Short runs of what `tests/fuzz` runs for long."""
 
 from pathlib import Path
 
-from tests.fuzz import fuzz, fuzzed
+from tests.fuzz import batcher, bundles, fuzz, fuzzed, tokenizer
 
 
 def test_made_up_requests_are_answered_as_documented(tiny_bundle_path: Path) -> None:
@@ -11,3 +11,17 @@ def test_made_up_requests_are_answered_as_documented(tiny_bundle_path: Path) -> 
         assert running.process.poll() is None
     assert run.passed, run.output
     assert run.cases >= 300
+
+
+def test_made_up_texts_are_read_as_promised() -> None:
+    tokenizer.fuzz(cases=2_000, seed=1)
+
+
+def test_damaged_bundles_are_refused_or_harmless() -> None:
+    report = bundles.fuzz(bundles.small_files(), cases=150, seed=1)
+    assert report.failures == []
+    assert report.outcomes["refused"] > 100
+
+
+def test_a_batcher_answers_everybody_once_and_leaves_nothing() -> None:
+    batcher.fuzz(cases=50, steps=30)
