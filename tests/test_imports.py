@@ -36,8 +36,8 @@ TRAINING = {
     "evaluation": {"data"},
     "recipe": {"data", "network", "fitting", "evaluation"},
     "release": {"data", "network", "fitting", "evaluation"},
-    "options": {"data", "recipe", "fitting"},
-    "arguments": {"data"},
+    "options": {"data", "recipe", "fitting", "evaluation"},
+    "arguments": {"data", "recipe"},
     "run": {"data", "network", "fitting", "evaluation", "recipe", "release", "options", "arguments"},
     "__main__": {"data", "network", "fitting", "evaluation", "recipe", "release", "options", "arguments", "run"},
 }
