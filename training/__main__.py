@@ -15,6 +15,7 @@ from rich.console import Console
 from service.model import bundle
 from service.model.bundle import Bundle, BundleError
 from service.model.classifier import Classifier
+from service.model.tokenizer import BlankText
 from training.arguments import PATH, Group, How, changes_preset, console, data_option, reads_data, say_to
 from training.data import download, mixed_corpus
 from training.data.corpus import Corpus, Labelled, build
@@ -384,8 +385,14 @@ def start(arguments: Sequence[str] | None = None) -> None:
     """Runs `main` with `arguments`, those of the process by default; what is wrong ends it with code 1 and one line."""
     try:
         main(arguments, standalone_mode=True)
-    except (BundleError, DataError, OldGraph, ParityError, RunError) as problem:
+    except (BlankText, BundleError, DataError, OldGraph, ParityError, RunError) as problem:
         print(f"error: {problem}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as problem:
+        if problem.filename is None:
+            raise
+        expected = "a path that can be read and written"
+        print(f"error: {problem.filename}: expected {expected}, found: {problem.strerror}; check it", file=sys.stderr)
         sys.exit(1)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)

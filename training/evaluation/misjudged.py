@@ -12,7 +12,7 @@ from training.data.corpus import Labelled
 from training.data.sources import DataError
 from training.evaluation.evaluate import Answers
 
-_FORMULA = re.compile(r"[\t\r\n]|\s*[-=+@\uff0d\uff1d\uff0b\uff20]")
+_FORMULA = re.compile(r"[\t\r\n]|\s*[-=+@|%\uff0d\uff1d\uff0b\uff20]")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 
 
