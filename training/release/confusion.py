@@ -63,7 +63,7 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _figures(found: ByLabel) -> list[tuple[str, ...]]:
     return [
-        (name, f"{of['reviews']:,}", f"{of['said']:,}", *(_share(of[key]) for key in ("precision", "recall", "f1")))
+        (name, f"{of['reviews']:,}", f"{of['answers']:,}", *(_share(of[key]) for key in ("precision", "recall", "f1")))
         for name, of in found.items()
     ]
 
