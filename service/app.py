@@ -67,7 +67,7 @@ _MOST_THREADS = 4
 # New objects after which the garbage collector runs. A full queue has more than Python's default of 700 in use: runs
 # that often would find nothing to free.
 _GC_OBJECTS = 50_000
-_FAIL_SECONDS = 0.5  # time to answer the requests that fail, before the process ends with LOST
+_FAIL_SECONDS = 2.0  # most time to answer the requests that are open, before the process ends with LOST
 
 
 def _end(code: int) -> None:
@@ -103,16 +103,20 @@ def create_app(
         from service.telemetry.tracing import Tracing  # OpenTelemetry is loaded by those who want it
 
         tracing = Tracing(settings.trace_ratio)
-    metrics = Metrics(classifier, exemplars=tracing is not None)
+    metrics = Metrics(classifier, exemplars=tracing is not None, workers=settings.workers)
     logs.report_lost(metrics.observe_log_lines_lost)
     request_log = RequestLog(metrics, tracing)
     pages = page.router()
     keys = _keys(settings, metrics, pages)
 
+    drain: Drain | None = None  # from the start of the app on
+
     def on_lost(reason: str) -> None:
         readiness.lost = True
         log.critical("inference thread lost, the process ends", reason=reason, code=LOST)
         asyncio.get_running_loop().call_later(_FAIL_SECONDS, end, LOST)
+        if drain is not None:
+            drain.stop()
 
     admission = Admission(settings.max_waiting_texts, settings.max_waiting_tokens, settings.timeout_seconds)
     batcher = Batcher(
@@ -139,7 +143,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Connections]]:
-        Drain(begin_drain, batcher.abandon, settings.pre_stop_seconds, settings.grace_seconds)
+        nonlocal drain
+        drain = Drain(begin_drain, batcher.abandon, settings.pre_stop_seconds, settings.grace_seconds)
         # What was loaded stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
@@ -155,6 +160,8 @@ def create_app(
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, orders)
         readiness.started = True
         yield {"connections": connections}
+        if readiness.lost:
+            end(LOST)  # what follows would wait for the thread
         readiness.draining = True
         if watch is not None:
             watch.cancel()
