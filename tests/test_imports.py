@@ -36,9 +36,10 @@ TRAINING = {
     "evaluation": {"data"},
     "recipe": {"data", "network", "fitting", "evaluation"},
     "release": {"data", "network", "fitting", "evaluation"},
-    "options": {"data", "recipe", "fitting"},
-    "arguments": {"data"},
+    "options": {"data", "recipe", "fitting", "evaluation"},
+    "arguments": {"data", "recipe"},
     "run": {"data", "network", "fitting", "evaluation", "recipe", "release", "options", "arguments"},
+    "api": {"data", "evaluation", "recipe", "options", "arguments", "run"},
     "__main__": {"data", "network", "fitting", "evaluation", "recipe", "release", "options", "arguments", "run"},
 }
 # What the wires share, and the parts of one.
