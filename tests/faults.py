@@ -327,7 +327,7 @@ FAULTS: dict[str, Setting] = {
     "clocks jump": Setting(clock_jumps, place="clock"),
     "bundle damaged and removed, worker killed": Setting(bundle_damaged, place="model"),
     "descriptors exhausted": Setting(descriptors_exhausted, descriptors=128),
-    "half-open connections": Setting(half_open, {"keep_alive_seconds": 5}),
+    "half-open connections": Setting(half_open),
     "resets in every phase": Setting(resets),
     "SIGTERM in every phase": Setting(ended_in_every_phase),
     "SIGTERM while the model changes": Setting(ended_while_a_model_changes),
