@@ -24,7 +24,7 @@ SERVICE = {
     "cgroup": set[str](),
     "healthcheck": set[str](),
     "control": {"engine", "model"},
-    "supervisor": {"model"},
+    "supervisor": {"http", "model"},
     "app": {"api", "http", "telemetry", "engine", "model", "settings", "cgroup", "control"},
     "server": {"app", "control", "supervisor", "http", "telemetry", "model", "settings", "cgroup"},
     "__main__": {"server", "http", "model", "bulk", "shell"},
@@ -36,9 +36,10 @@ TRAINING = {
     "evaluation": {"data"},
     "recipe": {"data", "network", "fitting", "evaluation"},
     "release": {"data", "network", "fitting", "evaluation"},
-    "options": {"data", "recipe", "fitting"},
-    "arguments": {"data"},
+    "options": {"data", "recipe", "fitting", "evaluation"},
+    "arguments": {"data", "recipe"},
     "run": {"data", "network", "fitting", "evaluation", "recipe", "release", "options", "arguments"},
+    "api": {"data", "evaluation", "recipe", "options", "arguments", "run"},
     "__main__": {"data", "network", "fitting", "evaluation", "recipe", "release", "options", "arguments", "run"},
 }
 # What the wires share, and the parts of one.

@@ -15,18 +15,21 @@ from rich.console import Console
 from service.model import bundle
 from service.model.bundle import Bundle, BundleError
 from service.model.classifier import Classifier
-from training.arguments import PATH, Group, How, console, data_option, reads_data, say_to
+from service.model.tokenizer import BlankText
+from training.arguments import PATH, Group, How, changes_preset, console, data_option, reads_data, say_to
 from training.data import download, mixed_corpus
 from training.data.corpus import Corpus, Labelled, build
 from training.data.download import FILMS, TREEBANK, Remote, archive
 from training.data.overview import examine, told
 from training.data.sources import DataError, Source
 from training.data.split import NAMES
+from training.evaluation.calibration import STATED_RATE
 from training.fitting.checkpoint import RunError
 from training.options import Options
 from training.recipe import encoder
 from training.recipe.encoder_fit import STOPPED, Stopped
 from training.recipe.recipes import PRESETS
+from training.recipe.tuning import Tuning
 from training.release.export import ParityError
 from training.release.onnx_graph import OldGraph
 from training.run import reads_as, run
@@ -76,11 +79,20 @@ def _sources(
     )
 
 
+_misjudged_option = click.option(
+    "--misjudged", type=PATH, help="CSV to write the misjudged texts to, with their scores: for a spreadsheet."
+)
+
+
 @main.command("run")
 @_options_of_a_run
 @click.option("--out", type=PATH, required=True, help="Folder of the bundle, e.g. models/mine.")
-@click.option("--epochs", type=click.IntRange(1), help="Instead of the preset's.")
+@changes_preset
 @click.option("--seed", type=int, default=1)
+@click.option("--balance", is_flag=True, help="Rare labels count for more: the loss of each is weighted by its rarity.")
+@click.option("--right", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=STATED_RATE,
+              help="Share of the answers not flagged `uncertain` that is to be right.")  # fmt: skip
+@_misjudged_option
 @click.option("--skip-test", is_flag=True, help="Leave the test split unread, while you choose between runs.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same options.")
 @click.option("--force", is_flag=True, help="Replace the bundle, and any unfinished run, at --out.")
@@ -94,21 +106,15 @@ def run_command(
     preset: str,
     out: Path,
     warm_start: Path | None,
-    epochs: int | None,
-    **others: bool | int | float | str,
+    tuning: Tuning,
+    **others: bool | int | float | str | Path | None,
 ) -> None:
     """Trains, exports, proves and measures; the last line printed is the command that serves the result.
 
     Without --data the Large Movie Review Dataset is downloaded.
     """
     screen = console()
-    recipe = PRESETS[preset]
-    if warm_start:
-        # The weights are good already: smaller steps keep what they know.
-        plan = dataclasses.replace(recipe.plan, learning_rate=recipe.plan.learning_rate / 3)
-        recipe = dataclasses.replace(recipe, plan=plan)
-    if epochs:
-        recipe = dataclasses.replace(recipe, plan=dataclasses.replace(recipe.plan, epochs=epochs))
+    recipe = tuning.apply(PRESETS[preset], warm_start is not None)
     sources = _sources(how, data or (_download(screen),), validation, test, unlabelled)
     made = run(Options(preset, recipe, sources, out, warm_start=warm_start, **others), screen)  # type: ignore[arg-type]
     _tell_command(made)
@@ -236,15 +242,19 @@ def _download(screen: Console, remote: Remote = FILMS) -> Path:
     help="Drawn as the bundle's own run drew it, from the same --data read in the same way.  "
     "[default: test for aclImdb, all for a table]",
 )
+@_misjudged_option
 @reads_data
-def evaluate_command(how: How, folder: Path, data: tuple[Path, ...], split: str | None) -> None:
+def evaluate_command(how: How, folder: Path, data: tuple[Path, ...], split: str | None, misjudged: Path | None) -> None:
     """Prints the report of the model card as JSON; a reading of a test split is logged in the card.
 
-    What was read, and what was not, is told on stderr.
+    What was read, what was not, and how each label fares is told on stderr.
     """
     from training.evaluation import evaluate
-    from training.release import card
+    from training.evaluation import misjudged as table
+    from training.release import card, confusion
 
+    if misjudged:
+        table.prepare(misjudged)
     found = bundle.read(folder)
     sources = how.sources(_needed(data), "data")
     is_imdb = sources[0][0].is_imdb
@@ -252,7 +262,12 @@ def evaluate_command(how: How, folder: Path, data: tuple[Path, ...], split: str 
     say = say_to(console(stderr=True))
     reviews = _reviews(found, sources, split, say)
     answers = evaluate.ask(Classifier(found, "cpu"), reviews)
-    report = evaluate.report(answers, found.manifest.temperature, found.manifest.uncertain_below)
+    manifest = found.manifest
+    report = evaluate.report(answers, manifest.labels, manifest.temperature, manifest.uncertain_below)
+    for line in confusion.on_screen(report["by_label"]):
+        say(line)
+    if misjudged:
+        table.write(misjudged, table.rows(split, reviews, answers, manifest))
     if split == "test" or (split == "all" and is_imdb):  # all of aclImdb holds its test split too
         names = ", ".join(path.name for path in data)
         card.append_reading(folder, card.reading(report, f"`training evaluate` on {names}"))
@@ -277,9 +292,9 @@ def _reviews(
         counts, least = Counter(str(review.label) for review in read), sources[0][0].min_reviews
         _tell_read(sources, len(read), say)
         reviews = [
-            Labelled(review.text, names.index(str(review.label)) if review.label in names else -1, review.rating, "")
-            for review in read
-            if counts[str(review.label)] >= least
+            Labelled(r.text, names.index(str(r.label)) if r.label in names else -1, r.rating, "", r.place)
+            for r in read
+            if counts[str(r.label)] >= least
         ]
         if strange := sorted(name for name, count in counts.items() if count >= least and name not in names):
             raise DataError(
@@ -370,8 +385,14 @@ def start(arguments: Sequence[str] | None = None) -> None:
     """Runs `main` with `arguments`, those of the process by default; what is wrong ends it with code 1 and one line."""
     try:
         main(arguments, standalone_mode=True)
-    except (BundleError, DataError, OldGraph, ParityError, RunError) as problem:
+    except (BlankText, BundleError, DataError, OldGraph, ParityError, RunError) as problem:
         print(f"error: {problem}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as problem:
+        if problem.filename is None:
+            raise
+        expected = "a path that can be read and written"
+        print(f"error: {problem.filename}: expected {expected}, found: {problem.strerror}; check it", file=sys.stderr)
         sys.exit(1)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)

@@ -12,6 +12,8 @@ from rich.console import Console
 from service.bulk.tables import Reading
 from training.data.labels import LabelMap
 from training.data.sources import Source
+from training.recipe.recipes import PRESETS
+from training.recipe.tuning import Tuning
 
 PATH = click.Path(path_type=Path)
 _MAP = "--map-labels"
@@ -113,6 +115,39 @@ def reads_data(function: Callable[..., None]) -> Callable[..., None]:
         function(how=How(reading, labels, min_reviews), **others)
 
     for option in reversed(_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+_BASE = PRESETS["base"]
+_OF_A_PRESET = (
+    click.option("--epochs", type=click.IntRange(1), help=f"At most.  [default: {_BASE.plan.epochs}]"),
+    click.option("--learning-rate", type=click.FloatRange(0, min_open=True),
+                 help=f"Its peak.  [default: {_BASE.plan.learning_rate}; a third of it with --from]"),
+    click.option("--embedding-size", type=click.IntRange(1),
+                 help=f"Features of a token.  [default: {_BASE.embedding_size}]"),
+    click.option("--hidden-size", type=click.IntRange(1),
+                 help=f"Width: units of the LSTM in each direction.  [default: {_BASE.hidden_size}]"),
+    click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="Of the embeddings, and in front of the "
+                 f"last layer.  [default: {_BASE.embedding_dropout} and {_BASE.head_dropout}]"),
+)  # fmt: skip
+
+
+def changes_preset(function: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options that change a preset, as one parameter `tuning`; their help is that of `base`."""
+
+    @functools.wraps(function)
+    def wrapped(
+        epochs: int | None,
+        learning_rate: float | None,
+        embedding_size: int | None,
+        hidden_size: int | None,
+        dropout: float | None,
+        **others: Any,
+    ) -> None:
+        function(tuning=Tuning(epochs, learning_rate, embedding_size, hidden_size, dropout), **others)
+
+    for option in reversed(_OF_A_PRESET):
         wrapped = option(wrapped)
     return wrapped
 

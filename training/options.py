@@ -11,6 +11,7 @@ from typing import Any
 from service.model import bundle
 from training.data import packed
 from training.data.sources import Source
+from training.evaluation.calibration import STATED_RATE
 from training.fitting.checkpoint import OPTIONS, RunError, RunFolder
 from training.recipe import encoder
 from training.recipe.recipes import Preset
@@ -42,6 +43,9 @@ class Options:
     resume: bool = False
     force: bool = False
     device: str = "auto"
+    balance: bool = False  # rare labels count for more
+    right: float = STATED_RATE  # the share of the answers not flagged as uncertain that is to be right
+    misjudged: Path | None = None  # where to write the texts that are misjudged
     mixed: encoder.Run | None = None  # several data sets to read in place of `sources`
     encoder: str = ""  # the pretrained encoder to teach from them; "": none
 
@@ -89,9 +93,13 @@ class Options:
         Data is told by its digest: it may have moved.
         """
         recipe = dataclasses.asdict(self.preset)
-        epochs = recipe["plan"].pop("epochs")
-        kept: dict[str, Any] = {"--preset": self.preset_name, "--epochs": epochs, "--seed": self.seed}
-        kept |= {"--test-share": self.test_share, "--sample": self.sample, "--from": _bundle_digest(self.warm_start)}
+        plan = recipe["plan"]
+        kept: dict[str, Any] = {"--preset": self.preset_name, "--seed": self.seed, "--epochs": plan.pop("epochs")}
+        kept |= {"--learning-rate": plan.pop("learning_rate"), "--embedding-size": recipe.pop("embedding_size")}
+        dropouts = {recipe.pop(name): None for name in ("embedding_dropout", "head_dropout")}
+        kept |= {"--hidden-size": recipe.pop("hidden_size"), "--dropout": " and ".join(map(str, dropouts))}
+        kept |= {"--balance": self.balance, "--right": self.right, "--test-share": self.test_share}
+        kept |= {"--sample": self.sample, "--from": _bundle_digest(self.warm_start)}
         data = self.data()
         for role, option in _ROLES.items():
             kept[option] = [{"file": d["file"], "sha256": d["sha256"]} for d in data if d["role"] == role]

@@ -21,13 +21,13 @@ from training.arguments import say_to
 from training.data import mixed_corpus
 from training.data.corpus import Corpus
 from training.data.overview import examine
-from training.data.split import UNLABELLED
+from training.evaluation import misjudged
 from training.fitting.examples import Examples, part_of, with_sentences
 from training.fitting.loop import Plan, State, choose_precision, predict
 from training.fitting.trainer import Trainer
 from training.network.bilstm import BiLSTM, Head
 from training.options import Options
-from training.recipe import contrasts, encoder, targets, word_view
+from training.recipe import balance, contrasts, encoder, targets, word_view
 from training.recipe.encoder import Labels
 from training.recipe.recipes import Preset
 from training.recipe.targets import Lessons
@@ -40,6 +40,8 @@ def run(options: Options, console: Console) -> Path:
     Raises RunError, DataError, ParityError, BundleError, OldGraph; Stopped where a signal ended the encoder's work.
     """
     started, revision, say = time.monotonic(), publish.source_revision(), say_to(console)
+    if options.misjudged:
+        misjudged.prepare(options.misjudged)
     folder, preset = options.open_folder(), options.preset
     device = torch.device("cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu")
     trainer = Trainer(folder, console, device, choose_precision(device), started - folder.spent_seconds())
@@ -53,6 +55,7 @@ def run(options: Options, console: Console) -> Path:
     logits = labels.logits if labels else {}
     lessons = targets.prepare(folder, say, corpus, token_ids, offsets, preset.teacher, logits)
     embedding = _embedding(preset, labels, tokenizer, token_ids, device)
+    label_weights = balance.label_weights(corpus) if options.balance else None
     say(
         f"{len(tokenizer.vocabulary):,} tokens known, {len(lessons.train):,} training texts, {device.type} in "
         f"{trainer.precision}"
@@ -64,6 +67,7 @@ def run(options: Options, console: Console) -> Path:
 
         def fit(stage: str, plan: Plan, lessons: Lessons) -> State:
             shown = _shown(preset, corpus, tokenizer, lessons, offsets, seed)
+            plan = dataclasses.replace(plan, label_weights=label_weights)
             return trainer.train(options.stage(stage, seed), model, plan, shown, lessons.validation, seed)
 
         say(f"{sum(weights.numel() for weights in model.parameters()):,} parameters")
@@ -72,10 +76,11 @@ def run(options: Options, console: Console) -> Path:
             fit("first-network", preset.mixing.first, lessons)
             answers = _answers(trainer, model, lessons, options.stage("answers", seed))
             taught = targets.pooled(lessons, answers, preset.mixing.own_part)
+            taught = targets.recalibrated(taught, corpus, predict(model, lessons.validation, trainer.precision))
         return fit("network", preset.plan, taught)
 
     def calibrated(state: State) -> Bundle:
-        return publish.calibrate(options.out.name, state, tokenizer, corpus, lessons.validation, console)
+        return publish.calibrate(options.out.name, state, tokenizer, corpus, lessons.validation, options.right, console)
 
     state = train(options.seed)
     draft, siblings = calibrated(state), {seed: calibrated(train(seed)) for seed in options.spread}
@@ -91,7 +96,9 @@ def run(options: Options, console: Console) -> Path:
         how["encoder"] = labels.fitted
     else:
         how["ladder"] = lessons.ladder | {"network": publish.worth(draft)}
-    publish.publish(options.out, options.force, draft, siblings, how, state, corpus, options.skip_test, console)
+    publish.publish(
+        options.out, options.force, draft, siblings, how, state, corpus, options.skip_test, options.misjudged, console
+    )
     folder.empty()
     return options.out
 
@@ -120,9 +127,11 @@ def reads_as(preset: Preset, base: Bundle | None) -> tuple[Rules, int]:
 def _shown(
     preset: Preset, corpus: Corpus, tokenizer: Tokenizer, lessons: Lessons, offsets: NDArray[np.int64], seed: int
 ) -> Callable[[int], Examples]:
-    """The examples of each epoch: the lessons or a share of them, some of their sentences, and sentences that turn on a
-    negation; as many in every epoch."""
-    shares = _shares(preset, corpus, lessons)
+    """The examples of each epoch: the lessons, of those that are short a share, some of their sentences, and sentences
+    that turn on a negation; as many in every epoch."""
+    shares = np.ones(len(lessons.train))
+    if corpus.mixed is not None and preset.mixing is not None:
+        shares[corpus.mixed.short[lessons.rows]] = preset.mixing.short_share
     borders = corpus.sentence_borders(lessons.rows, offsets, tokenizer) if preset.sentences else []
     made_up = preset.contrasts if contrasts.suit(corpus.label_names) else 0.0
 
@@ -147,17 +156,6 @@ def _answers(trainer: Trainer, model: BiLSTM, lessons: Lessons, name: str) -> ND
         answers = predict(model, lessons.train.at(np.flatnonzero(lessons.guessed)), trainer.precision)
         trainer.folder.save_array(name, answers)
     return answers
-
-
-def _shares(preset: Preset, corpus: Corpus, lessons: Lessons) -> "np.ndarray[Any, np.dtype[np.float64]]":
-    """How much of each kind of text an epoch shows, [example]."""
-    shares = np.ones(len(lessons.train))
-    if corpus.mixed is not None and preset.mixing is not None:
-        short = corpus.mixed.short[lessons.rows]
-        shares[short] = preset.mixing.short_share
-        films = corpus.mixed.sources[lessons.rows] == corpus.mixed.names.index("imdb")
-        shares[films & ~short & (corpus.splits[lessons.rows] == UNLABELLED)] = preset.mixing.unlabelled_share
-    return shares
 
 
 def _tokenizer(preset: Preset, corpus: Corpus, labels: Labels | None) -> Tokenizer:
@@ -228,6 +226,7 @@ def _provenance(options: Options, corpus: Corpus, state: State) -> dict[str, Any
         "seed": options.seed,
         "sample": options.sample,
         "test_share": options.test_share,
+        "balance": options.balance,
         "data": options.data(),
         "left_out": list(options.mixed.leave_out) if options.mixed else [],
         "reviews": corpus.report,

@@ -49,7 +49,7 @@ export class Model {
       headline(split, splitName),
       groups.length ? card(text.accuracy, ...groups.map(([name, rows]) => dots(text.groups[name], rows)), element("p", { class: "note" }, text.note)) : null,
       curves.length ? element("div", { class: "pair even" }, ...curves) : null,
-      element("div", { class: "pair even" }, facts(model), limits(model, metrics, groups)),
+      element("div", { class: "pair even" }, facts(model), limits(model, groups)),
     );
   }
 }
@@ -139,11 +139,10 @@ function facts(model) {
   return card(text.facts, element("dl", {}, ...Object.entries(rows).flatMap(([name, value]) => [element("dt", {}, text.fields[name]), element("dd", {}, value)])));
 }
 
-function limits(model, metrics, groups) {
+function limits(model, groups) {
   const { known } = text;
   const all = groups.flatMap(([name, rows]) => rows.map((row) => ({ ...row, said: text.textsOf[name](row.name) })));
   const weakest = all.filter(({ texts }) => !isNumber(texts) || texts >= LEAST_TEXTS).sort((one, other) => one.accuracy - other.accuracy)[0];
-  const told = Array.isArray(metrics.weaknesses) ? metrics.weaknesses.filter((weakness) => typeof weakness === "string") : [];
-  const items = [...told, weakest && known.weakest(weakest.said, weakest.accuracy), known.cut(model.max_tokens), known.language, known.irony, known.weights, known.people];
+  const items = [weakest && known.weakest(weakest.said, weakest.accuracy), known.cut(model.max_tokens), known.language, known.irony, known.weights, known.people];
   return card(text.limits, element("ul", { class: "list" }, ...items.filter(Boolean).map((item) => element("li", {}, item))));
 }

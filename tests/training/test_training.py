@@ -1,6 +1,8 @@
 """The training command, as a person types it."""
 
+import csv
 import hashlib
+import io
 import json
 import os
 import re
@@ -103,6 +105,11 @@ def test_killed_and_resumed_is_as_never_killed(
         (["--seed", "6", "--resume"], "found another --seed: 6, not 5; go on"),
         (["--epochs", "4", "--min-reviews", "2", "--resume"],
          "found another --epochs: 4, not 8; another --min-reviews: 2, not 0; go on"),
+        (["--learning-rate", "0.01", "--embedding-size", "8", "--hidden-size", "9", "--dropout", "0.5", "--resume"],
+         "found another --learning-rate: 0.01, not 0.003; another --embedding-size: 8, not 64; another --hidden-size: "
+         "9, not 64; another --dropout: 0.5, not 0.3 and 0.2; go on"),
+        (["--balance", "--right", "0.9", "--resume"],
+         "found another --balance: True, not False; another --right: 0.9, not 0.95; go on"),
         (["--data", changed, "--resume"], f"found another --data: {reviews_csv.name} {reviews_csv.name}, not"),
     ]  # fmt: skip
     for other, message in others:
@@ -121,6 +128,56 @@ def test_killed_and_resumed_is_as_never_killed(
     assert whole["metrics"] == killed["metrics"]
     assert list((tmp_path / "killed.run").iterdir()) == []
     assert "expected an unfinished run" in train(*arguments, "--out", tmp_path / "new", "--resume").stderr
+
+
+def test_what_a_person_sets_decides_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rare = [row for number, row in enumerate(made_up_reviews()) if row[1] == "positive" or number % 6 == 0]
+    rare += [(f"So so, {number} days.", "mixed") for number in range(4)]
+    data, out, wrong = write_csv(tmp_path / "rare.csv", rare), tmp_path / "rare", tmp_path / "wrong.csv"
+    sizes = ("--hidden-size", "5", "--embedding-size", "7", "--dropout", "0.4", "--learning-rate", "0.002")
+    words = ("--data", data, "--epochs", "2", *sizes, "--right", "0.8", "--misjudged", wrong)
+    assert command("run", *words, "--balance", "--out", out) == 0
+    told = capsys.readouterr().out
+    found = manifest(out)["training"]
+    recipe, plan = found["recipe"], found["recipe"]["plan"]
+    assert (recipe["hidden_size"], recipe["embedding_size"], plan["epochs"], plan["learning_rate"]) == (5, 7, 2, 0.002)
+    assert (recipe["embedding_dropout"], recipe["head_dropout"]) == (0.4, 0.4)
+    assert (found["balance"], found["stated_rate"], found["sibling_seeds"]) == (True, 0.8, 0)
+    weights = onnx_graph.read((out / "model.onnx").read_bytes())
+    assert (weights.embedding.shape[1], weights.forward.recurrence.shape[1]) == (7, 5)
+    history = (out / "figures" / "history.csv").read_text().splitlines()
+    assert history[0] == "epoch,train_loss,train_accuracy,validation_loss,validation_accuracy"
+    assert len(history) == 3
+    card, metrics = (out / "README.md").read_text(), manifest(out)["metrics"]
+    assert "80% of what is not flagged" in card or "scores 80% on average" in card
+    for split, figures in metrics.items():
+        for label, of in figures["by_label"].items():
+            assert re.search(rf"^\| {label} \| {of['reviews']} \| {of['answers']} \| ", card, re.MULTILINE)
+            warned = f"the label {label} is never answered" in told.partition(f"{split}: accuracy")[2].split("accura")[0]
+            assert warned == (of["reviews"] > 0 == of["answers"]), (split, label)
+    missed = sum(round((1 - figures["accuracy"]) * figures["reviews"]) for figures in metrics.values())
+    assert f"{wrong}: {missed} misjudged texts" in told
+    assert len(list(csv.DictReader(io.StringIO(wrong.read_text("utf-8-sig"))))) == missed
+
+    assert command("evaluate", "--bundle", out, "--data", data, "--misjudged", wrong) == 0
+    out_, errors = capsys.readouterr()
+    every = json.loads(out_)
+    rows = list(csv.DictReader(io.StringIO(wrong.read_text("utf-8-sig"))))
+    assert len(rows) == every["reviews"] - round(every["accuracy"] * every["reviews"])
+    texts = data.read_text().splitlines()
+    for row in rows:
+        assert row["split"] == "all"
+        assert row["text"] in texts[int(row["place"].removeprefix("rare.csv:")) - 1]
+    assert "  positive  " in errors
+    assert "texts of each label (a line each), by the label answered:" in errors
+
+    for more, message in (
+        (("--from", out, "--hidden-size", "4"), "expected --embedding-size and --hidden-size without --from"),
+        (("--misjudged", data), "found another: name a new one"),
+    ):
+        assert command("run", "--data", data, *more, "--out", tmp_path / "not") == 1
+        assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("not*"))
 
 
 def test_ctrl_c_keeps_the_best_so_far(reviews_csv: Path, tmp_path: Path) -> None:
@@ -244,6 +301,27 @@ def test_mistakes_are_told_in_a_line(arguments: tuple[str, ...], message: str, t
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("inspect", " \n"), "expected a text with at least one visible character, found only white space"),
+        (("inspect", "--out", "{}/no/cell.png", "Good."), "no/cell.png: expected a path .*, found: No such file"),
+        (("run", "--data", "{}/a.csv", "--out", "{}/a.csv/made"), "made.run: expected a path .*, found: Not a directory"),
+        (("run", "--data", "{}/a.csv", "--from", "{}/no", "--out", "{}/made"), "no/manifest.json: expected a readable"),
+        (("run", "--data", "{}/a.csv", "--validation", "{}/no.csv", "--out", "{}/made"), "no.csv: expected a file"),
+        (("run", "--data", "{}/a.csv", "--unlabelled", "{}/no.csv", "--out", "{}/made"), "no.csv: expected a file"),
+        (("evaluate", "--bundle", "{}/a.csv", "--data", "{}/a.csv"), "a.csv/manifest.json: expected a readable file"),
+    ],
+)
+def test_paths_and_texts_of_no_use_are_told_in_a_line(
+    words: tuple[str, ...], message: str, tmp_path: Path, tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(tmp_path / "a.csv", made_up_reviews())
+    chosen = ["--bundle", str(tiny_bundle.path)] if words[0] == "inspect" else []
+    assert command(words[0], *chosen, *(word.format(tmp_path) for word in words[1:])) == 1
+    assert re.match(rf"error: .*{message}.*\n$", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("head", ["pooled", "last"])

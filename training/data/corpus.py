@@ -30,6 +30,7 @@ class Labelled(NamedTuple):
     label: int  # index into the corpus' label names
     rating: int  # stars; 0: none
     source: str  # of several sources, which one; "" where there is one
+    place: str = ""  # for people: file and line
 
 
 @dataclass
@@ -46,6 +47,7 @@ class Corpus:
     label_names: tuple[str, ...]
     report: dict[str, int] = field(default_factory=dict)  # what was counted, for people
     mixed: "Mixed | None" = None  # what is known besides where several data sets were read
+    places: Texts | None = None  # [review] file and line of each, for people
 
     def rows(self, *splits: int) -> NDArray[np.int64]:
         """The rows of `splits`, in order."""
@@ -61,7 +63,8 @@ class Corpus:
         """The labelled texts of the split `part`, in order."""
         for row in np.flatnonzero((self.splits == part) & (self.labels >= 0)).tolist():
             source = self.mixed.source_of(row) if self.mixed else ""
-            yield Labelled(self.texts[row], int(self.labels[row]), int(self.ratings[row]), source)
+            place = self.places[row] if self.places else ""
+            yield Labelled(self.texts[row], int(self.labels[row]), int(self.ratings[row]), source, place)
 
     def vocabulary(self, size: int, min_count: int = 2) -> list[str]:
         """The `size` most frequent tokens of the training and unlabelled reviews, after the two special ones."""
@@ -219,7 +222,16 @@ def draw(found: Gathered, sources: Sequence[tuple[Source, str]], validation_shar
             report[f"bad rows: {reason}"] = report.get(f"bad rows: {reason}", 0) + count
     labels[rare] = -1
     return Corpus(
-        found.token_ids, found.offsets, labels, found.ratings, splits, found.words, found.texts, names, report
+        found.token_ids,
+        found.offsets,
+        labels,
+        found.ratings,
+        splits,
+        found.words,
+        found.texts,
+        names,
+        report,
+        places=found.places,
     )
 
 

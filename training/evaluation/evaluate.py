@@ -14,6 +14,7 @@ from service.model.bundle import Histogram, Reference
 from service.model.classifier import Classifier, Prediction
 from service.model.tokenizer import Encoded
 from training.data.corpus import Labelled
+from training.evaluation import by_label
 from training.evaluation.calibration import Booleans, Floats, calibration_error, coverage, reliability, unflagged
 from training.evaluation.intervals import wilson_interval
 
@@ -88,8 +89,8 @@ def ask(classifier: Classifier, reviews: Iterable[Labelled]) -> Answers:
     return Answers(*columns)
 
 
-def report(answers: Answers, temperature: float, uncertain_below: float) -> dict[str, Any]:
-    """Accuracy and calibration. `temperature` is what the bundle has folded in, to tell how it was before."""
+def report(answers: Answers, label_names: Sequence[str], temperature: float, uncertain_below: float) -> dict[str, Any]:
+    """Accuracy, by label too, and calibration. `temperature` is what the bundle has folded in, to tell how it was."""
     labels, probabilities = answers.labels, answers.probabilities
     names = np.arange(probabilities.shape[1])
     right = int(answers.right.sum())
@@ -110,6 +111,7 @@ def report(answers: Answers, temperature: float, uncertain_below: float) -> dict
         "expected_calibration_error": calibration_error(answers.score, answers.right),
         "expected_calibration_error_before_temperature": calibration_error(before.max(axis=1), answers.right),
         "unflagged": unflagged(answers.right, answers.kept(uncertain_below)),
+        "by_label": by_label.report(probabilities, labels, label_names),
         "by_length": _by_length(answers),
         "by_rating": {
             str(rating): share(answers.right[answers.ratings == rating])

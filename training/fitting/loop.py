@@ -6,7 +6,7 @@ with the same weights as one that was never interrupted on the same kind of mach
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -35,6 +35,7 @@ class Plan:
     average_decay: float | None = None  # of the exponential moving average of the weights, per step
     patience: int | None = None  # epochs without a lower validation loss before stopping
     keep: Literal["best", "last"] = "best"  # which epoch's weights the run ends with
+    label_weights: tuple[float, ...] | None = None  # what the loss of each label is multiplied by
 
 
 @dataclass
@@ -144,7 +145,7 @@ def fit(
             state.step += 1
             epoch, step, mean_loss = state.epoch + 1, state.step, state.totals[0] / max(1.0, state.totals[2])
             # The state is whole at every yield, so an epoch is closed before its last step is told.
-            finished = _finish_epoch(state, validation, precision) if step == len(batches) else None
+            finished = _finish_epoch(state, plan, validation, precision) if step == len(batches) else None
             improved = finished is not None and state.since_best == 0
             yield Progress(epoch, step, len(batches), int(batch[1].sum()), mean_loss, finished, improved)
             if finished:
@@ -153,11 +154,12 @@ def fit(
     state.model.eval()
 
 
-def _judge(model: BiLSTM, batch: Batch) -> tuple[Tensor, Tensor]:
+def _judge(model: BiLSTM, batch: Batch, label_weights: Sequence[float] | None) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy against the target distributions, and for how many the target's likeliest label is named."""
     token_ids, lengths, targets = batch
     logits = model(token_ids, lengths)
-    loss = nn.functional.cross_entropy(logits.float(), targets)
+    weights = None if label_weights is None else torch.tensor(label_weights, device=targets.device)
+    loss = nn.functional.cross_entropy(logits.float(), targets, weight=weights)
     return loss, (logits.argmax(1) == targets.argmax(1)).sum()
 
 
@@ -167,7 +169,7 @@ def _step(state: State, plan: Plan, rate: float, batch: Batch, precision: Precis
     state.model.train()
     state.optimiser.zero_grad()
     with _autocast(batch[0].device, precision):
-        loss, right = _judge(state.model, batch)
+        loss, right = _judge(state.model, batch, plan.label_weights)
     loss.backward()  # type: ignore[no-untyped-call]
     if plan.clip is not None:
         nn.utils.clip_grad_norm_(state.model.parameters(), plan.clip)
@@ -183,11 +185,11 @@ def _step(state: State, plan: Plan, rate: float, batch: Batch, precision: Precis
         state.totals[index] += amount
 
 
-def _finish_epoch(state: State, validation: Examples, precision: Precision) -> Epoch:
+def _finish_epoch(state: State, plan: Plan, validation: Examples, precision: Precision) -> Epoch:
     """Evaluates the weights as they would ship, and notes whether they are the best so far."""
     live = copy.deepcopy(state.model.state_dict())
     state.model.load_state_dict(state.weights())
-    loss, accuracy = evaluate(state.model, validation, precision)
+    loss, accuracy = evaluate(state.model, validation, precision, plan.label_weights)
     lowest = min((line.validation_loss for line in state.history), default=math.inf)
     total_loss, right, count = state.totals
     line = Epoch(state.epoch + 1, total_loss / count, right / count, loss, accuracy)
@@ -201,8 +203,14 @@ def _finish_epoch(state: State, validation: Examples, precision: Precision) -> E
     return line
 
 
-def evaluate(model: BiLSTM, examples: Examples, precision: Precision, batch_size: int = 128) -> tuple[float, float]:
-    """Mean loss and share of right predictions."""
+def evaluate(
+    model: BiLSTM,
+    examples: Examples,
+    precision: Precision,
+    label_weights: Sequence[float] | None = None,
+    batch_size: int = 128,
+) -> tuple[float, float]:
+    """Mean loss, with each label's multiplied by its weight, and share of right predictions."""
     order = np.argsort(examples.lengths(), kind="stable")
     device = next(model.parameters()).device
     total, right = 0.0, 0
@@ -210,7 +218,7 @@ def evaluate(model: BiLSTM, examples: Examples, precision: Precision, batch_size
     with torch.inference_mode(), _autocast(device, precision):
         for start in range(0, len(order), batch_size):
             batch = examples.batch(order[start : start + batch_size], device)
-            loss, good = _judge(model, batch)
+            loss, good = _judge(model, batch, label_weights)
             total, right = total + float(loss) * len(batch[2]), right + int(good)
     return total / max(1, len(order)), right / max(1, len(order))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from service.model.bundle import Manifest
-from training.release import findings
+from training.release import confusion, findings
 from training.release.findings import accuracy, table
 
 _READINGS = "## Readings of the test split"
@@ -91,8 +91,9 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
         "",
         *_metrics_table(metrics),
         "",
-        "![curves](figures/curves.png)",
+        "![curves](figures/curves.png) The curves as numbers: `figures/history.csv`.",
         "",
+        *confusion.in_card(metrics),
         *findings.by_source(metrics),
         *findings.calibration(manifest, metrics),
         *findings.robustness(splits, measured["odd_texts"]),

@@ -15,6 +15,7 @@ from training.fitting.loop import Epoch
 
 _BLUE, _ORANGE, _GREY = "#2a6f97", "#d1603d", "#888888"
 _COLOURS = {"validation": _ORANGE, "test": _BLUE}
+_COUNTED_LABELS = 20  # of more labels, a picture has no room for counts
 _DELETED = {"random": "at random", "evidence": "most evidence first", "occlusion": "most lost alone first (occlusion)"}
 
 
@@ -94,12 +95,36 @@ def coverage(splits: Mapping[str, Any], stated_rate: float | None, title: str) -
             axes.plot(kept["share"], kept["accuracy"], marker="o", color=_COLOURS[name])
         axes.plot(shares, accuracy, color=_COLOURS[name], label=label)
     if stated_rate is not None:
-        axes.axhline(stated_rate, color=_GREY, linewidth=1, linestyle="--", label=f"the stated {stated_rate:.0%}")
+        axes.axhline(stated_rate, color=_GREY, linewidth=1, linestyle="--", label=f"the stated {100 * stated_rate:g}%")
     axes.set(xlabel="share of the answers, surest first", ylabel="share of right answers among them", title=title)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="lower left")
+    return _png(figure)
+
+
+def confusion(splits: Mapping[str, Any], title: str) -> bytes:
+    """Which label is taken for which: a line for each true label, shaded by the share of its texts, with counts.
+
+    `splits` are those of `report.measure`.
+    """
+    found = {name: split["figures"]["by_label"] for name, split in splits.items()}
+    [names, *_] = map(list, found.values())
+    side = 1.6 + 0.5 * min(len(names), _COUNTED_LABELS)
+    figure = Figure(figsize=(0.8 + (side + 0.6) * len(found), side + 0.8), layout="constrained")
+    for axes, (split, by_label) in zip(np.atleast_1d(figure.subplots(1, len(found))), found.items(), strict=True):
+        counts = np.array([[by_label[name]["taken_for"].get(other, 0) for other in names] for name in names])
+        shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(counts) if len(names) <= _COUNTED_LABELS else ():
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize="small")
+        shown = [name if len(name) <= 14 else f"{name[:13]}…" for name in names]
+        axes.set_xticks(range(len(names)), shown, rotation=90, parse_math=False)
+        axes.set_yticks(range(len(names)), shown, parse_math=False)
+        axes.set(xlabel="label answered", ylabel="true label", title=split)
+    figure.suptitle(title)
     return _png(figure)
 
 

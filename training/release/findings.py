@@ -72,7 +72,7 @@ def _why(training: Mapping[str, Any]) -> str:
     """How the threshold was chosen; bundles made before that was recorded say nothing of it."""
     if "stated_rate" not in training:
         return ""
-    rate = f"{training['stated_rate']:.0%}"
+    rate = f"{100 * training['stated_rate']:g}%"
     if training["stated_rate_shown"]:
         return (
             f" It is the lowest at which the lower end of Wilson's one-sided 95 % interval says, on validation, that "

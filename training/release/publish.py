@@ -16,11 +16,12 @@ from service.model.classifier import Classifier
 from service.model.tokenizer import Tokenizer
 from training.data.corpus import Corpus
 from training.data.split import TEST, VALIDATION
-from training.evaluation import calibration, evaluate
+from training.evaluation import calibration, evaluate, misjudged
 from training.evaluation.evaluate import Answers
+from training.evaluation.misjudged import Misjudged
 from training.fitting.examples import Examples
 from training.fitting.loop import State, predict
-from training.release import card, export, figures, onnx_graph, report
+from training.release import card, confusion, export, figures, onnx_graph, report
 
 # Texts whose logits every load of the bundle checks: they exercise lengths, marks, scripts and unknown words.
 GOLDEN_TEXTS = (
@@ -34,11 +35,12 @@ GOLDEN_TEXTS = (
 
 
 def calibrate(
-    name: str, state: State, tokenizer: Tokenizer, corpus: Corpus, held: Examples, console: Console
+    name: str, state: State, tokenizer: Tokenizer, corpus: Corpus, held: Examples, right: float, console: Console
 ) -> Bundle:
     """The bundle `name`, in memory: exported, proven, its temperature and threshold found on validation.
 
-    `held` are the validation texts as the network reads them. Raises ParityError.
+    `held` are the validation texts as the network reads them; `right` is the share of the answers not flagged as
+    uncertain that is to be right. Raises ParityError.
     """
     model = state.model.cpu()
     export.round_embedding(model)
@@ -69,16 +71,16 @@ def calibrate(
     )
     draft = Bundle(Path(name), name, manifest, onnx_model, tokenizer)
     answers = evaluate.ask(Classifier(draft, "cpu"), corpus.held_out(VALIDATION))
-    return replace(draft, manifest=_measured(manifest, answers, console))
+    return replace(draft, manifest=_measured(manifest, answers, right, console))
 
 
-def _measured(manifest: Manifest, answers: Answers, console: Console) -> Manifest:
+def _measured(manifest: Manifest, answers: Answers, rate: float, console: Console) -> Manifest:
     """`manifest` with the threshold, the drift reference and the figures that `answers` to validation give."""
     parts = [answers.of(kind) for kind in answers.kinds]
-    thresholds = [calibration.uncertain_below(part.score, part.right) for part in parts]
+    thresholds = [calibration.uncertain_below(part.score, part.right, rate) for part in parts]
     # One threshold for all: what is not flagged is right at the stated rate in every source, not in their mean.
     uncertain_below, shown = max(below for below, _ in thresholds), all(shown for _, shown in thresholds)
-    found = evaluate.report(answers, manifest.temperature, uncertain_below)
+    found = evaluate.report(answers, manifest.labels, manifest.temperature, uncertain_below)
     console.print(
         f"validation through the service's classifier: accuracy {found['accuracy']:.2%}, "
         f"temperature {manifest.temperature:.3f}, uncertain below {uncertain_below:.3f}",
@@ -87,14 +89,14 @@ def _measured(manifest: Manifest, answers: Answers, console: Console) -> Manifes
     if not shown:
         console.print(
             f"{len(answers.labels):,} validation reviews are too few, or too many of them misjudged, to show that "
-            f"{calibration.STATED_RATE:.0%} of what is not flagged is right: the threshold rests on the scores alone",
+            f"{100 * rate:g}% of what is not flagged is right: the threshold rests on the scores alone",
             highlight=False,
         )
     update = {
         "uncertain_below": uncertain_below,
         "reference": evaluate.reference(answers),
         "metrics": {"validation": found},
-        "training": manifest.training | {"stated_rate": calibration.STATED_RATE, "stated_rate_shown": shown},
+        "training": manifest.training | {"stated_rate": rate, "stated_rate_shown": shown},
     }
     return manifest.model_copy(update=update)
 
@@ -129,11 +131,13 @@ def publish(
     state: State,
     corpus: Corpus,
     skip_test: bool,
+    misjudged_to: Path | None,
     console: Console,
 ) -> None:
     """Measures the draft, reads the test split once, and writes the bundle with its card and figures to `out`.
 
     `siblings`, by their seeds, are measured for the spread alone. `how` is what the manifest's `training` is to hold.
+    The texts that the draft misjudges are written to `misjudged_to`, never into the bundle.
     """
     splits = ["validation"]
     if len(corpus.rows(TEST)) and not skip_test:
@@ -152,13 +156,13 @@ def publish(
         of_sibling = {}
         for split in splits:
             answers = evaluate.ask(Classifier(sibling, "cpu"), corpus.held_out(report.SPLITS[split]))
-            found = evaluate.report(answers, sibling.manifest.temperature, sibling.manifest.uncertain_below)
+            made = sibling.manifest
+            found = evaluate.report(answers, made.labels, made.temperature, made.uncertain_below)
             of_sibling[split] = found
             if split == "test":
                 readings.append(card.reading(found, f"for the spread over seeds only, seed {seed}"))
         spread.append({"seed": seed} | _spread(of_sibling))
-    if siblings:
-        how = how | {"spread": spread}
+    how = how | {"sibling_seeds": len(siblings)} | ({"spread": spread} if siblings else {})
     manifest = draft.manifest
     manifest = manifest.model_copy(update={"metrics": metrics, "training": manifest.training | how})
     extras = {
@@ -174,6 +178,15 @@ def publish(
             f"{found['reviews']:,} reviews, calibration error {found['expected_calibration_error']:.2%}",
             highlight=False,
         )
+        for line in confusion.on_screen(found["by_label"]):
+            console.print(line, markup=False, highlight=False)
+    if misjudged_to:
+        rows: list[Misjudged] = []
+        for split in splits:
+            reviews = list(corpus.held_out(report.SPLITS[split]))
+            rows += misjudged.rows(split, reviews, evaluate.ask(classifier, reviews), manifest)
+        misjudged.write(misjudged_to, rows)
+        console.print(f"{misjudged_to}: {len(rows):,} misjudged texts", markup=False, highlight=False)
 
 
 def _spread(metrics: dict[str, dict[str, Any]]) -> dict[str, Any]:

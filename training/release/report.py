@@ -32,7 +32,7 @@ def measure(classifier: Classifier, reviews: Sequence[Labelled], split: str) -> 
     for kind, some in of_kind.items():
         few = min(_FAITHFULNESS_REVIEWS, max(20, len(some) // 25))
         evidence[kind or "reviews"] = faithfulness.report(classifier, [review.text for review in _chosen(some, few)])
-    figures = evaluate.report(answers, manifest.temperature, manifest.uncertain_below)
+    figures = evaluate.report(answers, manifest.labels, manifest.temperature, manifest.uncertain_below)
     found = {
         "figures": figures,
         "reliability": figures["reliability"],
@@ -58,6 +58,8 @@ def files(manifest: Manifest, measured: Mapping[str, Any], readings: Sequence[st
         "figures/reliability.png": pictures.reliability(splits, f"{manifest.name}: reliability"),
         "figures/coverage.png": pictures.coverage(splits, stated, f"{manifest.name}: what is not flagged"),
     }
+    if by_label := {name: split for name, split in splits.items() if "by_label" in split["figures"]}:
+        found["figures/confusion.png"] = pictures.confusion(by_label, f"{manifest.name}: which label for which")
     if len(ladder := manifest.training.get("ladder", {})) > 1:
         reviews = manifest.metrics["validation"]["reviews"]
         found["figures/ladder.png"] = pictures.ladder(ladder, reviews, f"{manifest.name}: what each stage is worth")

@@ -137,7 +137,6 @@ def hostile(browser: Any, shipped: Classifier) -> Iterator[str]:
     figures = {"texts": 100, "accuracy": 0.9, "interval": [0.8, 0.95]}
     named = dict.fromkeys(PAYLOADS, figures)
     metrics = {
-        "weaknesses": PAYLOADS,
         "test": {"accuracy": 0.9, "reviews": PAYLOADS[0], "by_source": named, "by_length": named, "by_rating": named},
         "__proto__": {"polluted": True},
     }
