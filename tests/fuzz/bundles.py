@@ -197,10 +197,10 @@ def read(files: Files) -> str:
         return "refused"
     evidence = classifier.manifest.evidence
     predictions = classifier([*GOLDEN, OTHER], evidence=evidence)
-    for prediction in predictions:
+    for place, prediction in enumerate(predictions):
         json.dumps(prediction.as_json(), allow_nan=False)
         assert abs(sum(prediction.probabilities.values()) - 1) < 1e-6
-        if evidence:
+        if evidence and place < len(GOLDEN):
             _check_evidence(prediction)
     logits = [prediction.logits for prediction in predictions[: len(GOLDEN)]]
     np.testing.assert_allclose(logits, _golden_logits(), rtol=0, atol=2 * TOLERANCE, err_msg="another answer")
