@@ -337,6 +337,9 @@ def _check_graph(session: onnxruntime.InferenceSession, bundle: Bundle) -> None:
     """Compares the graph's inputs and outputs with _INPUTS and _OUTPUTS. Raises BundleError."""
     outputs = _OUTPUTS if bundle.manifest.evidence else {"logits": _OUTPUTS["logits"]}
     for expected, nodes in ((_INPUTS, session.get_inputs()), (outputs, session.get_outputs())):
-        tensors = {node.name: (node.type, len(node.shape)) for node in nodes}
+        try:
+            tensors = {node.name: (node.type, len(node.shape)) for node in nodes}
+        except UnicodeDecodeError as error:
+            raise BundleError(bundle.path / MODEL, "names in UTF-8", str(error)) from error
         if tensors != expected:
             raise BundleError(bundle.path / MODEL, f"tensors (type, rank) {expected}", f"{tensors}")

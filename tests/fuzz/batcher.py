@@ -61,11 +61,12 @@ class Gate:
     """A slot that holds each batch until it is told what becomes of it."""
 
     def __init__(self, heeds: bool) -> None:
-        self._slot, self._heeds = Slot(), heeds  # whether interrupting it helps
+        self._slot, self.heeds = Slot(), heeds  # whether interrupting it helps
         self._verdicts: SimpleQueue[Verdict] = SimpleQueue()
         self._alone: list[int] = []  # texts of a batch that failed: the batcher tries each once more, alone
         self._interrupted = False
         self.batch: list[int] = []  # the one that is held
+        self.interrupted = False  # and has not ended since
         self.blamed: set[int] = set()  # texts that failed for good
         self.thread: threading.Thread | None = None
         self.dead = False
@@ -99,15 +100,13 @@ class Gate:
 
     def go_on(self, verdict: Verdict) -> None:
         """Lets the batch go."""
-        self.batch, self.dead = [], verdict == "die"
+        self.batch, self.interrupted, self.dead = [], False, verdict == "die"
         self._verdicts.put(verdict)
 
     def interrupt(self) -> None:
         """Called by the batcher where a batch takes too long."""
         self._slot.interrupt()
-        self._interrupted = True
-        if self._heeds:
-            self.go_on("interrupted")
+        self._interrupted = self.interrupted = True
 
 
 @dataclass(eq=False)
@@ -307,6 +306,10 @@ class BatcherMachine(RuleBasedStateMachine):
     def _settle(self) -> None:
         """Runs the event loop until nothing goes on by itself, and then checks everything."""
         self._until(self._is_settled, "the batcher to give its slots what waits")
+        # One after the other, since which of two threads ends first would be left to chance.
+        for gate in self.gates:
+            if gate.heeds and gate.interrupted:
+                self._go_on(gate, "interrupted")
         self._check()
 
     def _is_settled(self) -> bool:

@@ -13,7 +13,7 @@ import os
 import resource
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -36,7 +36,7 @@ Kind = Literal["bit", "byte", "insert", "cut", "end"]
 KINDS: tuple[Kind, ...] = ("bit", "byte", "insert", "cut", "end")
 OTHER = "an unheard film, good and bad . ! a one not"
 _CHILD_BYTES = 2**31  # of addresses, beyond what the child has at its start: a bundle that wants more is refused
-_MOST_SECONDS = 120.0  # for one bundle, on a busy machine; the time of the golden texts is bounded by 60 s
+_MOST_SECONDS = 300.0  # for one bundle, on a busy machine; the time of the golden texts is bounded by 60 s
 
 
 class Damage(NamedTuple):
@@ -101,18 +101,22 @@ def with_digests(files: Files) -> dict[str, bytes]:
     return {**files, MANIFEST: raw[:-1] + b', "files": ' + json.dumps(entries).encode() + raw[-1:]}
 
 
-def fuzz(files: Files, cases: int, seed: int = 1) -> Report:
-    """Damages `files` in so many ways, and reads each in a child process."""
+def fuzz(files: Files, cases: int, seed: int = 1, tell: Callable[[str], None] = lambda line: None) -> Report:
+    """Damages `files` in so many ways, and reads each in a child process. Failures are told as they are found."""
     report, whole = Report(), with_digests(files)
     child = _Child(report)
-    for damage in damages(files, cases, seed):
+    for number, damage in enumerate(damages(files, cases, seed), 1):
         changed = damaged(files, damage)
         outcome, is_good = child.read(with_digests(changed))
         report.outcomes[outcome] += 1
         if not is_good:
             report.failures.append(f"{damage} of seed {seed}: {outcome}")
+            tell(report.failures[-1])
         if damage.file != MANIFEST and not _is_refused({**whole, damage.file: changed[damage.file]}):
             report.failures.append(f"{damage} of seed {seed}: not refused by its digest")
+            tell(report.failures[-1])
+        if number % 1000 == 0:
+            tell(f"{number} of {cases}: {dict(report.outcomes)}")
     child.end()
     return report
 
@@ -193,10 +197,10 @@ def read(files: Files) -> str:
         return "refused"
     evidence = classifier.manifest.evidence
     predictions = classifier([*GOLDEN, OTHER], evidence=evidence)
-    for prediction in predictions:
+    for place, prediction in enumerate(predictions):
         json.dumps(prediction.as_json(), allow_nan=False)
         assert abs(sum(prediction.probabilities.values()) - 1) < 1e-6
-        if evidence:
+        if evidence and place < len(GOLDEN):
             _check_evidence(prediction)
     logits = [prediction.logits for prediction in predictions[: len(GOLDEN)]]
     np.testing.assert_allclose(logits, _golden_logits(), rtol=0, atol=2 * TOLERANCE, err_msg="another answer")
@@ -231,9 +235,7 @@ def _golden_logits() -> list[list[float]]:
 def main(cases: int, seed: int) -> None:
     """Reads damaged bundles; ends with code 1 where one was neither refused by name nor harmless."""
     files = small_files()
-    report = fuzz(files, cases, seed)
-    for failure in report.failures:
-        click.echo(failure)
+    report = fuzz(files, cases, seed, click.echo)
     told = ", ".join(f"{count} {outcome}" for outcome, count in report.outcomes.most_common(20))
     grown = (report.most_bytes - report.first_bytes) / 2**20
     click.echo(f"{cases} damages of {sum(map(len, files.values()))} bytes, seed {seed}: {told}")

@@ -198,3 +198,11 @@ def test_a_vocabulary_larger_than_the_graph_knows_is_refused(tiny_bundle: Bundle
 def test_rubbish_for_a_graph_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="expected a network as data, found expected an ONNX model"):
         bundle.write(tmp_path / "x", tiny_bundle.manifest, b"rubbish", tiny_bundle.tokenizer.vocabulary)
+
+
+@pytest.mark.parametrize("name", [b"token_ids", b"batch"])
+def test_names_that_are_no_utf_8_are_refused(tiny_bundle: Bundle, tmp_path: Path, name: bytes) -> None:
+    model = tiny_bundle.model.replace(name, b"\xff" + name[1:])
+    bundle.write(tmp_path / "x", tiny_bundle.manifest, model, tiny_bundle.tokenizer.vocabulary)
+    with pytest.raises(BundleError, match=r"model\.onnx: expected"):
+        Classifier(bundle.read(tmp_path / "x"), "cpu")

@@ -131,6 +131,10 @@ def vast(graph: onnx.ModelProto) -> None:
     graph.graph.initializer.append(TensorProto(name="vast", data_type=TensorProto.FLOAT, dims=[2**20, 2**20]))
 
 
+def split(graph: onnx.ModelProto) -> None:
+    graph.graph.node.append(helper.make_node("Split", ["lengths"], ["first", "second"], num_outputs=1))
+
+
 def many(graph: onnx.ModelProto) -> None:
     graph.graph.node.extend(helper.make_node("Identity", ["lengths"], [f"copy {number}"]) for number in range(5001))
 
@@ -149,6 +153,7 @@ def no_graph(graph: onnx.ModelProto) -> None:
         (sparse, "a sparse one"),
         (strings, "one of strings"),
         (vast, "a larger one"),
+        (split, "a Split with 2 outputs"),
         (many, "at most 5000 nodes"),
         (no_graph, "found 0"),
     ],
