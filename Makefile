@@ -6,7 +6,7 @@ VENV := .venv$(if $(filter cuda,$(RUNTIME)),-cuda)
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve setup clients browser test test-image lint format train bench lock clean
+.PHONY: serve setup clients browser test test-image lint format train bench sbom lock clean
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.service ## serve the bundled model on 127.0.0.1:8000 (OVATION_HOST, OVATION_PORT); leaves .venv/bin/ovation
@@ -40,11 +40,16 @@ train: $(VENV)/.dev ## make the bundle that ships (DATA, TREEBANK and PRODUCTS=p
 bench: $(VENV)/.dev ## measure everything in benchmarks/ (needs wrk; DATA=path to the archive, else made-up texts)
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
 
+# The service's packages are those of the image; LOCK=training wants what `make setup` installs.
+sbom: LOCK ?= $(RUNTIME)
+sbom: $(VENV)-sbom/.sbom $(VENV)/$(if $(filter-out $(RUNTIME),$(LOCK)),.dev,.service) ## what is installed and its licences, into build/sbom
+	$(VENV)-sbom/bin/python requirements/sbom.py requirements/$(LOCK).txt build/sbom/$(LOCK).cdx.json --environment $(BIN)/python
+
 lock:
 	requirements/lock.sh
 
 clean:
-	rm -rf $(VENV) $(VENV)-clients tests/clients/node_modules tests/browser/node_modules ovation_sentiment.egg-info
+	rm -rf $(VENV) $(VENV)-clients $(VENV)-sbom tests/clients/node_modules tests/browser/node_modules ovation_sentiment.egg-info
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "Ovation needs Python 3.11 or newer; '$(PYTHON)' was not found (make PYTHON=/path/to/python3)." >&2; exit 1; }
@@ -69,6 +74,11 @@ $(VENV)-clients/.clients: requirements/clients.txt tests/clients/package-lock.js
 	$(PYTHON) -m venv $(VENV)-clients
 	$(VENV)-clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/clients.txt
 	npm ci --silent --no-audit --no-fund --prefix tests/clients
+	@touch $@
+
+$(VENV)-sbom/.sbom: requirements/sbom.txt
+	$(PYTHON) -m venv $(VENV)-sbom
+	$(VENV)-sbom/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/sbom.txt
 	@touch $@
 
 $(VENV)/.browser: requirements/browser.txt tests/browser/package-lock.json $(VENV)/.dev

@@ -23,7 +23,7 @@ SECTIONS = (
         "workers",
         "soak",
     ),
-    *("start", "tuning", "tracing"),
+    *("start", "tuning", "tracing", "keys"),
 )
 _COMMANDS = ("cuda", "frontier", "keras", "page")  # each measured by its own command, `python -m benchmarks.NAME`
 

@@ -26,6 +26,7 @@ $lock requirements/browser.in -c requirements/dev.txt --generate-hashes --output
 # Each in an environment of its own.
 $lock requirements/generator.in --output-file requirements/generator.txt
 $lock requirements/clients.in --generate-hashes --output-file requirements/clients.txt
+$lock requirements/sbom.in --generate-hashes --output-file requirements/sbom.txt
 # torch's wheels name the CUDA packages they need, and its CPU wheels need none: pinned here, both would pull gigabytes.
 for file in requirements/training.txt requirements/teacher.txt requirements/dev.txt; do
     grep -vE '^(nvidia-|cuda-|triton==)' "$file" >"$file.new" && mv "$file.new" "$file"

@@ -67,9 +67,7 @@ _MOST_THREADS = 4
 # New objects after which the garbage collector runs. A full queue has more than Python's default of 700 in use: runs
 # that often would find nothing to free.
 _GC_OBJECTS = 50_000
-# The web page itself, which a browser fetches without a key; what it then asks for needs one.
-_PAGE_ROUTES = ("/", "/page/{name}", "/docs", "/docs/{name}")
-_FAIL_SECONDS = 0.5  # time to answer the requests that fail, before the process ends with LOST
+_FAIL_SECONDS = 2.0  # most time to answer the requests that are open, before the process ends with LOST
 
 
 def _end(code: int) -> None:
@@ -105,15 +103,20 @@ def create_app(
         from service.telemetry.tracing import Tracing  # OpenTelemetry is loaded by those who want it
 
         tracing = Tracing(settings.trace_ratio)
-    metrics = Metrics(classifier, exemplars=tracing is not None)
+    metrics = Metrics(classifier, exemplars=tracing is not None, workers=settings.workers)
     logs.report_lost(metrics.observe_log_lines_lost)
     request_log = RequestLog(metrics, tracing)
-    keys = _keys(settings, metrics)
+    pages = page.router()
+    keys = _keys(settings, metrics, pages)
+
+    drain: Drain | None = None  # from the start of the app on
 
     def on_lost(reason: str) -> None:
         readiness.lost = True
         log.critical("inference thread lost, the process ends", reason=reason, code=LOST)
         asyncio.get_running_loop().call_later(_FAIL_SECONDS, end, LOST)
+        if drain is not None:
+            drain.stop()
 
     admission = Admission(settings.max_waiting_texts, settings.max_waiting_tokens, settings.timeout_seconds)
     batcher = Batcher(
@@ -140,7 +143,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Connections]]:
-        Drain(begin_drain, batcher.abandon, settings.pre_stop_seconds, settings.grace_seconds)
+        nonlocal drain
+        drain = Drain(begin_drain, batcher.abandon, settings.pre_stop_seconds, settings.grace_seconds)
         # What was loaded stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
@@ -156,6 +160,8 @@ def create_app(
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, orders)
         readiness.started = True
         yield {"connections": connections}
+        if readiness.lost:
+            end(LOST)  # what follows would wait for the thread
         readiness.draining = True
         if watch is not None:
             watch.cancel()
@@ -190,7 +196,6 @@ def create_app(
     operating = operations.router(engine, models, readiness, metrics, limits, inspects=inspector is not None)
     has_admins = {settings.admin_keys, settings.admin_keys_file} != {OFF}
     administering = admin.router(engine, models, orders) if has_admins else APIRouter()
-    pages = page.router()
     for router in (*wires.values(), operating, administering, pages):
         app.include_router(router)
     _add_document(app, keys, any_host=settings.hosts == ["*"])
@@ -239,8 +244,11 @@ def _reload(orders: Orders) -> None:
     task.add_done_callback(lambda done: None)
 
 
-def _keys(settings: Settings, metrics: Metrics) -> Keys | None:
-    """The check of keys; None where no route needs one. Raises KeysError."""
+def _keys(settings: Settings, metrics: Metrics, pages: APIRouter) -> Keys | None:
+    """The check of keys; None where no route needs one. Raises KeysError.
+
+    A browser fetches `pages` without a key; what they then ask for needs one.
+    """
 
     def keyring(kind: str, listed: str, file: str) -> Keyring | None:
         if listed == file == OFF:
@@ -254,7 +262,7 @@ def _keys(settings: Settings, metrics: Metrics) -> Keys | None:
         return None
     open_routes = [
         *HEALTH_ROUTES,
-        *_PAGE_ROUTES,
+        *(route.path for route in pages.routes if isinstance(route, Route | APIRoute)),
         *([] if settings.metrics_need_key else ["/metrics"]),
         *([] if settings.docs_need_key else ["/openapi.json"]),
     ]

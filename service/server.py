@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
@@ -18,11 +17,12 @@ from pydantic import ValidationError
 from service import cgroup
 from service.http import keys
 from service.http.keys import KeysError
+from service.http.shutdown import Server
 from service.model import bundle
 from service.model.bundle import DAMAGED, BundleError
 from service.model.bundles import Bundles, Files
 from service.settings import OFF, Settings
-from service.telemetry import logs
+from service.telemetry import logs, shared_files
 
 # uvicorn cancels the requests that are still open this long after the waiting ones were answered 503.
 CLOSING_SECONDS = 2
@@ -56,13 +56,14 @@ def worker(connection: Connection) -> FastAPI:
 
     Ends the process with code 3 where the bundle cannot be served.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal sends it to all; the supervisor takes it for "reload"
+    settings = _settings()
+    logs.configure(settings.log_format, settings.log_level)
+    shared_files.join()
     from service.app import create_app
     from service.control import Control
     from service.model.classifier import ProviderError
 
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal sends it to all; the supervisor takes it for "reload"
-    settings = _settings()
-    logs.configure(settings.log_format, settings.log_level)
     try:
         return create_app(settings, control=Control(connection))
     except (BundleError, ProviderError) as error:
@@ -130,10 +131,11 @@ def _check_keys(settings: Settings) -> None:
 
 
 def _serve_one(settings: Settings) -> None:
+    os.environ.pop(shared_files.VARIABLE, None)  # one process shares its series with none
     from service.app import create_app
 
     config = make_config(create_app(settings), settings)
-    server = uvicorn.Server(config)
+    server = Server(config)
     listeners = open_listeners(config)
     listeners[0].listen(config.backlog)  # uvicorn has already logged the address
     # uvicorn raises the signal again when it has stopped: a drained service ended as it should, with code 0.
@@ -151,9 +153,7 @@ def _serve_several(settings: Settings) -> None:
     files = Files(settings.model, bundle.contents(settings.model))
     bundle.parse(*files)  # damaged for one, damaged for all
     bundles = Bundles(settings.model, files, settings.workers, cgroup.free_memory_bytes)
-    with tempfile.TemporaryDirectory(prefix="ovation-metrics-") as folder:
-        # prometheus_client reads the variable when it is imported, which the workers do after this.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    with shared_files.folder():
         config = make_config("service.server:worker", settings)  # each worker has its own, with a connection
         supervisor = Supervisor(
             config, open_listeners(config), bundles, lambda line: make_config(partial(worker, line), settings)

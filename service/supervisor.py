@@ -17,11 +17,16 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
+from service.http.shutdown import Server
 from service.model.bundle import BundleError
 from service.model.bundles import Bundles, ChangeRefused, Order
 
 _TURN_SECONDS = 0.5  # between two looks at signals and at workers
-_START_SECONDS = 120.0
+# Turns that a worker has to start. They are counted, and a look at the clock counts for _STANDSTILL_SECONDS at most: where
+# the whole machine stands still for minutes, no worker is to be taken for one that hangs.
+_START_TURNS = 240
+_STANDSTILL_SECONDS = 1.0
+_AGAIN_SECONDS = 2.0  # for the answer of a worker that was late with it: both may have stood still
 _PREPARE_SECONDS = 90.0  # for all workers to load a model; a busy machine takes long
 _COMMIT_SECONDS = 10.0
 
@@ -50,6 +55,17 @@ class Line:
                 self.connection.send(message)
 
 
+class Worker(Process):
+    """uvicorn's process of a worker, with our server."""
+
+    @property
+    def server(self) -> uvicorn.Server:
+        """Made in the process itself."""
+        if self._server is None:
+            self._server = Server(self.config)
+        return self._server
+
+
 class Supervisor(Multiprocess):
     """uvicorn's, but its workers get the bundle's files from here, and not from a folder that may have changed.
 
@@ -66,7 +82,7 @@ class Supervisor(Multiprocess):
         super().__init__(config, sockets)
         self._bundles, self._make_config = bundles, make_config
         self._lines = dict[Process, Line]()
-        self._started = dict[Process, float]()  # time.monotonic() seconds
+        self._starting = dict[Process, int]()  # turns left
         self._ready = set[Process]()
         self._orders = deque[tuple[Line | None, int, Order]]()  # who asked, and his own number for it
         self._number = 0  # of the last order
@@ -84,6 +100,8 @@ class Supervisor(Multiprocess):
                 if line is not None:
                     line.send("done", number, reason)
         self.terminate_all()
+        for listener in self.sockets:  # else connections would wait here that no worker accepts any more
+            listener.close()
         self.join_all()
 
     def keep_subprocess_alive(self) -> None:
@@ -96,7 +114,7 @@ class Supervisor(Multiprocess):
             process.kill()
             process.join()
             self._lines.pop(process).close()
-            del self._started[process]
+            self._starting.pop(process, None)
             self._ready.discard(process)
             log = structlog.get_logger("ovation")
             if process.exitcode == STARTUP_FAILURE and not self._ready:
@@ -109,8 +127,9 @@ class Supervisor(Multiprocess):
     def _is_alive(self, process: Process) -> bool:
         """Whether `process` lives and answers; one that starts has more time for it."""
         if process in self._ready:
-            return process.is_alive(timeout=self.config.timeout_worker_healthcheck)
-        return process.exitcode is None and time.monotonic() < self._started[process] + _START_SECONDS
+            return process.is_alive(timeout=self.config.timeout_worker_healthcheck) or process.ping(_AGAIN_SECONDS)
+        self._starting[process] -= 1
+        return process.exitcode is None and self._starting[process] > 0
 
     def handle_hup(self) -> None:
         """SIGHUP: the folder that is served is read again."""
@@ -124,11 +143,11 @@ class Supervisor(Multiprocess):
 
     def _start(self) -> Process:
         own, workers = Pipe()
-        process = Process(self._make_config(workers), self.sockets)
+        process = Worker(self._make_config(workers), self.sockets)
         process.start()
         workers.close()  # so that the end of either process is the end of the connection
         self._lines[process] = line = Line(own)
-        self._started[process] = time.monotonic()
+        self._starting[process] = _START_TURNS
         line.send("start", self._bundles.current, self._bundles.shadow)
         return process
 
@@ -179,16 +198,21 @@ class Supervisor(Multiprocess):
         silent = set(self.processes)
         for process in silent:
             self._lines[process].send(*message)
-        end = time.monotonic() + seconds
+        before, waited = time.monotonic(), 0.0
         while silent:
             for process, answer in self._listen(0.1):
                 if answer[:2] == (word, self._number):
                     silent.discard(process)
                     if (reason := answer[2]) is not None:
                         raise ChangeRefused(reason)
+            self.handle_signals()
+            if self.should_exit.is_set():
+                raise ChangeRefused("expected a service that goes on, found one that stops")
             if dead := [process for process in silent if process.exitcode is not None]:
                 raise ChangeRefused(f"expected all workers to live, found {len(dead)} that ended")
-            if time.monotonic() > end:
+            before, elapsed = time.monotonic(), time.monotonic() - before
+            waited += min(elapsed, _STANDSTILL_SECONDS)
+            if waited > seconds:
                 for process in silent:
                     process.process.kill()
                 raise ChangeRefused(f"expected all workers within {seconds:g} s, found {len(silent)} late")

@@ -24,7 +24,7 @@ SERVICE = {
     "cgroup": set[str](),
     "healthcheck": set[str](),
     "control": {"engine", "model"},
-    "supervisor": {"model"},
+    "supervisor": {"http", "model"},
     "app": {"api", "http", "telemetry", "engine", "model", "settings", "cgroup", "control"},
     "server": {"app", "control", "supervisor", "http", "telemetry", "model", "settings", "cgroup"},
     "__main__": {"server", "http", "model", "bulk", "shell"},

@@ -21,7 +21,6 @@ from training.arguments import say_to
 from training.data import mixed_corpus
 from training.data.corpus import Corpus
 from training.data.overview import examine
-from training.data.split import UNLABELLED
 from training.evaluation import misjudged
 from training.fitting.examples import Examples, part_of, with_sentences
 from training.fitting.loop import Plan, State, choose_precision, predict
@@ -77,6 +76,7 @@ def run(options: Options, console: Console) -> Path:
             fit("first-network", preset.mixing.first, lessons)
             answers = _answers(trainer, model, lessons, options.stage("answers", seed))
             taught = targets.pooled(lessons, answers, preset.mixing.own_part)
+            taught = targets.recalibrated(taught, corpus, predict(model, lessons.validation, trainer.precision))
         return fit("network", preset.plan, taught)
 
     def calibrated(state: State) -> Bundle:
@@ -127,9 +127,11 @@ def reads_as(preset: Preset, base: Bundle | None) -> tuple[Rules, int]:
 def _shown(
     preset: Preset, corpus: Corpus, tokenizer: Tokenizer, lessons: Lessons, offsets: NDArray[np.int64], seed: int
 ) -> Callable[[int], Examples]:
-    """The examples of each epoch: the lessons or a share of them, some of their sentences, and sentences that turn on a
-    negation; as many in every epoch."""
-    shares = _shares(preset, corpus, lessons)
+    """The examples of each epoch: the lessons, of those that are short a share, some of their sentences, and sentences
+    that turn on a negation; as many in every epoch."""
+    shares = np.ones(len(lessons.train))
+    if corpus.mixed is not None and preset.mixing is not None:
+        shares[corpus.mixed.short[lessons.rows]] = preset.mixing.short_share
     borders = corpus.sentence_borders(lessons.rows, offsets, tokenizer) if preset.sentences else []
     made_up = preset.contrasts if contrasts.suit(corpus.label_names) else 0.0
 
@@ -154,17 +156,6 @@ def _answers(trainer: Trainer, model: BiLSTM, lessons: Lessons, name: str) -> ND
         answers = predict(model, lessons.train.at(np.flatnonzero(lessons.guessed)), trainer.precision)
         trainer.folder.save_array(name, answers)
     return answers
-
-
-def _shares(preset: Preset, corpus: Corpus, lessons: Lessons) -> "np.ndarray[Any, np.dtype[np.float64]]":
-    """How much of each kind of text an epoch shows, [example]."""
-    shares = np.ones(len(lessons.train))
-    if corpus.mixed is not None and preset.mixing is not None:
-        short = corpus.mixed.short[lessons.rows]
-        shares[short] = preset.mixing.short_share
-        films = corpus.mixed.sources[lessons.rows] == corpus.mixed.names.index("imdb")
-        shares[films & ~short & (corpus.splits[lessons.rows] == UNLABELLED)] = preset.mixing.unlabelled_share
-    return shares
 
 
 def _tokenizer(preset: Preset, corpus: Corpus, labels: Labels | None) -> Tokenizer:

@@ -39,8 +39,9 @@ def closed(
     connections: int,
     seconds: float,
     cores: Collection[int],
+    key: str | None = None,
 ) -> Closed:
-    """POSTs `bodies` to `url` in turn for `seconds` (rounded up to whole ones), from one thread on `cores`.
+    """POSTs `bodies` to `url` in turn for `seconds` (rounded up to whole ones), from one thread on `cores`; with `key`.
 
     There is no warm-up: send a shorter load first. wrk reopens connections that the server closes, without counting
     them. Raises RuntimeError if wrk fails, and ValueError without bodies.
@@ -52,7 +53,9 @@ def closed(
         body_file = Path(folder) / "bodies"
         body_file.write_text("".join(map(_line, bodies)))
         load = ["--threads=1", f"--connections={connections}", f"--duration={math.ceil(seconds)}s"]
-        load += [f"--timeout={_ANSWER_SECONDS}s", f"--script={_SCRIPT}", url, "--", str(body_file)]
+        load += [f"--timeout={_ANSWER_SECONDS}s", f"--script={_SCRIPT}"]
+        load += [] if key is None else [f"--header=Authorization: Bearer {key}"]
+        load += [url, "--", str(body_file)]
         limit_seconds = math.ceil(seconds) + 2 * _ANSWER_SECONDS
         done = subprocess.run([*pinned, "wrk", *load], capture_output=True, text=True, timeout=limit_seconds)
     _, _, figures = done.stdout.partition(_MARKER)

@@ -11,6 +11,7 @@ function init(arguments)
     if json_bytes ~= "0" then
       headers = {["Content-Type"] = "application/octet-stream", ["Inference-Header-Content-Length"] = json_bytes}
     end
+    headers.Authorization = wrk.headers.Authorization
     local body = digits:gsub("%x%x", function(byte) return string.char(tonumber(byte, 16)) end)
     requests[#requests + 1] = wrk.format("POST", nil, headers, body)
   end

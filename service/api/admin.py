@@ -3,7 +3,9 @@
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
 
 from service.api import schemas
 from service.engine.engine import Engine
@@ -17,6 +19,15 @@ Folder = Annotated[
     str | None,
     Query(pattern=_FOLDER, description="name of a folder beside that of `OVATION_MODEL`; without it, that one itself"),
 ]
+
+
+class _ShadowRoute(APIRoute):
+    """One of two routes with the same path: Starlette's `Allow` names the methods of the first alone."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in self.methods:
+            raise HTTPException(405, headers={"Allow": "DELETE, POST"})
+        await super().handle(scope, receive, send)
 
 
 def router(engine: Engine, models: Models, orders: Orders) -> APIRouter:
@@ -48,7 +59,6 @@ def router(engine: Engine, models: Models, orders: Orders) -> APIRouter:
         """Serves the bundle that was served before the last change, from memory; a second one takes it back."""
         return await change(request, Order("rollback"))
 
-    @routes.post("/admin/models/shadow", responses=documented)
     async def shadow(
         request: Request,
         share: Annotated[float, Query(gt=0, le=1, description="of the requests")] = 0.1,
@@ -57,9 +67,16 @@ def router(engine: Engine, models: Models, orders: Orders) -> APIRouter:
         """Has the bundle in a folder answer a share of what is asked, too, and counts where it disagrees."""
         return await change(request, Order("shadow", folder, share))
 
-    @routes.delete("/admin/models/shadow", responses=documented)
     async def no_shadow(request: Request) -> schemas.Models:
         """Ends the shadow."""
         return await change(request, Order("no_shadow"))
 
+    for method, endpoint in (("POST", shadow), ("DELETE", no_shadow)):
+        routes.add_api_route(
+            "/admin/models/shadow",
+            endpoint,
+            methods=[method],
+            responses=documented,
+            route_class_override=_ShadowRoute,
+        )
     return routes

@@ -30,8 +30,8 @@ class Rows(Protocol):
     def add(self, content: bytes) -> None:
         """Adds the rows of a part."""
 
-    def mark(self) -> int | None:
-        """The mark after the last part; None where a run cannot go on from there."""
+    def mark(self) -> int:
+        """The mark after the last part."""
 
     def close(self) -> None:
         """Writes what is left."""
@@ -57,7 +57,7 @@ class Appended:
         """See `Rows`."""
         self._file.write(content)
 
-    def mark(self) -> int | None:
+    def mark(self) -> int:
         """See `Rows`."""
         self._file.flush()
         return self._file.tell()
@@ -68,46 +68,59 @@ class Appended:
 
 
 class Sharded:
-    """Rows in a folder of Parquet files; a mark is their number."""
+    """Rows in a folder of Parquet files; a mark is the number of parts.
 
-    def __init__(self, folder: Path, schema: bytes) -> None:
-        self._folder, self._schema = folder, schema
-        self._batches: list[bytes] = []
-        self._count = 0
+    The parts of a shard that is not full wait as files in the folder `waiting`.
+    """
+
+    def __init__(self, folder: Path, waiting: Path, schema: bytes) -> None:
+        self._folder, self._waiting, self._schema = folder, waiting, schema
+        self._count = 0  # parts
         folder.mkdir(exist_ok=True)
+        waiting.mkdir(exist_ok=True)
 
     def resume(self, mark: int) -> bool:
         """See `Rows`."""
-        is_there = all(self._path(number).exists() for number in range(mark))
+        first = mark - mark % shards.PARTS  # of the parts that wait
+        kept = {self._shard(number) for number in range(mark // shards.PARTS)}
+        kept |= {self._part(number) for number in range(first, mark)}
+        is_there = all(path.exists() for path in kept)
         self._count = mark if is_there else 0
-        kept = {self._path(number) for number in range(self._count)}
-        for path in self._folder.iterdir():
-            if path not in kept:
+        for path in (*self._folder.iterdir(), *self._waiting.iterdir()):
+            if not is_there or path not in kept:
                 path.unlink()
         return is_there
 
     def add(self, content: bytes) -> None:
         """See `Rows`."""
-        self._batches.append(content)
-        if len(self._batches) == shards.PARTS:
-            self._write()
+        if self._count % shards.PARTS == 0:
+            # Only here: the journal has noted the shard that these parts are in by now.
+            for path in self._waiting.iterdir():
+                path.unlink()
+        self._part(self._count).write_bytes(content)
+        self._count += 1
+        if self._count % shards.PARTS == 0:
+            self._write(self._count - shards.PARTS)
 
-    def mark(self) -> int | None:
+    def mark(self) -> int:
         """See `Rows`."""
-        return None if self._batches else self._count
+        return self._count
 
     def close(self) -> None:
         """See `Rows`."""
-        if self._batches or not self._count:
-            self._write()
+        if (left := self._count % shards.PARTS) or not self._count:
+            self._write(self._count - left)
 
-    def _write(self) -> None:
-        shards.write(self._path(self._count), self._schema, self._batches)
-        self._count += 1
-        self._batches = []
+    def _write(self, first: int) -> None:
+        """Writes the shard of the parts from `first` on."""
+        batches = [self._part(number).read_bytes() for number in range(first, self._count)]
+        shards.write(self._shard(first // shards.PARTS), self._schema, batches)
 
-    def _path(self, number: int) -> Path:
+    def _shard(self, number: int) -> Path:
         return self._folder / f"part-{number:05}.parquet"
+
+    def _part(self, number: int) -> Path:
+        return self._waiting / f"{number:07}.batch"
 
 
 class Kept:
@@ -124,7 +137,9 @@ class Kept:
         journal = self._journal(resumable, replace)
         rows = self._folder / "rows"
         self._rows: Rows = (
-            Sharded(rows, layout.schema) if layout.format == "parquet" else Appended(rows, layout.header())
+            Sharded(rows, self._folder / "waiting", layout.schema)
+            if layout.format == "parquet"
+            else Appended(rows, layout.header())
         )
         self._rejected = Appended(self._folder / "rejected")
         is_whole = [self._rows.resume(journal["mark"]), self._rejected.resume(journal["rejected"])]
@@ -177,13 +192,11 @@ class Kept:
         return new
 
     def _note(self) -> None:
-        """Notes in the journal that all is whole so far, if it is."""
-        if (mark := self._rows.mark()) is None:
-            return
+        """Notes in the journal that all is whole so far."""
         journal = {
             "settings": self._settings,
             "parts": self._written,
-            "mark": mark,
+            "mark": self._rows.mark(),
             "rejected": self._rejected.mark(),
             "counts": asdict(self.counts),
         }

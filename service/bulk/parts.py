@@ -17,7 +17,7 @@ def cut(rows: Iterable[Row | BadRow]) -> Iterator[Part]:
     for row in rows:
         part.append(row)
         if isinstance(row, Row):
-            characters += len(row.text) + sum(len(value) for value in row.values.values() if isinstance(value, str))
+            characters += max(len(row.text), sum(len(v) for v in row.values.values() if isinstance(v, str)))
         if len(part) == MOST_ROWS or characters >= MOST_CHARACTERS:
             yield part
             part, characters = [], 0

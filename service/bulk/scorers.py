@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from service.model.bundle import Bundle
 
 MAX_CHARACTERS = 1_000_000  # of a text, so that no single one takes hundreds of MB
-# Texts in a call of the network, all of about the same length. No others run on the core, so that the larger batch
-# keeps the caches, other than in the service (`grouping.ROWS`).
-_ROWS = 8
+# Texts in a call of the network, all of about the same length: fewer make more calls, more outgrow the core's caches
+# (`python -m benchmarks score` tries several).
+_ROWS = 6
 # A service that restarts is waited for; one that answers nothing for so long is given up.
 _SECONDS, _RETRIES = 600.0, 1000
 

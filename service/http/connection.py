@@ -35,6 +35,7 @@ HEAD_FIELDS = 200
 HEAD_SECONDS = 10.0  # for a whole head; and for what still comes of a body that was answered early
 WRITE_SECONDS = 20.0  # in which a caller takes at least a byte of an answer
 _LAST_LOOK_SECONDS = 0.01
+_LAST_REQUEST_SECONDS = 0.5  # after the server has begun to stop, for requests of callers who cannot know it yet
 # What a refused caller still sends is read, for HEAD_SECONDS at most, until nothing came for so long: a connection
 # that is closed while bytes come is reset, and the answer lost.
 _LINGER_SECONDS = 1.0
@@ -66,7 +67,7 @@ class Connection(HttpToolsProtocol):
         self._pending = bytearray()  # received and not looked at
         self._body_left = 0  # bytes of a body by its Content-Length that have not come
         self._chunks: ChunkedReader | None = None  # while a chunked body comes
-        self._refused = self._half_closed = self._still_sends = False
+        self._refused = self._half_closed = self._still_sends = self._is_last = False
         self._read_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._long_head = HeldBody(self._connections.held)  # that of the request that runs, where it is a long one
@@ -238,6 +239,8 @@ class Connection(HttpToolsProtocol):
         self._body_left, self._chunks = length, ChunkedReader() if encodings else None
         self.scope["state"]["connection"] = self
         super().on_headers_complete()
+        if self._is_last:
+            self.cycle.keep_alive = False
         if not self._body_left and self._chunks is None:
             self._end_body()
 
@@ -325,10 +328,18 @@ class Connection(HttpToolsProtocol):
         self._watch_writing()
 
     def shutdown(self) -> None:
-        """Called by the server, which stops."""
-        super().shutdown()
+        """Called by the server, which stops: the next answer is the last; without a request the connection ends soon."""
+        self._is_last = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        else:
+            self.loop.call_later(_LAST_REQUEST_SECONDS, self._end_idle)
         if self._stop_stream is not None:
             self._stop_stream()
+
+    def _end_idle(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
 
     # Refusals of the protocol itself.
 

@@ -1,11 +1,15 @@
 """The end of a service: SIGTERM, then not ready, then no new connections, then nothing left to answer."""
 
 import asyncio
+import contextlib
 import signal
 import threading
 from collections.abc import Callable
+from socket import socket
 from types import FrameType
 from typing import Any
+
+import uvicorn
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -29,6 +33,12 @@ class Drain:
         if threading.current_thread() is threading.main_thread():
             self._uvicorn_handlers = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
 
+    def stop(self) -> None:
+        """Has uvicorn stop accepting now and let open requests finish, without a signal."""
+        if self._first is None and self._uvicorn_handlers:
+            self._first = signal.SIGINT
+            self._stop(signal.SIGINT)
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._first == signal.SIGINT and number == signal.SIGTERM:
             return  # Ctrl-C reaches every process of a terminal; uvicorn's supervisor then sends SIGTERM, too
@@ -46,3 +56,26 @@ class Drain:
     def _stop(self, number: int) -> None:
         self._uvicorn_handlers[number](number, None)
         self._loop.call_later(self._grace_seconds, self._abandon)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, but it takes the connections that wait to be accepted before it closes its listeners.
+
+    The system resets those that still wait then, whose callers may have sent their requests.
+    """
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Called by uvicorn when it is told to exit."""
+        for listener in sockets or ():
+            with contextlib.suppress(OSError):  # BlockingIOError: none waits
+                while True:
+                    connection, _ = listener.accept()
+                    connection.setblocking(False)
+                    await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg, assignment]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol

@@ -26,6 +26,7 @@ export const decimal = (value) => fixed.format(value).replace("-", "−");
 export const duration = (ms) => (ms < 10 ? `${ms.toFixed(1)} ms` : ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 
 const many = (number, one, others) => `${count(number)} ${number === 1 ? one : others}`;
+const later = (seconds) => (seconds < 120 ? many(seconds, "second", "seconds") : many(Math.ceil(seconds / 60), "minute", "minutes"));
 
 export const strings = {
   language,
@@ -66,6 +67,7 @@ export const strings = {
     no_evidence: () => "This model gives no evidence, so the words cannot be weighed.",
     no_inspection: () => "This model's graph is not one whose LSTM can be shown.",
     overloaded: ({ seconds }) => `The service is busy. It will take this again in ${many(seconds, "second", "seconds")}; this page asks again by itself.`,
+    rate_limited: ({ seconds }) => `This key may have no more words read for now: its allowance is spent. It is back in ${later(seconds)}; this page asks again by itself.`,
     429: ({ seconds }) => `Too much at once. Come back in ${many(seconds, "second", "seconds")}; this page asks again by itself.`,
     not_ready: ({ seconds }) => `The service is starting or stopping. This page asks again in ${many(seconds, "second", "seconds")}.`,
     timeout: () => "The answer took longer than the service allows. Try again, or send less at once.",

@@ -1,7 +1,7 @@
 """Every Prometheus series of the service; all of them are there from the start.
 
 With several workers each writes its own into the files of prometheus_client's multiprocess mode, and whichever is
-asked adds them up: that mode is chosen when prometheus_client is imported, by PROMETHEUS_MULTIPROC_DIR.
+asked adds them up (shared_files.py): that mode is chosen when prometheus_client is imported.
 
 What texts look like through the model (score, tokens, unknown share) is counted in the bins of the bundle's reference,
 which is a series, too: deploy/prometheus/recording.yml compares the two.
@@ -28,7 +28,7 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
@@ -38,6 +38,7 @@ from service.engine.batcher import Ran
 from service.engine.engine import Answers
 from service.model import bundle
 from service.model.classifier import Classifier
+from service.telemetry import shared_files
 
 # Each twice the one before, from 50 us to 13 s: a review takes about a millisecond, and the usual first bucket is 5 ms.
 _SECONDS = tuple(50e-6 * 2**power for power in range(19))
@@ -79,12 +80,12 @@ class Metrics:
     """The series, in a registry of their own, so that several apps live in one process.
 
     The bins of what texts look like are those of the reference of `classifier`. With `exemplars` OpenMetrics is given
-    to a scraper that accepts it.
+    to a scraper that accepts it. `workers` is how many processes there are.
     """
 
-    def __init__(self, classifier: Classifier, exemplars: bool = False) -> None:
+    def __init__(self, classifier: Classifier, exemplars: bool = False, workers: int = 1) -> None:
         self._exemplars = exemplars
-        self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        self._folder = os.environ.get(shared_files.VARIABLE)
         self.registry = registry = CollectorRegistry()
         if not self._folder:  # with several workers they would describe only the one that is asked
             ProcessCollector(registry=registry)
@@ -162,6 +163,9 @@ class Metrics:
         self._shadow_apart = counts(
             "shadow_score_difference", "Difference of both models in the probability of the label answered.", _SHARES
         )
+        gauge(
+            "metrics_alone", "1 where a worker tells its own series alone: its files found no room.", (), "livemax"
+        ).set(workers > 1 and not self._folder)
         gauge("provider_fallback", "1 where CUDA was looked for and not found.").set(classifier.fallback is not None)
         gauge("memory_limit_bytes", "What the cgroup allows; +Inf without a limit.").set(cgroup.memory_bytes())
         # Every child is made at the start: a series that appears with its first event has no rate for it.
@@ -181,7 +185,7 @@ class Metrics:
         self._dropped = {reason: dropped.labels(reason) for reason in ("cancelled", "late", "failed")}
         self._batches: list[Ran] = []
         if self._folder:
-            _remove_ended_workers(Path(self._folder))
+            shared_files.remove_gauges_of_ended(Path(self._folder))
 
     def serve(self, classifier: Classifier, before: Classifier) -> None:
         """`classifier` is served from now on, in the place of `before`.
@@ -330,7 +334,7 @@ class Metrics:
         self.count_batches()
         registry = self.registry
         if self._folder:
-            _remove_ended_workers(Path(self._folder))
+            shared_files.remove_gauges_of_ended(Path(self._folder))
             registry = CollectorRegistry()
             registry.register(self._reference)
             registry.register(_Workers(Path(self._folder)))
@@ -395,13 +399,3 @@ class _Workers(Collector):
             if families := by_name.get(name):
                 help_text = families[0].documentation
                 yield GaugeMetricFamily(name, help_text, together(family.samples[0].value for family in families))
-
-
-def _remove_ended_workers(folder: Path) -> None:
-    """Removes the gauges of workers that have ended; their counters stay."""
-    for path in folder.glob("gauge_live*.db"):
-        pid = int(path.stem.rpartition("_")[2])
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

@@ -1,19 +1,27 @@
-"""Requests made up by schemathesis from the service's own OpenAPI, sent to a real server.
+"""Requests made up by schemathesis from the service's own OpenAPI and for the web page, sent to a real server.
 
-`python -m tests.fuzz --cases 10000` runs many; the tests run a few.
+`python -m tests.fuzz` sends many; the tests send a few.
 """
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
+from tests.support.process import Service, service
+
 ROOT = Path(__file__).parents[2]
+BESIDE = "beside"
+_KEY = "a-key-that-opens-all"
 
 
 @dataclass
@@ -27,22 +35,40 @@ class Run:
     output: str  # its report for people; each failure comes with a curl command
 
 
-def fuzz(url: str, cases: int, seed: int | None = None, key: str | None = None) -> Run:
-    """Sends at least `cases` requests to the service at `url`, which needs `key`; a `seed` makes the same again."""
-    headers = {} if key is None else {"X-API-Key": key}
-    operations = httpx.get(f"{url}/openapi.json").json()["paths"].values()
-    with_bodies = sum("requestBody" in operation for path in operations for operation in path.values())
+@contextlib.contextmanager
+def fuzzed(bundle: Path) -> Iterator[Service]:
+    """The service with keys, the admin's routes, and a folder BESIDE the one that it serves, with the same bundle."""
+    with tempfile.TemporaryDirectory() as parent:
+        for name in ("served", BESIDE):
+            shutil.copytree(bundle, Path(parent) / name)
+        keys = {"api_keys": "caller=a-key-of-a-caller", "admin_keys": f"admin={_KEY}"}
+        with service(Path(parent) / "served", module="service", **keys) as running:
+            yield running
+
+
+def fuzz(url: str, cases: int, seed: int | None = None) -> Run:
+    """Sends at least `cases` requests to a `fuzzed` service at `url`; a `seed` makes the same again."""
+    headers = {"X-API-Key": _KEY}
+    document = httpx.get(f"{url}/openapi.json").json()
+    # Those of which there are many different requests; of others there are some twenty, whatever the limit.
+    varied = sum(
+        not path.startswith("/admin/") and ("requestBody" in operation or "security" in operation)
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+    )
+    document["paths"] |= page_routes(document)
     with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
+        report, routes = Path(folder) / "report.json", Path(folder) / "openapi.json"
+        routes.write_text(json.dumps(document))
         command = [
             str(Path(sys.executable).with_name("schemathesis")),
             f"--config-file={ROOT / 'tests/fuzz/schemathesis.toml'}",
             "--no-color",
             "run",
-            f"{url}/openapi.json",
+            str(routes),
+            f"--url={url}",
             "--checks=all",
-            # A limit by operation; one without parameters has few different requests.
-            f"--max-examples={-(-cases // with_bodies)}",
+            f"--max-examples={-(-cases // varied)}",  # by operation
             "--suppress-health-check=all",  # how fast and how varied Hypothesis' own data is
             "--continue-on-failure",
             "--generation-database=none",
@@ -61,3 +87,26 @@ def fuzz(url: str, cases: int, seed: int | None = None, key: str | None = None) 
     tally = found["test_cases"]
     complete = found["stop_reason"] == "completed" and not found["errors"] and found["operations"]["skipped"] == 0
     return Run(done.returncode == 0 and complete, tally["generated"], tally["unique_failures"], found["seed"], output)
+
+
+def page_routes(document: dict[str, Any]) -> dict[str, Any]:
+    """The routes of files, which `document` does not tell of: those of the web page, and its own."""
+    refusals = document["paths"]["/model"]["get"]["responses"]
+    missing = document["paths"]["/v2/models/{model}"]["get"]["responses"]["404"]
+    missing = missing | {"content": {"application/problem+json": missing["content"]["application/json"]}}
+
+    def get(*media_types: str, name: str | None = None) -> dict[str, Any]:
+        responses = refusals | {"200": {"description": "", "content": {each: {} for each in media_types}}}
+        if name is None:
+            return {"get": {"responses": responses}}
+        parameter = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}, "example": name}
+        return {"get": {"parameters": [parameter], "responses": responses | {"404": missing}}}
+
+    files = ("text/css", "text/javascript", "image/svg+xml")
+    return {
+        "/": get("text/html"),
+        "/page/{name}": get(*files, name="app.js"),
+        "/docs": get("text/html"),
+        "/docs/{name}": get(*files, name="swagger-ui.css"),
+        "/openapi.json": get("application/json"),
+    }

@@ -4,60 +4,20 @@ Answered: 200. Refused: told so (429, 500, 503, or no connection at all). Lost: 
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
 import time
-from collections import Counter
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests import faults, soak
 from tests.support.faulty_service import HANGS, HELD, RAISES, SLOW, text
 from tests.support.process import Service, service
-
-LIMITS = httpx.Limits(max_connections=200, max_keepalive_connections=200)
-
-
-@dataclass
-class Tally:
-    """What became of requests, and when those that were lost had been sent."""
-
-    answered: int = 0
-    refused: Counter[int] = field(default_factory=Counter)  # by status; 0 where there was no connection to be had
-    lost_since: list[float] = field(default_factory=list)  # perf_counter seconds
-
-    async def ask(self, client: httpx.AsyncClient, tokens: int, deadline_ms: int | None = None) -> int:
-        """One request; returns its status, 0 without one."""
-        headers = {} if deadline_ms is None else {"X-Request-Timeout-Ms": str(deadline_ms)}
-        began = time.perf_counter()
-        try:
-            status = (await client.post("/predict", json={"text": text(tokens)}, headers=headers)).status_code
-        except httpx.ConnectError:
-            status = 0
-        except httpx.TransportError:
-            self.lost_since.append(began)
-            return 0
-        if status == 200:
-            self.answered += 1
-        else:
-            self.refused[status] += 1
-        return status
-
-    def __str__(self) -> str:
-        return f"answered {self.answered}, refused {dict(self.refused)}, lost {len(self.lost_since)}"
-
-
-@contextlib.asynccontextmanager
-async def clients(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """Many connections to the service."""
-    async with httpx.AsyncClient(base_url=url, limits=LIMITS, timeout=60) as client:
-        yield client
+from tests.support.tally import Tally, clients, hammer
 
 
 async def series(client: httpx.AsyncClient) -> dict[tuple[str, ...], float]:
@@ -187,18 +147,6 @@ def test_overload_is_refused_at_once_and_whole(tiny_bundle_path: Path) -> None:
         tally, seconds = asyncio.run(run(found))
     assert str(tally) == "answered 9, refused {}, lost 0"
     assert seconds < 5  # while what was admitted is still held
-
-
-async def hammer(url: str, tally: Tally, stop: asyncio.Event, count: int = 16) -> None:
-    """So many clients, each sending its next request after the last was answered, until `stop`."""
-
-    async def one(client: httpx.AsyncClient) -> None:
-        while not stop.is_set():
-            if not await tally.ask(client, 9):
-                await asyncio.sleep(0.01)
-
-    async with clients(url) as client:
-        await asyncio.gather(*(one(client) for _ in range(count)))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -379,3 +327,21 @@ def test_two_workers_count_as_one(tiny_bundle_path: Path) -> None:
         assert after["ovation_request_seconds_count", "/predict"] == 200
         assert after["ovation_waiting_texts",] == 0
         assert after["ovation_requests_total", "/predict", "504"] == 0
+
+
+@pytest.mark.parametrize("name", ["SIGTERM in every phase", "metrics' disk full, worker killed"])
+def test_of_the_table_of_faults(tiny_bundle_path: Path, name: str) -> None:
+    try:
+        trial = faults.run(name, tiny_bundle_path)
+    except faults.Skipped as reason:
+        pytest.skip(str(reason))
+    assert len(trial.tally.lost_since) <= trial.may_lose, faults.row(name, trial)
+
+
+def test_a_short_soak_loses_nothing(tiny_bundle_path: Path) -> None:
+    record = soak.soak(tiny_bundle_path, seconds=3)
+    assert record.lost == []
+    assert record.statuses[200] > 0
+    assert set(record.statuses) <= {200, *soak.REFUSALS}
+    assert set(record.changes) <= {"reload: 200", "rollback: 200"}
+    assert all(sample.memory and min(sample.threads) >= 1 for sample in record.samples)

@@ -1,14 +1,27 @@
-"""A short run of `python -m tests.fuzz`: made-up requests to every route, and answers as OpenAPI tells them."""
+"""Short runs of what `tests/fuzz` runs for long."""
 
 from pathlib import Path
 
-from tests.fuzz import fuzz
-from tests.support.process import service
+from tests.fuzz import batcher, bundles, fuzz, fuzzed, tokenizer
 
 
 def test_made_up_requests_are_answered_as_documented(tiny_bundle_path: Path) -> None:
-    with service(tiny_bundle_path, module="service") as running:
+    with fuzzed(tiny_bundle_path) as running:
         run = fuzz(running.url, cases=300, seed=1)
         assert running.process.poll() is None
     assert run.passed, run.output
     assert run.cases >= 300
+
+
+def test_made_up_texts_are_read_as_promised() -> None:
+    tokenizer.fuzz(cases=2_000, seed=1)
+
+
+def test_damaged_bundles_are_refused_or_harmless() -> None:
+    report = bundles.fuzz(bundles.small_files(), cases=150, seed=1)
+    assert report.failures == []
+    assert report.outcomes["refused"] > 100
+
+
+def test_a_batcher_answers_everybody_once_and_leaves_nothing() -> None:
+    batcher.fuzz(cases=50, steps=30)

@@ -140,6 +140,8 @@ def test_a_shadow_is_compared_and_tells_nobody(models: Path) -> None:
             until(running.url, 0, "ovation_waiting_texts")
         until(running.url, 3, "ovation_shadow_texts_total")
         assert sample(running.url, "ovation_shadow_texts_total", result="disagreed") == 0
+        unknown = httpx.get(f"{running.url}/admin/models/shadow", headers=headers)
+        assert (unknown.status_code, unknown.headers["allow"]) == (405, "DELETE, POST")
         ended = httpx.delete(f"{running.url}/admin/models/shadow", headers=headers, timeout=60)
         assert ended.json() == {"model": name, "shadow": None}
         for share in ("0", "1.5", "many"):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +47,18 @@ class Service:
 
 @contextlib.contextmanager
 def service(
-    bundle: Path, *, module: str = "tests.support.faulty_service", descriptors: int | None = None, **settings: object
+    bundle: Path,
+    *,
+    module: str = "tests.support.faulty_service",
+    descriptors: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    log_folder: Path | None = None,
+    **settings: object,
 ) -> Iterator[Service]:
-    """Runs `module`'s command `serve` on a free port until the block ends, with at most so many open files."""
+    """Runs `module`'s command `serve` on a free port until the block ends, with at most so many open files.
+
+    `environment` has further variables; what it writes lies in `log_folder`, or where temporary files do.
+    """
     variables = {f"OVATION_{name.upper()}": str(value) for name, value in settings.items()}
     defaults = {"OVATION_MODEL": str(bundle), "OVATION_PORT": "0", "OVATION_THREADS": "1", "OVATION_LOG_FORMAT": "json"}
     workers = int(variables.get("OVATION_WORKERS", 1))
@@ -57,14 +66,14 @@ def service(
     if descriptors is not None:
         command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
     with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"  # a pipe that nobody reads would fill, and stop the service
+        log = (log_folder or Path(folder)) / "log"  # a pipe that nobody reads would fill, and stop the service
         gate = Path(folder) / "gate"
         with log.open("w") as output:
             process = subprocess.Popen(
                 command,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **defaults, **variables, GATE: str(gate)},
+                env={**os.environ, **defaults, **variables, **(environment or {}), GATE: str(gate)},
             )
         found = Service(process, "", log, gate)
         try:

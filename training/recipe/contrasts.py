@@ -86,13 +86,6 @@ def with_contrasts(
     return with_texts(examples, texts, np.where(np.eye(2)[owned], _PLAIN, 1 - _PLAIN).astype(np.float32))
 
 
-def alone(tokenizer: Tokenizer, label_names: Sequence[str], count: int, seed: int, epoch: int) -> Examples:
-    """`count` made-up sentences, others than those beside the reviews of any epoch."""
-    none = np.zeros(0, np.int64)
-    nothing = Examples(none.astype(np.int32), none, none, np.zeros((0, len(label_names)), np.float32))
-    return with_contrasts(nothing, tokenizer, label_names, count, seed, -1 - epoch)
-
-
 def draw(seed: int, epoch: int, count: int) -> list[tuple[str, bool]]:
     """`count` sentences, each with whether it is positive: pairs of one frame and the same neutral words.
 

@@ -1,25 +1,19 @@
 """The teacher that has read much: a pretrained encoder, fine-tuned on all sources, then asked about every text.
 
-    python -m training.recipe.encoder fit --out FOLDER --encoder NAME --imdb PATH --treebank PATH --products PATH
-    python -m training.recipe.encoder label --out FOLDER --imdb PATH --treebank PATH --products PATH
-    python -m training.recipe.encoder measure --out FOLDER --imdb PATH --treebank PATH --products PATH
-
-The same commands again go on where a killed one stopped. No test split is read by the teacher; test texts are read only
-to keep their copies out of what it learns from and labels.
+What a killed run has done is found again in the folder of the teacher. No test split is read by the teacher; test texts
+are read only to keep their copies out of what it learns from and labels.
 """
 
 import hashlib
 import json
 import shutil
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,16 +24,14 @@ from training.data.mixture import LABELS, TRAIN, UNLABELLED, VALIDATION, Example
 from training.data.sources import DataError, Source
 from training.data.treebank import Treebank
 from training.recipe import encoder_labels, encoder_network
-from training.recipe.encoder_fit import STOPPED, Plan, Stop, Stopped, fit
+from training.recipe.encoder_fit import Plan, Stop, fit
 from training.recipe.encoder_measure import machine, measured
 from training.recipe.recipes import Mixing
-
-_PATH = click.Path(path_type=Path)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What every command needs."""
+    """The data sets, and the folder in which the teacher and its logits are kept."""
 
     out: Path
     imdb: Path | None
@@ -58,7 +50,7 @@ class Run:
     def mixture(self) -> Mixture:
         """The sources, read once. Raises DataError."""
         if not (self.imdb or self.treebank or self.products):
-            raise DataError("expected --imdb, --treebank or --products, found none: name at least one source")
+            raise DataError("expected --data, --treebank or --products, found none: name at least one source")
         found = mixture.build(
             Source(self.imdb) if self.imdb else None,
             Treebank(self.treebank) if self.treebank else None,
@@ -87,78 +79,6 @@ class Labels:
 def say(line: str) -> None:
     """Prints a line of progress with the time of day."""
     print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-def main() -> None:
-    """Fits an encoder as a teacher, labels texts with it and measures it."""
-
-
-def _command(function: Callable[..., None]) -> Callable[..., None]:
-    """The options of every command; errors of the data become a message, a signal a saved state."""
-
-    def called(
-        out: Path,
-        imdb: Path | None,
-        treebank: Path | None,
-        products: Path | None,
-        leave_out: str,
-        sample: float,
-        threads: int | None,
-        device: str,
-        **others: Any,
-    ) -> None:
-        if threads:
-            torch.set_num_threads(threads)
-        cuda = device == "auto" and torch.cuda.is_available()
-        domains = tuple(name for name in leave_out.split(",") if name)
-        run = Run(out, imdb, treebank, products, domains, sample, torch.device("cuda" if cuda else "cpu"))
-        out.mkdir(parents=True, exist_ok=True)
-        stop = Stop()
-        try:
-            with stop.heeded():
-                function(run, stop, **others)
-        except Stopped as stopped:
-            say(str(stopped))
-            sys.exit(STOPPED)
-        except DataError as error:
-            raise click.ClickException(str(error)) from error
-
-    called.__doc__ = function.__doc__
-    for option in reversed(
-        (
-            click.option(
-                "--out", type=_PATH, required=True, help="Folder of this teacher: checkpoint, weights, logits."
-            ),
-            click.option("--imdb", type=_PATH, help="Large Movie Review Dataset: archive or folder."),
-            click.option("--treebank", type=_PATH, help="Stanford Sentiment Treebank: archive or folder."),
-            click.option("--products", type=_PATH, help="FDU-MTL product reviews: archive or folder."),
-            click.option("--leave-out", default="", help="Domains of --products that nothing may learn from, a,b,c."),
-            click.option(
-                "--sample", type=click.FloatRange(0.001, 1), default=1.0, help="Share of the texts, for a trial."
-            ),
-            click.option("--threads", type=click.IntRange(1), help="Threads of torch; else as many as cores."),
-            click.option(
-                "--device", type=click.Choice(["auto", "cpu"]), default="auto", help="auto: CUDA if there is one."
-            ),
-        )
-    ):
-        called = option(called)
-    return called
-
-
-@main.command("fit")
-@click.option("--encoder", required=True, help="Hugging Face folder, or a name where a hub is reached.")
-@click.option("--phrases", type=click.IntRange(1), default=3, help="One phrase of the treebank in so many is shown.")
-@click.option("--imdb-reviews", type=click.IntRange(1), help="So many film reviews are shown; else all of train.")
-@click.option("--seed", type=int, default=1)
-@click.option("--save-minutes", type=click.FloatRange(0), default=10.0, help="Time between two checkpoints.")
-@_command
-def fit_command(
-    run: Run, stop: Stop, encoder: str, phrases: int, imdb_reviews: int | None, seed: int, save_minutes: float
-) -> None:
-    """Fine-tunes the encoder for one epoch on the train split of all sources."""
-    fit_teacher(run, stop, encoder, phrases, imdb_reviews, seed, save_minutes)
 
 
 def fit_teacher(
@@ -220,19 +140,12 @@ def lessons(train: Sequence[Example], phrases: int, imdb_reviews: int | None) ->
     ]
 
 
-@main.command("label")
-@click.option("--most", type=click.IntRange(0), default=400_000, help="Short texts at most.")
-@_command
-def label_command(run: Run, stop: Stop, most: int) -> None:
-    """Writes the teacher's logits: of validation, then of short texts, then of product reviews cut at 128 pieces.
-
-    Not of film reviews, which are twice as long: so cut, the teacher knows less of them than a linear model does.
-    """
-    label_texts(run, stop, most)
-
-
 def label_texts(run: Run, stop: Stop, most: int = 400_000) -> Labels:
-    """Writes what is missing of the logits in `run.out`, and returns them all. Raises DataError, Stopped."""
+    """Writes what is missing of the logits in `run.out`, and returns them all. Raises DataError, Stopped.
+
+    They are those of validation, of `most` short texts, and of product reviews, cut at 128 pieces. Not of film reviews,
+    which are twice as long: so cut, the teacher knows less of them than a linear model does.
+    """
     teacher, tokenizer = encoder_network.load(run.teacher, len(LABELS))
     _same_teacher(run)
     found = run.mixture
@@ -266,13 +179,6 @@ def teach(run: Run, encoder: str, mixing: Mixing) -> Labels:
     with stop.heeded():
         fit_teacher(run, stop, encoder, mixing.phrases, mixing.film_reviews)
         return label_texts(run, stop, mixing.short_texts)
-
-
-@main.command("measure")
-@_command
-def measure_command(run: Run, stop: Stop) -> None:
-    """Shows accuracy on the validation split of every source, from the logits that `label` wrote."""
-    _measure(run, _judged(run.mixture))
 
 
 def _judged(found: Mixture) -> list[Example]:
@@ -323,7 +229,3 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     aside = path.with_name(path.name + ".new")
     aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     aside.replace(path)
-
-
-if __name__ == "__main__":
-    main()

@@ -87,7 +87,7 @@ def read(folder: Path, keys: Sequence[int]) -> Logits:
     for number, path in enumerate(_paths(folder, len(keys))):
         if not path.exists():
             raise DataError(
-                f"{path}: expected the logits of {len(keys):,} texts, found no such shard: run `label` first"
+                f"{path}: expected the logits of {len(keys):,} texts, found no such shard: begin the same run again"
             )
         found.append(_check(path, np.array(keys[number * SHARD : (number + 1) * SHARD], np.uint64)))
     return np.concatenate(found)

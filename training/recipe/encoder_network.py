@@ -101,7 +101,9 @@ def load(folder: Path, labels: int) -> tuple[Teacher, Any]:
     from safetensors.torch import load_file
 
     if not (folder / "head.safetensors").exists():
-        raise DataError(f"{folder}: expected a fitted teacher with head.safetensors, found none: run `fit` first")
+        raise DataError(
+            f"{folder}: expected a fitted teacher with head.safetensors, found none: name the folder of one, or none"
+        )
     teacher, tokenizer = open_encoder(str(folder), labels)
     try:
         teacher.head.load_state_dict(load_file(folder / "head.safetensors"))

@@ -15,10 +15,9 @@ class Mixing:
     film_reviews: int  # so many are shown to the encoder
     short_texts: int  # at most so many sentences and phrases are labelled by the encoder
     short_share: float  # of the short texts, in every epoch of the network
-    unlabelled_share: float  # of the unlabelled film reviews, in every epoch of the network
     encoder_words: int  # of the vocabulary: common words of the encoder's, whether or not the texts have them
     # First the network learns by itself; then, as one more teacher of the unlabelled film reviews, it says this part of
-    # their targets, and goes on from its weights.
+    # their targets, and goes on from its weights under targets that are recalibrated by it (`targets.recalibrated`).
     first: Plan
     own_part: float
 
@@ -88,12 +87,11 @@ PRESETS = {
             film_reviews=6_000,
             short_texts=400_000,
             short_share=0.5,
-            unlabelled_share=1 / 3,
             encoder_words=8_000,
             first=replace(_BASE.plan, epochs=2, learning_rate=2e-3, keep="last"),
             own_part=0.8,
         ),
-        plan=replace(_BASE.plan, epochs=2, learning_rate=1e-3, keep="last"),
+        plan=replace(_BASE.plan, epochs=3, learning_rate=1e-3, keep="last"),
     ),
     "article": Preset(
         vocabulary_size=10_000,

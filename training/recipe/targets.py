@@ -46,8 +46,7 @@ def prepare(
     teacher's answer: the label alone knows the truth, the teacher how plain it is.
     """
     labels = np.eye(len(corpus.label_names), dtype=np.float32)
-    held = corpus.rows(VALIDATION)
-    held = held[corpus.labels[held] >= 0]
+    held = _held(corpus)
 
     def stretch(rows: NDArray[np.int64], targets: NDArray[np.float32]) -> Examples:
         return Examples(token_ids, offsets[rows], offsets[rows + 1], targets)
@@ -81,6 +80,31 @@ def pooled(lessons: Lessons, answers: NDArray[np.float32], weight: float) -> Les
     own = log_softmax(answers.astype(np.float64), axis=1)
     targets[lessons.guessed] = softmax(weight * own + (1 - weight) * theirs, axis=1)
     return replace(lessons, train=replace(lessons.train, targets=targets))
+
+
+def recalibrated(lessons: Lessons, corpus: Corpus, answers: NDArray[np.float32]) -> Lessons:
+    """`lessons` that make a network as sure as it is right, of each kind of text.
+
+    `answers` [validation example, label] are the logits of a network that learned `lessons`. The targets of each kind
+    are brought to the temperature at which its answers to that kind are calibrated. One temperature for all is folded
+    into a bundle's weights; it can't mend a network that is too sure of product reviews and not sure enough of
+    sentences.
+    """
+    assert corpus.mixed is not None
+    held, targets = _held(corpus), lessons.train.targets.copy()
+    sets = np.array([name.split(": ")[0] for name in corpus.mixed.names])  # without their domains
+    kinds = np.where(corpus.mixed.short, "short", sets[corpus.mixed.sources])
+    for kind in np.unique(kinds[held]):
+        judged, learned = kinds[held] == kind, kinds[lessons.rows] == kind
+        temperature = fit_temperature(answers[judged].astype(np.float64), corpus.labels[held[judged]])
+        targets[learned] = softmax(_log(targets[learned]) / temperature, axis=1)
+    return replace(lessons, train=replace(lessons.train, targets=targets))
+
+
+def _held(corpus: Corpus) -> NDArray[np.int64]:
+    """The rows of the validation texts that have a label."""
+    held = corpus.rows(VALIDATION)
+    return held[corpus.labels[held] >= 0]
 
 
 def _given(corpus: Corpus) -> NDArray[np.float32]:

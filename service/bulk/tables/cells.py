@@ -14,6 +14,8 @@ MISSING = frozenset(
     }
 )
 _NUMBER = re.compile(r"[-+]?\d{1,15}(?:\.\d+)?")
+# Bytes that do not decode come through as lone surrogates.
+_UNDECODED = re.compile("[\ud800-\udfff]")
 _WHOLE = re.compile(r"([-+]?\d{1,15}),0+")  # 4,0 as a German Excel writes it
 
 
@@ -29,8 +31,7 @@ def text_of(value: Any) -> str | Fault:
         text = _plain(value)
     if is_blank(text):
         return Fault("no text")
-    # Bytes that do not decode come through as lone surrogates.
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+    if not text.isascii() and _UNDECODED.search(text):
         return Fault("bad encoding")
     if text.strip() in MISSING:
         return Fault(f'the text is only "{text.strip()}", which stands for a missing value')
@@ -50,7 +51,7 @@ def label_of(value: Any) -> str | Fault:
     label = value.strip() if isinstance(value, str) else _plain(value)
     if label in MISSING:
         return Fault("no label")
-    if not label.isascii() and any("\ud800" <= character <= "\udfff" for character in label):
+    if not label.isascii() and _UNDECODED.search(label):
         return Fault("bad encoding")
     if whole := _WHOLE.fullmatch(label):
         label = whole[1]

@@ -89,7 +89,9 @@ class Records:
                 continue
             number = self._number
             cells = self._quoted(line) if self.quotes and '"' in line else line.split(self._delimiter)
-            if not cells[0].strip() and not any(map(str.strip, cells)):
+            # In a table of one column the csv module writes a blank text as "", so that it is no empty line.
+            is_text = self._columns == 1 and self.quotes and '"' in line
+            if not is_text and not cells[0].strip() and not any(map(str.strip, cells)):
                 self._notes.add("empty rows, not read", self._place(number))
                 continue
             if len(cells) != self._columns:

@@ -348,9 +348,21 @@ def test_whatever_bytes_come_the_answer_is_no_fault(tiny_classifier: Classifier)
         json_bytes=st.none() | st.integers(-50, 400),
         coding=st.sampled_from([None, "gzip", "deflate"]),
         is_compressed=st.booleans(),
+        flipped=st.none() | st.tuples(st.integers(0, 300), st.integers(1, 255)),
     )
-    def check(body: bytes, shape: list[int], json_bytes: int | None, coding: str | None, is_compressed: bool) -> None:
+    def check(
+        body: bytes,
+        shape: list[int],
+        json_bytes: int | None,
+        coding: str | None,
+        is_compressed: bool,
+        flipped: tuple[int, int] | None,
+    ) -> None:
         content, headers = in_binary(body, shape)
+        if flipped is not None:
+            changed, (place, value) = bytearray(content), flipped
+            changed[place % len(content)] ^= value
+            content = bytes(changed)
         if json_bytes is not None:
             headers[JSON_BYTES] = str(json_bytes)
         if coding is not None:

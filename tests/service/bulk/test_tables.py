@@ -89,6 +89,18 @@ def test_texts_alone_need_no_label(tmp_path: Path) -> None:
         list(tables.read(path))
 
 
+def test_a_quoted_blank_text_is_a_row_and_an_empty_line_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('text\nfine\n""\n\n" "\ngood\n')
+    rows = list(tables.read(path, labelled=False))
+    assert [(row.line, row.text if isinstance(row, Row) else row.reason) for row in rows] == [
+        (2, "fine"),
+        (3, "no text"),
+        (5, "no text"),
+        (6, "good"),
+    ]
+
+
 def test_a_folder_is_its_tables_in_order(tmp_path: Path) -> None:
     (tmp_path / "part").mkdir()
     (tmp_path / "part" / "b.jsonl").write_bytes(json_lines(objects()))

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.anyio
 PATHS = ["/predict", "/predict/batch", "/predict/stream", "/hf", "/tei/predict", "/model", "/health", "/metrics", "/v2"]
 PATHS += ["/openapi.json", "/v2/models/tiny/infer", "/nowhere"]
 WORD = "Sekretwort"
+KEY = "ovation_a-right-key"
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +86,15 @@ def said_by_a_caller() -> list[tuple[str, bytes, dict[str, str]]]:
         ("/tei/predict", {"inputs": [[WORD, WORD]]}),
         (f"/v2/models/{WORD}/infer", {"inputs": [{"name": WORD, "datatype": WORD, "shape": [1], "data": [WORD]}]}),
         ("/v2/models/tiny/infer", {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": [fails]}]}),
-        (f"/{WORD}", {}),
+        *(("/inspect", {"text": text}) for text in (WORD, " ")),
+        *((f"/{path}{WORD}", {}) for path in ("", "page/", "docs/", "admin/", "admin/models/", "health/")),
         (f"/predict?{WORD}={WORD}", {"text": WORD, "evidence": WORD}),
     ]
     headers = {"Content-Type": "application/json"}
     sent = [(path, json.dumps(body).encode(), headers) for path, body in bodies]
     sent += [(path, f'{{"text": "{WORD}'.encode(), headers) for path in ("/predict", "/hf", "/v2/models/tiny/infer")]
-    for name in ("Content-Type", "Content-Encoding", "Origin", "Authorization", "X-API-Key", "Cookie", "User-Agent"):
+    names = ("Content-Type", "Content-Encoding", "Origin", "Authorization", "X-API-Key", "Cookie", "User-Agent")
+    for name in (*names, "Referer", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host"):
         sent.append(("/predict", b'{"text": "good"}', {**headers, name: WORD}))
     sent += [
         ("/predict", b'{"text": "good"}', {**headers, "X-Request-Timeout-Ms": WORD}),
@@ -101,24 +104,26 @@ def said_by_a_caller() -> list[tuple[str, bytes, dict[str, str]]]:
     return sent
 
 
-def test_a_callers_words_stay_the_callers(tiny_bundle_path: Path) -> None:
+@pytest.mark.parametrize("settings", [{}, {"api_keys": f"shop={KEY}", "admin_keys": "an-admins"}], ids=["open", "keys"])
+def test_a_callers_words_stay_the_callers(tiny_bundle_path: Path, settings: dict[str, str]) -> None:
     """Neither in an answer, nor in the log, nor in the metrics: whatever is done with them, they may not go on."""
     statuses = set[int]()
-    with service(tiny_bundle_path, log_level="debug") as running:
+    with service(tiny_bundle_path, log_level="debug", **settings) as running:
         with httpx.Client(base_url=running.url, timeout=60) as client:
             for path, body, headers in said_by_a_caller():
-                answer = client.post(path, content=body, headers=headers)
+                answer = client.post(path, content=body, headers={"X-API-Key": KEY, **headers})
                 statuses.add(answer.status_code)
                 told = answer.text + "".join(map(str, answer.headers.items()))
                 assert WORD.lower() not in told.lower(), (path, body[:80], headers)
             for path in ("/metrics", "/model"):
-                assert WORD.lower() not in client.get(path).text.lower()
+                told = client.get(path, headers={"X-API-Key": KEY})
+                assert (told.status_code, WORD.lower() in told.text.lower()) == (200, False)
         with Connection(running.url) as caller:
             caller.send(f"GET /{WORD} HTTP/3.0\r\nHost: {WORD}\r\n\r\n".encode())
             assert WORD.encode() not in caller.answer().body
         running.process.terminate()
         code, log = running.end()
     assert code == 0
-    assert statuses >= {200, 400, 403, 404, 415, 422, 500}
+    assert statuses >= {200, 400, 403, 404, 415, 422, 500, *([401] if settings else [])}
     assert '"event":"unhandled error"' in log
-    assert not re.search(WORD, log, re.IGNORECASE)
+    assert not re.search(f"{WORD}|{KEY}", log, re.IGNORECASE)

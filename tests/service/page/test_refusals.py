@@ -1,12 +1,16 @@
 """What the service refuses, as sentences with a remedy; the key, which is asked for once."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from service.model.classifier import Classifier
 from tests.service.page.conftest import open_view, settle, write
+from tests.support.browser import watched
+from tests.support.server import make_app, serving
 
 KEY = "ov-right-key"
 
@@ -62,6 +66,34 @@ def test_a_busy_service_is_asked_again_when_it_said(page: Any, url: str) -> None
     assert "take this again in 1 second" in page.get_by_role("alert").inner_text()
     page.locator(".verdict:not([data-state=failed]):not([data-state=waiting])").wait_for()
     assert page.get_by_role("alert").count() == 0  # it is hidden
+
+
+@pytest.mark.parametrize(("seconds", "when"), [("1", "back in 1 second;"), ("1000", "back in 17 minutes;")])
+def test_a_spent_key_is_told_apart_from_a_busy_service(page: Any, url: str, seconds: str, when: str) -> None:
+    page.allowed.append("Failed to load resource")
+    open_view(page, url)
+    page.route("**/predict", once(problem(429, "rate_limited", {"Retry-After": seconds})))
+    write(page, "Fine.")
+    told = page.get_by_role("alert").inner_text()
+    assert "allowance is spent" in told
+    assert when in told
+    assert "busy" not in told
+    if seconds == "1":
+        page.locator(".verdict:not([data-state=failed]):not([data-state=waiting])").wait_for()
+        assert page.get_by_role("alert").count() == 0  # it is hidden
+
+
+def test_a_service_tells_a_spent_key_when_it_is_back(browser: Any, shipped: Classifier) -> None:
+    app = make_app(shipped, api_keys=KEY, key_tokens_per_second=1, timeout_seconds=60)
+    with serving(app) as url, watched(browser, url) as page:
+        page.allowed.append("Failed to load resource")
+        page.goto(url)
+        page.get_by_label("API key").fill(KEY)
+        page.keyboard.press("Enter")
+        settle(page)
+        write(page, "Fine, and so on. " * 10)
+        write(page, "Fine.")
+        assert re.search(r"allowance is spent\. It is back in \d+ seconds", page.get_by_role("alert").inner_text())
 
 
 def once(answer: dict[str, Any]) -> Callable[[Any], None]:

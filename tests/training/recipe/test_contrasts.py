@@ -86,7 +86,7 @@ def test_draws_are_balanced_pairs_that_the_seed_decides() -> None:
     assert len(contrasts.draw(1, 0, 7)) == 7
 
 
-def test_lessons_are_added_under_their_labels_and_those_alone_are_others() -> None:
+def test_lessons_are_added_under_their_labels() -> None:
     tokenizer = Tokenizer([*SPECIAL, "film", "not", "the"], 50, "head-and-tail")
     one = Examples(np.array([2, 3], np.int32), np.array([0]), np.array([2]), np.array([[0.5, 0.5]], np.float32))
     labels = ("positive", "negative")
@@ -96,10 +96,6 @@ def test_lessons_are_added_under_their_labels_and_those_alone_are_others() -> No
     np.testing.assert_allclose(found.targets[1:], [[0.95, 0.05], [0.05, 0.95]] * 20, rtol=1e-6)
     text, _ = contrasts.draw(1, 0, 1)[0]
     assert found.token_ids[found.starts[1] : found.ends[1]].tolist() == tokenizer.encode(text).token_ids.tolist()
-    alone = [contrasts.alone(tokenizer, labels, 40, 1, epoch) for epoch in (0, 1)]
-    assert len(alone[0]) == len(alone[1]) == 40
-    assert len({tuple(drawn.lengths()) for drawn in (*alone, contrasts.alone(tokenizer, labels, 40, 2, 0))}) == 3
-    assert alone[0].lengths().tolist() != found.lengths()[1:].tolist()
     assert contrasts.suit(labels)
     assert not contrasts.suit(("bad", "good"))
 

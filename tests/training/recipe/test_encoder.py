@@ -1,4 +1,4 @@
-"""The teacher from its command line: fitted, killed, gone on with, asked and measured."""
+"""The teacher: fitted, killed, gone on with, asked and measured."""
 
 import ast
 import json
@@ -9,33 +9,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
 
 from tests.support.repeatable import stopped_in_the_middle
 from training.data import mixture
 from training.data.fdu_mtl import ProductReviews
 from training.data.mixture import TEST, TRAIN, UNLABELLED, VALIDATION
-from training.data.sources import Source
+from training.data.sources import DataError, Source
 from training.data.treebank import Treebank
 from training.recipe import encoder_labels, encoder_network
-from training.recipe.encoder import main
+from training.recipe.encoder import Run, fit_teacher, label_texts
+from training.recipe.encoder_fit import Stop, Stopped
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.usefixtures("repeatable")
 
 
-def arguments(command: str, data: Path, out: Path, *others: str) -> list[str]:
-    sources = ["--imdb", str(data / "aclImdb"), "--treebank", str(data / "trees"), "--products", str(data / "fdu")]
-    return [command, "--out", str(out), *sources, "--device", "cpu", *others]
+def run(data: Path, out: Path, leave_out: tuple[str, ...] = ()) -> Run:
+    out.mkdir(parents=True, exist_ok=True)
+    return Run(out, data / "aclImdb", data / "trees", data / "fdu", leave_out, 1.0, torch.device("cpu"))
 
 
-def run(command: str, data: Path, out: Path, *others: str) -> Result:
-    return CliRunner().invoke(main, arguments(command, data, out, *others))
-
-
-def fitted(data: Path, out: Path, encoder: Path, *others: str) -> Path:
-    result = run("fit", data, out, "--encoder", str(encoder), *others)
-    assert result.exit_code == 0, result.output
+def fitted(data: Path, out: Path, encoder: Path, leave_out: tuple[str, ...] = (), **others: int) -> Path:
+    fit_teacher(run(data, out, leave_out), Stop(), str(encoder), **others)
     return out
 
 
@@ -49,8 +44,7 @@ def labelled(data: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(encoder_labels, "SHARD", 16)
     out = tmp_path / "run"
     shutil.copytree(teacher, out)
-    result = run("label", data, out)
-    assert result.exit_code == 0, result.output
+    label_texts(run(data, out), Stop())
     return out
 
 
@@ -89,7 +83,7 @@ def test_a_fit_says_what_it_showed_and_leaves_a_folder_that_stands_alone(teacher
 
 
 def test_one_phrase_in_so_many_and_so_many_film_reviews(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
-    out = fitted(data, tmp_path, tiny_encoder, "--phrases", "1", "--imdb-reviews", "10")
+    out = fitted(data, tmp_path, tiny_encoder, phrases=1, imdb_reviews=10)
     noted = json.loads((out / "teacher" / "fit.json").read_text())
     assert noted["shown"]["imdb review"] == 10
     phrases = [example for example in everything(data).of(TRAIN) if example.kind == "phrase"]
@@ -100,7 +94,7 @@ def test_the_same_data_and_seed_give_the_same_weights(
     data: Path, teacher: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
     assert weights(fitted(data, tmp_path / "same", tiny_encoder)) == weights(teacher)
-    assert weights(fitted(data, tmp_path / "other", tiny_encoder, "--seed", "2")) != weights(teacher)
+    assert weights(fitted(data, tmp_path / "other", tiny_encoder, seed=2)) != weights(teacher)
 
 
 def test_logits_of_all_but_test_and_whole_film_reviews(data: Path, labelled: Path) -> None:
@@ -126,7 +120,7 @@ def test_logits_of_all_but_test_and_whole_film_reviews(data: Path, labelled: Pat
 def test_no_more_short_texts_than_asked_for(data: Path, teacher: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(teacher, out)
-    assert run("label", data, out, "--most", "40").exit_code == 0
+    label_texts(run(data, out), Stop(), 40)
     short = short_texts(out)
     assert len(short) == 40
     assert {source for _, source, *_ in short} == {"treebank", "imdb", "fdu-mtl"}
@@ -137,8 +131,7 @@ def test_labelling_goes_on_with_what_is_missing(data: Path, labelled: Path, monk
     assert len(paths) > 2
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
     paths[1].unlink()
-    result = run("label", data, labelled)
-    assert result.exit_code == 0, result.output
+    label_texts(run(data, labelled), Stop())
     assert {path: path.read_bytes() for path in paths} == {path: content for path, (_, content) in before.items()}
     kept = [path for path in paths if path.stat().st_mtime_ns == before[path][0]]
     assert kept == [paths[0], *paths[2:]]
@@ -149,17 +142,16 @@ def test_logits_of_another_teacher_or_of_other_texts_are_told(data: Path, labell
     shutil.copytree(data, changed)
     with (changed / "fdu" / "books.task.unlabel").open("a") as file:
         file.write("One more book.\n")
-    result = run("label", changed, labelled)
-    assert result.exit_code == 1
-    assert "expected the logits of other texts: remove" in " ".join(result.output.split())
+    with pytest.raises(DataError, match="expected the logits of other texts: remove"):
+        label_texts(run(changed, labelled), Stop())
     (labelled / "logits" / "teacher.sha256").write_text("0" * 64)
-    result = run("label", data, labelled)
-    assert "found another teacher's: remove the folder" in " ".join(result.output.split())
+    with pytest.raises(DataError, match="found another teacher's: remove the folder"):
+        label_texts(run(data, labelled), Stop())
 
 
-def test_validation_by_source_and_domain(data: Path, labelled: Path) -> None:
-    printed = run("measure", data, labelled)
-    assert printed.exit_code == 0, printed.output
+def test_validation_by_source_and_domain(data: Path, labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    label_texts(run(data, labelled), Stop())
+    printed = capsys.readouterr().out
     figures = json.loads((labelled / "validation.json").read_text())
     held = [example for example in everything(data).of(VALIDATION) if example.kind != "phrase"]
     right: dict[str, list[bool]] = {}
@@ -169,53 +161,43 @@ def test_validation_by_source_and_domain(data: Path, labelled: Path) -> None:
     for source, answers in right.items():
         assert figures["sources"][source]["texts"] == len(answers)
         assert figures["sources"][source]["accuracy"] == pytest.approx(np.mean(answers))
-        assert f"{source}: accuracy {np.mean(answers):.2%}" in printed.output
+        assert f"{source}: accuracy {np.mean(answers):.2%}" in printed
     assert set(figures["sources"]["fdu-mtl"]["domains"]) == {"books", "toys_games"}
     assert figures["mean_of_sources"] == pytest.approx(np.mean([np.mean(answers) for answers in right.values()]))
 
 
 def test_a_domain_left_out_is_neither_shown_nor_labelled(data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
-    out = fitted(data, tmp_path / "run", tiny_encoder, "--leave-out", "toys_games")
+    out = fitted(data, tmp_path / "run", tiny_encoder, ("toys_games",))
     noted = json.loads((out / "teacher" / "fit.json").read_text())
     assert noted["left_out"] == ["toys_games"]
     assert noted["shown"]["fdu-mtl review"] == 54
-    assert "expected --leave-out toys_games" in " ".join(run("label", data, out).output.split())
-    result = run("label", data, out, "--leave-out", "toys_games")
-    assert result.exit_code == 0, result.output
+    with pytest.raises(DataError, match="expected --leave-out toys_games"):
+        label_texts(run(data, out), Stop())
+    label_texts(run(data, out, ("toys_games",)), Stop())
     assert "toys_games" not in (out / "logits" / "short.jsonl").read_text()
     left_out = {example.key for example in everything(data).examples if example.domain == "toys_games"}
     assert not left_out & set(shards(out, "reviews")["keys"].tolist())
 
 
 def test_what_is_missing_is_said(data: Path, tmp_path: Path) -> None:
-    none = str(tmp_path / "no-encoder")
-    for printed, expected in (
-        (run("fit", data, tmp_path / "run", "--encoder", none), "expected a Hugging Face encoder"),
-        (
-            run("label", data, tmp_path / "run"),
-            "expected a fitted teacher with head.safetensors, found none: run `fit`",
-        ),
-        (CliRunner().invoke(main, ["measure", "--out", str(tmp_path)]), "name at least one source"),
-        (run("measure", data, tmp_path / "run"), "found no such shard: run `label` first"),
-    ):
-        assert printed.exit_code == 1
-        assert expected in " ".join(printed.output.split())
+    with pytest.raises(DataError, match="expected a Hugging Face encoder"):
+        fit_teacher(run(data, tmp_path), Stop(), str(tmp_path / "no-encoder"))
+    with pytest.raises(DataError, match=r"expected a fitted teacher with head\.safetensors, found none"):
+        label_texts(run(data, tmp_path), Stop())
 
 
 def test_a_terminated_fit_saves_and_ends_as_if_it_had_not_been(
-    data: Path, teacher: Path, tiny_encoder: Path, tmp_path: Path
+    data: Path, teacher: Path, tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, options = tmp_path / "run", ("--encoder", str(tiny_encoder))
-    with stopped_in_the_middle():
-        stopped = run("fit", data, out, *options)
-    assert stopped.exit_code == 143, stopped.output
-    assert "stopped and saved at step" in stopped.output
-    assert not (out / "teacher").exists()
-    other = run("fit", data, out, *options, "--seed", "2")
-    assert "found another run's" in " ".join(other.output.split())
-    again = run("fit", data, out, *options)
-    assert "going on at step" in again.output
-    assert weights(out) == weights(teacher)
+    begun, stop = run(data, tmp_path / "run"), Stop()
+    with stopped_in_the_middle(), stop.heeded(), pytest.raises(Stopped, match="stopped and saved at step"):
+        fit_teacher(begun, stop, str(tiny_encoder))
+    assert not begun.teacher.exists()
+    with pytest.raises(DataError, match="found another run's"):
+        fit_teacher(begun, Stop(), str(tiny_encoder), seed=2)
+    fit_teacher(begun, Stop(), str(tiny_encoder))
+    assert "going on at step" in capsys.readouterr().out
+    assert weights(begun.out) == weights(teacher)
 
 
 def test_how_the_encoder_computes_is_chosen_without_a_trace(data: Path, tiny_encoder: Path) -> None:

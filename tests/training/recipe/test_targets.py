@@ -144,3 +144,22 @@ def test_a_network_is_heard_on_what_was_guessed_alone(corpus: Corpus, tmp_path: 
     ends = np.stack([before[lessons.guessed], softmax(answers, axis=1)])
     assert ((ends.min(axis=0) - 1e-5 <= between) & (between <= ends.max(axis=0) + 1e-5)).all()
     assert (lessons.train.targets == before).all()
+
+
+def test_targets_are_as_sure_as_the_network_was_right_of_their_kind(corpus: Corpus, tmp_path: Path) -> None:
+    assert corpus.mixed is not None
+    rows = corpus.rows(TRAIN, UNLABELLED)
+    lessons = prepared(corpus, tmp_path, some_logits(corpus, rows))
+    held = corpus.rows(VALIDATION)
+    held = held[corpus.labels[held] >= 0]
+    # Of short texts always right and hardly sure, of reviews very sure and right by chance.
+    short, labels = corpus.mixed.short[held], corpus.labels[held]
+    sure = np.where(short, 0.1, 5.0) * np.where(short | (np.arange(len(held)) % 2 == 0), 1, -1)
+    answers = (np.eye(2)[labels] * sure[:, None]).astype(np.float32)
+    before = lessons.train.targets.max(axis=1)
+    after = targets.recalibrated(lessons, corpus, answers).train.targets
+    np.testing.assert_allclose(after.sum(axis=1), 1, atol=1e-5)
+    assert (after.argmax(axis=1) == lessons.train.targets.argmax(axis=1)).all()
+    of_short = corpus.mixed.short[lessons.rows]
+    assert (after.max(axis=1)[of_short] > before[of_short]).all()
+    assert (after.max(axis=1)[~of_short] < before[~of_short]).all()
