@@ -38,8 +38,9 @@ TRAINING = {
     "release": {"data", "network", "fitting", "evaluation"},
     "options": {"data", "recipe", "fitting"},
     "arguments": {"data"},
-    "run": {"data", "network", "fitting", "evaluation", "recipe", "release", "options", "arguments"},
-    "__main__": {"data", "network", "fitting", "evaluation", "recipe", "release", "options", "arguments", "run"},
+    "few": {"data", "network", "fitting", "evaluation", "recipe", "release"},
+    "run": {"few", "data", "network", "fitting", "evaluation", "recipe", "release", "options", "arguments"},
+    "__main__": {"few", "data", "network", "fitting", "evaluation", "recipe", "release", "options", "arguments", "run"},
 }
 # What the wires share, and the parts of one.
 NO_WIRES = {f"service.api.{name}" for name in ("answer", "binary_tensors", "inference", "schemas")}

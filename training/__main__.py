@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -15,6 +16,7 @@ from rich.console import Console
 from service.model import bundle
 from service.model.bundle import Bundle, BundleError
 from service.model.classifier import Classifier
+from training import few
 from training.arguments import PATH, Group, How, console, data_option, reads_data, say_to
 from training.data import download, mixed_corpus
 from training.data.corpus import Corpus, Labelled, build
@@ -53,7 +55,13 @@ _of_a_run = (
     ),
     click.option("--unlabelled", type=PATH, help="Table of texts without labels, for the teacher to label."),
     click.option("--preset", type=click.Choice(sorted(PRESETS)), default="base"),
-    click.option("--from", "warm_start", type=PATH, help="Bundle whose weights and vocabulary to start from."),
+    click.option(
+        "--from",
+        "warm_start",
+        type=PATH,
+        help="Bundle whose weights and vocabulary to start from; none: "
+        "nothing.  [default: the one that ships, where the texts are few]",
+    ),
     click.option(
         "--sample", type=click.FloatRange(0.001, 1), default=1.0, help="Share of the reviews to use, for a trial."
     ),
@@ -76,11 +84,18 @@ def _sources(
     )
 
 
+def _start(asked: Path | None) -> tuple[Path | None, bool]:
+    """The bundle that --from names, and whether it says to start from nothing."""
+    return (None, True) if asked == Path("none") else (asked, False)
+
+
 @main.command("run")
 @_options_of_a_run
 @click.option("--out", type=PATH, required=True, help="Folder of the bundle, e.g. models/mine.")
 @click.option("--epochs", type=click.IntRange(1), help="Instead of the preset's.")
 @click.option("--seed", type=int, default=1)
+@click.option("--folds/--no-folds", default=None, help="Figures by cross-validation, and a network of all texts.  "
+              "[default: --folds up to 5,000 labelled texts, unless --epochs is given]")  # fmt: skip
 @click.option("--skip-test", is_flag=True, help="Leave the test split unread, while you choose between runs.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same options.")
 @click.option("--force", is_flag=True, help="Replace the bundle, and any unfinished run, at --out.")
@@ -95,6 +110,7 @@ def run_command(
     out: Path,
     warm_start: Path | None,
     epochs: int | None,
+    folds: bool | None,
     **others: bool | int | float | str,
 ) -> None:
     """Trains, exports, proves and measures; the last line printed is the command that serves the result.
@@ -102,7 +118,9 @@ def run_command(
     Without --data the Large Movie Review Dataset is downloaded.
     """
     screen = console()
-    recipe = PRESETS[preset]
+    recipe, warm_start, from_nothing = PRESETS[preset], *_start(warm_start)
+    if epochs and folds is None:
+        folds = False
     if warm_start:
         # The weights are good already: smaller steps keep what they know.
         plan = dataclasses.replace(recipe.plan, learning_rate=recipe.plan.learning_rate / 3)
@@ -110,7 +128,8 @@ def run_command(
     if epochs:
         recipe = dataclasses.replace(recipe, plan=dataclasses.replace(recipe.plan, epochs=epochs))
     sources = _sources(how, data or (_download(screen),), validation, test, unlabelled)
-    made = run(Options(preset, recipe, sources, out, warm_start=warm_start, **others), screen)  # type: ignore[arg-type]
+    start: dict[str, Any] = {"warm_start": warm_start, "from_nothing": from_nothing, "folds": folds}
+    made = run(Options(preset, recipe, sources, out, **start, **others), screen)
     _tell_command(made)
 
 
@@ -130,11 +149,15 @@ def check_command(
     """Shows what a run would read and what it would do with it, and ends with code 0 where one could begin."""
     if not data:
         raise click.UsageError("expected --data FILE, found none: name the file or folder to check")
+    warm_start, from_nothing = _start(warm_start)
     base = bundle.read(warm_start) if warm_start else None
     shares = (PRESETS[preset].validation_share, test_share, sample)
     sources = _sources(how, data, validation, test, unlabelled)
     rules, max_tokens = reads_as(PRESETS[preset], base)
-    examine(sources, rules, max_tokens, shares, base, say_to(console()))
+    say = say_to(console())
+    corpus = examine(sources, rules, max_tokens, shares, base, say)
+    if few.chosen(corpus, preset, None):
+        say(few.announced(corpus, few.start(warm_start, from_nothing, corpus, PRESETS[preset])[1]))
 
 
 _of_data_sets = (

@@ -38,6 +38,8 @@ class Options:
     test_share: float = 0.1
     sample: float = 1.0
     warm_start: Path | None = None
+    from_nothing: bool = False  # not even from the bundle that ships, where the texts are few
+    folds: bool | None = None  # figures from folds and no validation split; None: where the texts are few
     skip_test: bool = False
     resume: bool = False
     force: bool = False
@@ -91,7 +93,8 @@ class Options:
         recipe = dataclasses.asdict(self.preset)
         epochs = recipe["plan"].pop("epochs")
         kept: dict[str, Any] = {"--preset": self.preset_name, "--epochs": epochs, "--seed": self.seed}
-        kept |= {"--test-share": self.test_share, "--sample": self.sample, "--from": _bundle_digest(self.warm_start)}
+        kept |= {"--test-share": self.test_share, "--sample": self.sample, "--from": self._start()}
+        kept["--folds"] = self.folds
         data = self.data()
         for role, option in _ROLES.items():
             kept[option] = [{"file": d["file"], "sha256": d["sha256"]} for d in data if d["role"] == role]
@@ -100,6 +103,9 @@ class Options:
         else:
             kept |= self._reading()
         return kept | {"recipe": recipe}
+
+    def _start(self) -> str:
+        return "none" if self.from_nothing else _bundle_digest(self.warm_start)
 
     def _reading(self) -> dict[str, Any]:
         """How tables are read, by the option that decides it."""

@@ -46,6 +46,7 @@ class Corpus:
     label_names: tuple[str, ...]
     report: dict[str, int] = field(default_factory=dict)  # what was counted, for people
     mixed: "Mixed | None" = None  # what is known besides where several data sets were read
+    groups: NDArray[np.str_] | None = None  # [review] equal ones stay together; None: there are no groups
 
     def rows(self, *splits: int) -> NDArray[np.int64]:
         """The rows of `splits`, in order."""
@@ -219,7 +220,16 @@ def draw(found: Gathered, sources: Sequence[tuple[Source, str]], validation_shar
             report[f"bad rows: {reason}"] = report.get(f"bad rows: {reason}", 0) + count
     labels[rare] = -1
     return Corpus(
-        found.token_ids, found.offsets, labels, found.ratings, splits, found.words, found.texts, names, report
+        found.token_ids,
+        found.offsets,
+        labels,
+        found.ratings,
+        splits,
+        found.words,
+        found.texts,
+        names,
+        report,
+        groups=found.groups,
     )
 
 

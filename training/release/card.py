@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from service.model.bundle import Manifest
-from training.release import findings
+from training.release import findings, folds
 from training.release.findings import accuracy, table
 
 _READINGS = "## Readings of the test split"
@@ -91,8 +91,8 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
         "",
         *_metrics_table(metrics),
         "",
-        "![curves](figures/curves.png)",
-        "",
+        *(() if "folds" in training else ("![curves](figures/curves.png)", "")),
+        *folds.in_card(training),
         *findings.by_source(metrics),
         *findings.calibration(manifest, metrics),
         *findings.robustness(splits, measured["odd_texts"]),
@@ -159,7 +159,7 @@ def _training(training: Mapping[str, Any]) -> list[str]:
     files = ", ".join(f"`{entry['file']}` (SHA-256 {entry['sha256'][:16]}…)" for entry in training["data"])
     return [
         f"`python -m training {_command(training)} --seed {training['seed']}{_start(training)}` on {files}: "
-        f"{training['epochs']} epochs, {training['wall_seconds'] / 60:.0f} minutes on {_machines(training)}, "
+        f"{folds.plan(training)}, {training['wall_seconds'] / 60:.0f} minutes on {_machines(training)}, "
         f"source {training['source_revision'] or 'unknown'}. "
         f"torch, NumPy and onnxruntime agree within {training['parity']:.1g}. Every flag and library version stands in "
         "`manifest.json`.",
