@@ -294,6 +294,11 @@ def _reviews(
 ) -> list[Labelled]:
     """The texts of a split, drawn as the bundle's run drew it. Raises DataError."""
     names, training = found.manifest.labels, found.manifest.training
+    if split in ("train", "validation") and "folds" in training:
+        raise DataError(
+            f"{found.path}: expected --split test, found {split}: the network has learned from them, its figures of "
+            "unseen texts stand in its card"
+        )
     where = ", ".join(str(source.path) for source, _ in sources)
     if split == "all":
         read = [review for source, _ in sources for review in source if review.label is not None]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
@@ -18,11 +17,10 @@ from training.data.split import TRAIN, UNLABELLED, VALIDATION
 from training.evaluation.calibration import fit_temperature
 from training.evaluation.evaluate import Answers
 from training.fitting.checkpoint import RunError
-from training.fitting.loop import Precision
 from training.network.bilstm import BiLSTM
-from training.recipe import cross_validation, few_texts, from_scratch, last_layer
+from training.recipe import cross_validation, few_texts, last_layer
 from training.recipe.cross_validation import Judged
-from training.recipe.few_texts import FewTexts, Rows
+from training.recipe.few_texts import Rows
 from training.recipe.recipes import Preset
 from training.release import export, onnx_graph
 
@@ -119,43 +117,22 @@ def _told_unknown(corpus: Corpus, base: Bundle) -> str:
     return f"{unknown_share(corpus, base):.0%} of the tokens are unknown to {base.manifest.name}"
 
 
-def make(
-    corpus: Corpus,
-    base: Bundle | None,
-    preset: Preset,
-    seed: int,
-    device: torch.device,
-    precision: Precision,
-    say: Callable[[str], None],
-) -> Made:
+def make(corpus: Corpus, base: Bundle | None, preset: Preset, seed: int, say: Callable[[str], None]) -> Made:
     """Judges every text by folds, and trains on all of them."""
     network = _network(base)
     tokenizer = _tokenizer(corpus, base, preset)
     rows = _rows(corpus)
     texts = few_texts.read(corpus, rows, tokenizer, network)
+    train = np.flatnonzero(corpus.splits[rows] == TRAIN)
+    repeats = _REPEATS if len(rows) <= _REPEATED_UP_TO else 1
     size = len(tokenizer.vocabulary)
 
-    def trained(some: FewTexts, stage: str) -> BiLSTM:
-        def told(epoch: int, epochs: int) -> None:
-            if epoch % 10 == 0:
-                say(f"{stage}: epoch {epoch} of {epochs}")
-
-        return from_scratch.train(some, size, preset, seed, device, precision, told)
-
     def judge(fitted: Rows, judged: Rows) -> few_texts.Floats:
-        if network is not None:
-            return last_layer.fit(texts.at(fitted), seed).logits(texts.at(judged))
-        made = trained(texts.at(fitted), "network of a fold")
-        return from_scratch.logits(made, texts.as_read_by(fitted).at(judged), precision)
+        return last_layer.fit(texts.at(fitted), seed).logits(texts.at(judged))
 
-    def fitted_to(some: FewTexts) -> BiLSTM:
-        if network is not None:
-            return last_layer.fit(some, seed).network(network, size)
-        return trained(some, "network")
-
-    repeats = _REPEATS if network is not None and len(rows) <= _REPEATED_UP_TO else 1
     with threadpool_limits(1):  # the systems of equations are small: threads would wait for each other
         judged = cross_validation.run(texts, judge, repeats, seed, say)
+        model, probe = (last_layer.fit(some, seed).network(network, size) for some in (texts, texts.at(train)))
     temperature = fit_temperature(np.concatenate(judged.logits), np.tile(texts.labels, repeats))
     answers = Answers(
         softmax(judged.logits[0] / temperature, axis=1),
@@ -165,8 +142,7 @@ def make(
         judged.unknown_share[0],
         np.full(len(rows), ""),
     )
-    train = np.flatnonzero(corpus.splits[rows] == TRAIN)
-    return Made(fitted_to(texts), fitted_to(texts.at(train)), tokenizer, judged, temperature, answers)
+    return Made(model, probe, tokenizer, judged, temperature, answers)
 
 
 def told(judged: Judged, test_texts: int) -> list[str]:

@@ -96,10 +96,10 @@ def run(options: Options, console: Console) -> Path:
 
 def _run_few(options: Options, corpus: Corpus, trainer: Trainer, revision: str | None, console: Console) -> Path:
     """The rest of a run with few labelled texts: judged by folds, then trained on all of them."""
-    say, preset, folder = say_to(console), options.preset, trainer.folder
-    base, how_it_starts = few.start(options.warm_start, options.from_nothing, corpus, preset)
+    say, folder = say_to(console), trainer.folder
+    base, how_it_starts = few.start(options.warm_start, options.from_nothing, corpus, options.preset)
     say(few.announced(corpus, how_it_starts))
-    made = few.make(corpus, base, preset, options.seed, trainer.device, trainer.precision, say)
+    made = few.make(corpus, base, options.preset, options.seed, say)
     headline = {"accuracy": made.judged.accuracy, "accuracy_interval_95": made.judged.interval()}
     name, labels = options.out.name, corpus.label_names
     draft = publish.from_folds(
@@ -109,7 +109,7 @@ def _run_few(options: Options, corpus: Corpus, trainer: Trainer, revision: str |
     for line in few.told(made.judged, test_texts):
         say(line)
     how = _provenance(options, corpus, made.model, 0) | _circumstances(trainer, revision)
-    how |= {"folds": made.judged.report(), "warm_start": base.manifest.name if base else None}
+    how |= {"folds": made.judged.report(test_texts), "warm_start": base.manifest.name if base else None}
     probe = publish.probe(draft, made.probe)
     publish.publish(options.out, options.force, draft, {}, how, (), corpus, options.skip_test, console, probe)
     folder.empty()

@@ -46,10 +46,11 @@ class Judged:
         lost = (~self.right & self.linear).sum() / repeats
         return (won - lost) / count, paired_interval(won, lost, count)
 
-    def report(self) -> dict[str, object]:
-        """For the manifest and the card."""
+    def report(self, test_texts: int) -> dict[str, object]:
+        """For the manifest and the card; with the interval in which the figure of the test texts is expected."""
         gain, interval = self.gain()
         return {
+            "test_expected_95": self.interval(test_texts) if test_texts else None,
             "folds": FOLDS,
             "texts": len(self.labels),
             "accuracies": self.right.mean(axis=1).tolist(),

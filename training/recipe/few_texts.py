@@ -67,22 +67,13 @@ class FewTexts:
         kind = StratifiedKFold if self.groups is None else StratifiedGroupKFold
         yield from kind(FOLDS, shuffle=True, random_state=seed).split(self.labels, self.labels, self.groups)
 
-    def as_read_by(self, fitted: Rows) -> "FewTexts":
-        """The same texts, as a network of the `fitted` ones reads their words: unknown where those have them not."""
-        token_ids = np.where(self._unknown(fitted)[self.examples.token_ids], UNKNOWN, self.examples.token_ids)
-        return replace(self, examples=replace(self.examples, token_ids=token_ids.astype(np.int32)))
-
     def unknown_share(self, fitted: Rows) -> Floats:
         """[text] the share of each text's tokens that a network of the `fitted` texts does not know."""
-        share: Floats = (self.counted @ self._unknown(fitted).astype(np.float64)) / self.examples.lengths()
-        return share
-
-    def _unknown(self, fitted: Rows) -> NDArray[np.bool_]:
-        """[token] whether neither the `fitted` texts nor the network that a run starts from have it."""
-        unknown: NDArray[np.bool_] = np.bincount(self.counted[fitted].indices, minlength=self.counted.shape[1]) == 0
+        unknown = np.bincount(self.counted[fitted].indices, minlength=self.counted.shape[1]) == 0
         unknown[: self.read_before] = False
         unknown[UNKNOWN] = True
-        return unknown
+        share: Floats = (self.counted @ unknown.astype(np.float64)) / self.examples.lengths()
+        return share
 
 
 def read(corpus: Corpus, rows: Rows, tokenizer: Tokenizer, base: BiLSTM | None) -> FewTexts:

@@ -1,4 +1,4 @@
-"""TF-IDF and logistic regression, as a careful user sets them: the floor for a network of few texts, and its teacher.
+"""TF-IDF and logistic regression, as a careful user sets them: the floor for a network of few texts.
 
 Settings chosen on product reviews of domains that the benchmark does not judge by.
 """
@@ -25,9 +25,9 @@ def tf_idf(counted: Matrix, idf: Floats) -> Matrix:
 
 
 def inverse_frequencies(counted: Matrix) -> Floats:
-    """The smoothed idf [column] of scikit-learn's TfidfTransformer."""
+    """The smoothed idf [column] of scikit-learn's TfidfTransformer; 0 for columns that `counted` does not have."""
     having = np.bincount(counted.indices, minlength=counted.shape[1])
-    idf: Floats = np.log((1 + counted.shape[0]) / (1 + having)) + 1
+    idf: Floats = np.where(having > 0, np.log((1 + counted.shape[0]) / (1 + having)) + 1, 0.0)
     return idf
 
 
@@ -42,11 +42,3 @@ def judge(texts: FewTexts, fitted: Rows, judged: Rows) -> NDArray[np.float32]:
     idf = inverse_frequencies(texts.grams[fitted])
     model = classifier(texts.label_count).fit(tf_idf(texts.grams[fitted], idf), texts.labels[fitted])
     return np.asarray(model.predict_proba(tf_idf(texts.grams[judged], idf)), np.float32)
-
-
-def unseen(texts: FewTexts, seed: int) -> NDArray[np.float32]:
-    """Probabilities [text, label], each by a model that has not seen the text's label."""
-    found = np.zeros((len(texts.labels), texts.label_count), np.float32)
-    for fitted, judged in texts.folds(seed):
-        found[judged] = judge(texts, fitted, judged)
-    return found

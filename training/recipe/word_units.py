@@ -2,8 +2,7 @@
 
 The unit of a column has its input and output gates open and its forget gate closed, so its state at a token is the
 weight of that token alone. Mean pooling then gives the mean weight of a text's words, as a linear model over a bag of
-words has it. The unit of the backward direction has the opposite sign, so maximum pooling gives the strongest words on
-both sides.
+words has it. Both directions have the same units, since they are of one size.
 """
 
 import numpy as np
@@ -21,8 +20,8 @@ def widened(base: BiLSTM | None, vocabulary_size: int, weights: Floats, kernel: 
     """`base`, or no network, with word units for the columns of `weights` [token, column] and another last layer.
 
     Tokens from the size of `base`'s vocabulary on are new to it: its own units read them as unknown words. `kernel`
-    [feature, label] and `bias` [label] read what `base` pools, [4 * hidden], and then the word features as
-    `WordWeights.features` orders them.
+    [feature, label] and `bias` [label] read what `base` pools, [4 * hidden], and then the means of
+    the word units, [4 * hidden + column].
     """
     columns = weights.shape[1]
     embedding_size = base.embedding.embedding_dim if base else 0
@@ -30,11 +29,8 @@ def widened(base: BiLSTM | None, vocabulary_size: int, weights: Floats, kernel: 
     made = BiLSTM(vocabulary_size, embedding_size + columns, hidden_size + columns, len(bias), "pooled")
     with torch.no_grad():
         made.embedding.weight.copy_(_embedding(base, vocabulary_size, weights))
-        for sign, lstm, old in (
-            (1.0, made.forward_lstm, base.forward_lstm if base else None),
-            (-1.0, made.backward_lstm, base.backward_lstm if base else None),
-        ):
-            _fill(lstm, old, columns, sign)
+        _fill(made.forward_lstm, base.forward_lstm if base else None, columns)
+        _fill(made.backward_lstm, base.backward_lstm if base else None, columns)
         made.output.weight.copy_(_last_layer(kernel, hidden_size, columns))
         made.output.bias.copy_(torch.from_numpy(bias))
     return made.eval()
@@ -51,7 +47,7 @@ def _embedding(base: BiLSTM | None, vocabulary_size: int, weights: Floats) -> Te
     return torch.cat([torch.cat([old, new]), states], dim=1)
 
 
-def _fill(lstm: nn.LSTM, old: nn.LSTM | None, columns: int, sign: float) -> None:
+def _fill(lstm: nn.LSTM, old: nn.LSTM | None, columns: int) -> None:
     """Writes the weights of `lstm`: those of `old`, and its last units as word units."""
     for parameter in lstm.parameters():
         nn.init.zeros_(parameter)
@@ -67,15 +63,17 @@ def _fill(lstm: nn.LSTM, old: nn.LSTM | None, columns: int, sign: float) -> None
             bias[start : start + known] = old.bias_ih_l0[rows] + old.bias_hh_l0[rows]
         bias[start + known : start + size] = constant
     cell = 2 * size + known
-    inputs[cell : cell + columns, features:] = sign * torch.eye(columns)
+    inputs[cell : cell + columns, features:] = torch.eye(columns)
 
 
 def _last_layer(kernel: Floats, hidden_size: int, columns: int) -> Tensor:
     """[label, 4 * (hidden + column)] in the order of the pooling: maxima forward and backward, then means."""
     old, words = kernel[: 4 * hidden_size], kernel[4 * hidden_size :]
-    means, largest, opposite = words[:columns], words[columns : 2 * columns], words[2 * columns :]
-    parts = old.reshape(4, hidden_size, -1)
-    # The backward unit's mean is the forward one's with the other sign: half of the weight for each.
-    of_words = (largest, opposite, means / 2, -means / 2)
+    parts = old.reshape(4, hidden_size, kernel.shape[1])
+    nothing, half = (
+        np.zeros_like(words),
+        words / 2,
+    )  # of the maxima; of the means, which are the same in both directions
+    of_words = (nothing, nothing, half, half)
     joined = [np.concatenate([part, of]) for part, of in zip(parts, of_words, strict=True)]
     return torch.from_numpy(np.concatenate(joined).T.copy())
