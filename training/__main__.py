@@ -156,7 +156,7 @@ def check_command(
     rules, max_tokens = reads_as(PRESETS[preset], base)
     say = say_to(console())
     corpus = examine(sources, rules, max_tokens, shares, base, say)
-    if few.chosen(corpus, preset, None):
+    if few.chosen(corpus, preset, validation is not None, None):
         say(few.announced(corpus, few.start(warm_start, from_nothing, corpus, PRESETS[preset])[1]))
 
 

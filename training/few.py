@@ -42,14 +42,16 @@ class Made:
     answers: Answers  # of the first draw of the folds, at that temperature
 
 
-def chosen(corpus: Corpus, preset_name: str, asked: bool | None) -> bool:
+def chosen(corpus: Corpus, preset_name: str, own_validation: bool, asked: bool | None) -> bool:
     """Whether a run is one of this kind: as `asked`, or else by the number of labelled texts.
 
     Raises RunError where it was asked for and cannot be.
     """
     if corpus.mixed is not None or asked is False:
         return False
-    reason = unsuited(corpus) if preset_name == "base" else "another preset than base"
+    reason = unsuited(corpus)
+    if preset_name != "base" or own_validation:
+        reason = "another preset than base" if preset_name != "base" else "a --validation to choose by"
     if asked and reason:
         raise RunError(f"expected few labelled texts for --folds, found {reason}: leave the option away")
     return not reason

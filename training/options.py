@@ -81,6 +81,10 @@ class Options:
                 "on with the same, or begin anew with --force"
             )
 
+    def own_validation(self) -> bool:
+        """Whether a table to choose by was named."""
+        return any(role == "validation" for _, role in self.sources)
+
     def stage(self, name: str, seed: int) -> str:
         """The name of a stage that is trained once for each seed: the plain one is the seed's that ships."""
         return name if seed == self.seed else f"{name}-{seed}"
