@@ -111,7 +111,7 @@ def run_command(
     warm_start: Path | None,
     epochs: int | None,
     folds: bool | None,
-    **others: bool | int | float | str,
+    **others: Any,
 ) -> None:
     """Trains, exports, proves and measures; the last line printed is the command that serves the result.
 

@@ -48,7 +48,7 @@ class FewTexts:
     @property
     def label_count(self) -> int:
         """How many labels there are."""
-        return self.examples.targets.shape[1]
+        return int(self.examples.targets.shape[1])
 
     def at(self, rows: Rows) -> "FewTexts":
         """Some of them."""

@@ -49,21 +49,21 @@ def _embedding(base: BiLSTM | None, vocabulary_size: int, weights: Floats) -> Te
 
 def _fill(lstm: nn.LSTM, old: nn.LSTM | None, columns: int) -> None:
     """Writes the weights of `lstm`: those of `old`, and its last units as word units."""
-    for parameter in lstm.parameters():
+    made = {name.removesuffix("_l0"): parameter for name, parameter in lstm.named_parameters()}
+    for parameter in made.values():
         nn.init.zeros_(parameter)
-    inputs, recurrence, bias = (getattr(lstm, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih"))
     size = lstm.hidden_size
     known, features = size - columns, lstm.input_size - columns
+    before = dict(old.named_parameters()) if old is not None else {}
     for gate, constant in enumerate((_OPEN, -_OPEN, 0.0, _OPEN)):  # torch's order: input, forget, cell, output
-        start = gate * size
-        if old is not None:
-            rows = slice(gate * known, (gate + 1) * known)
-            inputs[start : start + known, :features] = old.weight_ih_l0[rows]
-            recurrence[start : start + known, :known] = old.weight_hh_l0[rows]
-            bias[start : start + known] = old.bias_ih_l0[rows] + old.bias_hh_l0[rows]
-        bias[start + known : start + size] = constant
+        of_gate, of_old = slice(gate * size, gate * size + known), slice(gate * known, (gate + 1) * known)
+        if before:
+            made["weight_ih"][of_gate, :features] = before["weight_ih_l0"][of_old]
+            made["weight_hh"][of_gate, :known] = before["weight_hh_l0"][of_old]
+            made["bias_ih"][of_gate] = before["bias_ih_l0"][of_old] + before["bias_hh_l0"][of_old]
+        made["bias_ih"][of_gate.stop : (gate + 1) * size] = constant
     cell = 2 * size + known
-    inputs[cell : cell + columns, features:] = torch.eye(columns)
+    made["weight_ih"][cell : cell + columns, features:] = torch.eye(columns)
 
 
 def _last_layer(kernel: Floats, hidden_size: int, columns: int) -> Tensor:
