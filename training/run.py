@@ -109,7 +109,7 @@ def _run_few(options: Options, corpus: Corpus, trainer: Trainer, revision: str |
     for line in few.told(made.judged, test_texts):
         say(line)
     how = _provenance(options, corpus, made.model, 0) | _circumstances(trainer, revision)
-    how |= {"folds": made.judged.report(test_texts), "warm_start": base.manifest.name if base else None}
+    how |= {"folds": made.judged.report(test_texts), "warm_start": base.manifest.name if base else "none"}
     probe = publish.probe(draft, made.probe)
     publish.publish(options.out, options.force, draft, {}, how, (), corpus, options.skip_test, console, probe)
     folder.empty()

@@ -66,6 +66,7 @@ def test_from_nothing_and_by_groups(few: Path, tmp_path: Path, capsys: pytest.Ca
     assert "from nothing, as asked" in told
     assert "fold 5 of 5" in told
     assert "test texts are to be expected between" in told
+    assert "--seed 1 --from none`" in (tmp_path / "made" / "README.md").read_text()
     [answer] = Classifier(bundle.read(tmp_path / "made"), "cpu")(["The film was wonderful."])
     assert answer.label == "positive"
 
