@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 import httpx
@@ -377,7 +378,7 @@ def _prepared(setting: Setting, model: Path) -> Iterator[Service]:
                            "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}  # fmt: skip
         elif setting.place == "model":
             model = Path(shutil.copytree(model, folder / "model"))
-        options = {"workers": 2, "provider": "cpu", **setting.settings}
+        options: dict[str, Any] = {"workers": 2, "provider": "cpu", **setting.settings}
         yield stack.enter_context(
             service(model, descriptors=setting.descriptors, environment=environment, log_folder=log_folder, **options)
         )
