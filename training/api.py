@@ -35,8 +35,8 @@ def train(
     `test_share` of the texts are kept to judge by: the figures are in the bundle's `manifest.metrics`, by split. Up to
     5,000 texts are learned from as docs/training.md tells of few texts, unless `tuning` or `balance` asks otherwise; of
     more a tenth is kept to choose by. `warm_start` is the folder of a bundle to start from. The other parameters are
-    the options of `python -m training run`, which reads files, goes on after a kill, and takes unlabelled texts as well.
-    Blank texts and missing labels are left out; that is told on stdout, as is the progress, unless `quiet`.
+    the options of `python -m training run`, which reads files, goes on after a kill, and takes unlabelled texts as
+    well. Blank texts and missing labels are left out; that is told on stdout, as is the progress, unless `quiet`.
 
     Raises DataError where the texts cannot be trained on, RunError where `out` exists and not `force`, BundleError
     where `warm_start` is no bundle, ParityError where the exported network answers otherwise than the trained one.

@@ -41,7 +41,7 @@ def fuzzed(bundle: Path) -> Iterator[Service]:
     with tempfile.TemporaryDirectory() as parent:
         for name in ("served", BESIDE):
             shutil.copytree(bundle, Path(parent) / name)
-        keys = {"api_keys": "caller=a-key-of-a-caller", "admin_keys": f"admin={_KEY}"}
+        keys: dict[str, Any] = {"api_keys": "caller=a-key-of-a-caller", "admin_keys": f"admin={_KEY}"}
         with service(Path(parent) / "served", module="service", **keys) as running:
             yield running
 
