@@ -40,9 +40,10 @@ def test_the_service_is_what_its_lock_pins(tmp_path: Path) -> None:
     assert (document["bomFormat"], document["metadata"]["component"]["name"]) == ("CycloneDX", "ovation-sentiment")
     pins = {
         (name, version): sorted(re.findall("[0-9a-f]{64}", hashes))
-        for name, version, hashes in re.findall(r"^([\w.-]+)==(\S+)([^=]*(?:\n .*)*)", lock.read_text(), re.MULTILINE)
+        for name, version, hashes in re.findall(r"^([\w.-]+)==(\S+)(.*(?:\n .*)*)", lock.read_text(), re.MULTILINE)
     }
     assert len(pins) > 20
+    assert all(pins.values())
     found = {(usual(each["name"]), each["version"]): each for each in document["components"]}
     assert {key: hashes_of(each) for key, each in found.items()} == pins
     assert {usual(each["purl"]) for each in found.values()} == {f"pkg:pypi/{name}@{version}" for name, version in pins}
