@@ -25,7 +25,7 @@ class _ShadowRoute(APIRoute):
     """One of two routes with the same path: Starlette's `Allow` names the methods of the first alone."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] not in self.methods:
+        if scope["method"] not in (self.methods or ()):
             raise HTTPException(405, headers={"Allow": "DELETE, POST"})
         await super().handle(scope, receive, send)
 

@@ -396,7 +396,7 @@ def fuzz(cases: int, steps: int) -> None:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(BatcherMachine, settings=chosen)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(BatcherMachine, settings=chosen)
 
 
 @click.command(context_settings={"show_default": True})
