@@ -1,6 +1,7 @@
 # serve, test, lint, train, bench: each sets up what it needs in .venv; nothing else on the machine is touched.
 PYTHON ?= python3
 RUNTIME ?= cpu
+LOCK ?= $(RUNTIME)
 # One runtime per environment: onnxruntime and onnxruntime-gpu overwrite each other.
 VENV := .venv$(if $(filter cuda,$(RUNTIME)),-cuda)
 BIN := $(VENV)/bin
@@ -41,7 +42,6 @@ bench: $(VENV)/.dev ## measure everything in benchmarks/ (needs wrk; DATA=path t
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
 
 # The service's packages are those of the image; LOCK=training wants what `make setup` installs.
-sbom: LOCK ?= $(RUNTIME)
 sbom: $(VENV)-sbom/.sbom $(VENV)/$(if $(filter-out $(RUNTIME),$(LOCK)),.dev,.service) ## what is installed and its licences, into build/sbom
 	$(VENV)-sbom/bin/python requirements/sbom.py requirements/$(LOCK).txt build/sbom/$(LOCK).cdx.json --environment $(BIN)/python
 

@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.frontier import plot
+from benchmarks.small import plot as small
 
 
 def write(folder: Path) -> None:
@@ -59,5 +60,10 @@ def _open(found: dict[str, Any], path: Path) -> None:
     pyplot.close(figure)
 
 
-_PLOTS: dict[str, Callable[[dict[str, Any], Path], None]] = {"peers": _peers, "open": _open, "frontier": plot.draw}
+_PLOTS: dict[str, Callable[[dict[str, Any], Path], None]] = {
+    "peers": _peers,
+    "open": _open,
+    "frontier": plot.draw,
+    "small": small.draw,
+}
 SECTIONS = frozenset(_PLOTS)

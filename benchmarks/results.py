@@ -25,7 +25,13 @@ SECTIONS = (
     ),
     *("start", "tuning", "tracing", "keys"),
 )
-_COMMANDS = ("cuda", "frontier", "keras", "page")  # each measured by its own command, `python -m benchmarks.NAME`
+_COMMANDS = (
+    "cuda",
+    "frontier",
+    "keras",
+    "page",
+    "small",
+)  # each measured by its own command, `python -m benchmarks.NAME`
 
 
 def write(folder: Path) -> None:

@@ -22,8 +22,8 @@ from service.model.bundle import BundleError
 from service.model.bundles import Bundles, ChangeRefused, Order
 
 _TURN_SECONDS = 0.5  # between two looks at signals and at workers
-# Turns that a worker has to start. They are counted, and a look at the clock counts for _STANDSTILL_SECONDS at most: where
-# the whole machine stands still for minutes, no worker is to be taken for one that hangs.
+# Turns that a worker has to start. They are counted, and a look at the clock counts for _STANDSTILL_SECONDS at most:
+# where the whole machine stands still for minutes, no worker is to be taken for one that hangs.
 _START_TURNS = 240
 _STANDSTILL_SECONDS = 1.0
 _AGAIN_SECONDS = 2.0  # for the answer of a worker that was late with it: both may have stood still

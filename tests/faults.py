@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 import httpx
@@ -327,7 +328,7 @@ FAULTS: dict[str, Setting] = {
     "clocks jump": Setting(clock_jumps, place="clock"),
     "bundle damaged and removed, worker killed": Setting(bundle_damaged, place="model"),
     "descriptors exhausted": Setting(descriptors_exhausted, descriptors=128),
-    "half-open connections": Setting(half_open, {"keep_alive_seconds": 5}),
+    "half-open connections": Setting(half_open),
     "resets in every phase": Setting(resets),
     "SIGTERM in every phase": Setting(ended_in_every_phase),
     "SIGTERM while the model changes": Setting(ended_while_a_model_changes),
@@ -377,7 +378,7 @@ def _prepared(setting: Setting, model: Path) -> Iterator[Service]:
                            "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}  # fmt: skip
         elif setting.place == "model":
             model = Path(shutil.copytree(model, folder / "model"))
-        options = {"workers": 2, "provider": "cpu", **setting.settings}
+        options: dict[str, Any] = {"workers": 2, "provider": "cpu", **setting.settings}
         yield stack.enter_context(
             service(model, descriptors=setting.descriptors, environment=environment, log_folder=log_folder, **options)
         )

@@ -5,6 +5,7 @@ Memory, open files and threads of every process are sampled all the while. After
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import re
@@ -14,7 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -48,7 +49,7 @@ class Sample:
 
     seconds: float
     pids: list[int]
-    memory: list[int]  # bytes: the proportional share of what is resident
+    memory: list[int]  # bytes resident that are the process's own; of files that are mapped, others have a share
     files: list[int]
     threads: list[int]
 
@@ -126,7 +127,7 @@ def sample(running: Service, began: float) -> Sample:
     memory, files, threads = [], [], []
     for pid in pids:
         rollup, status = (Path(f"/proc/{pid}/{name}").read_text() for name in ("smaps_rollup", "status"))
-        memory.append(_number(r"^Pss:\s+(\d+) kB$", rollup) * 1024)
+        memory.append(_number(r"^Anonymous:\s+(\d+) kB$", rollup) * 1024)
         threads.append(_number(r"^Threads:\s+(\d+)$", status))
         files.append(len(os.listdir(f"/proc/{pid}/fd")))
     return Sample(time.monotonic() - began, pids, memory, files, threads)
@@ -254,13 +255,18 @@ def soak(
 @click.option(
     "--model", type=click.Path(path_type=Path), default=ROOT / "models/reviews-bilstm", help="Bundle to serve."
 )
-def main(minutes: float, load: float, workers: int, model: Path) -> None:
+@click.option(
+    "--samples", type=click.Path(path_type=Path), help="File for all samples, in JSON lines.", show_default=False
+)
+def main(minutes: float, load: float, workers: int, model: Path, samples: Path | None) -> None:
     """Serves for so long; ends with code 1 where memory, files or threads grow, or an answer is lost."""
     record = soak(model, minutes * 60, load, workers, click.echo)
     asked = sum(record.statuses.values())
     click.echo(f"{asked} answers in {record.seconds:.0f} s by status {dict(record.statuses)}, {len(record.lost)} lost, "
                f"{record.left} callers left; changes of the model {dict(record.changes)}")  # fmt: skip
     click.echo(record.table())
+    if samples is not None:
+        samples.write_text("".join(json.dumps(asdict(each)) + "\n" for each in record.samples))
     problems = record.problems()
     for problem in problems:
         click.echo(problem, err=True)

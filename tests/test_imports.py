@@ -38,9 +38,10 @@ TRAINING = {
     "release": {"data", "network", "fitting", "evaluation"},
     "options": {"data", "recipe", "fitting", "evaluation"},
     "arguments": {"data", "recipe"},
-    "run": {"data", "network", "fitting", "evaluation", "recipe", "release", "options", "arguments"},
+    "few": {"data", "network", "fitting", "evaluation", "recipe", "release"},
+    "run": {"few", "data", "network", "fitting", "evaluation", "recipe", "release", "options", "arguments"},
     "api": {"data", "evaluation", "recipe", "options", "arguments", "run"},
-    "__main__": {"data", "network", "fitting", "evaluation", "recipe", "release", "options", "arguments", "run"},
+    "__main__": {"few", "data", "network", "fitting", "evaluation", "recipe", "release", "options", "arguments", "run"},
 }
 # What the wires share, and the parts of one.
 NO_WIRES = {f"service.api.{name}" for name in ("answer", "binary_tensors", "inference", "schemas")}

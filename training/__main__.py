@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -16,6 +17,7 @@ from service.model import bundle
 from service.model.bundle import Bundle, BundleError
 from service.model.classifier import Classifier
 from service.model.tokenizer import BlankText
+from training import few
 from training.arguments import PATH, Group, How, changes_preset, console, data_option, reads_data, say_to
 from training.data import download, mixed_corpus
 from training.data.corpus import Corpus, Labelled, build
@@ -56,7 +58,13 @@ _of_a_run = (
     ),
     click.option("--unlabelled", type=PATH, help="Table of texts without labels, for the teacher to label."),
     click.option("--preset", type=click.Choice(sorted(PRESETS)), default="base"),
-    click.option("--from", "warm_start", type=PATH, help="Bundle whose weights and vocabulary to start from."),
+    click.option(
+        "--from",
+        "warm_start",
+        type=PATH,
+        help="Bundle whose weights and vocabulary to start from; none: "
+        "nothing.  [default: the one that ships, where the texts are few]",
+    ),
     click.option(
         "--sample", type=click.FloatRange(0.001, 1), default=1.0, help="Share of the reviews to use, for a trial."
     ),
@@ -84,6 +92,11 @@ _misjudged_option = click.option(
 )
 
 
+def _start(asked: Path | None) -> tuple[Path | None, bool]:
+    """The bundle that --from names, and whether it says to start from nothing."""
+    return (None, True) if asked == Path("none") else (asked, False)
+
+
 @main.command("run")
 @_options_of_a_run
 @click.option("--out", type=PATH, required=True, help="Folder of the bundle, e.g. models/mine.")
@@ -93,6 +106,8 @@ _misjudged_option = click.option(
 @click.option("--right", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=STATED_RATE,
               help="Share of the answers not flagged `uncertain` that is to be right.")  # fmt: skip
 @_misjudged_option
+@click.option("--folds/--no-folds", default=None, help="Figures by cross-validation, and a network of all texts.  "
+              "[default: --folds up to 5,000 labelled texts, unless the recipe is changed]")  # fmt: skip
 @click.option("--skip-test", is_flag=True, help="Leave the test split unread, while you choose between runs.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same options.")
 @click.option("--force", is_flag=True, help="Replace the bundle, and any unfinished run, at --out.")
@@ -107,16 +122,21 @@ def run_command(
     out: Path,
     warm_start: Path | None,
     tuning: Tuning,
-    **others: bool | int | float | str | Path | None,
+    folds: bool | None,
+    **others: Any,
 ) -> None:
     """Trains, exports, proves and measures; the last line printed is the command that serves the result.
 
     Without --data the Large Movie Review Dataset is downloaded.
     """
     screen = console()
+    warm_start, from_nothing = _start(warm_start)
     recipe = tuning.apply(PRESETS[preset], warm_start is not None)
     sources = _sources(how, data or (_download(screen),), validation, test, unlabelled)
-    made = run(Options(preset, recipe, sources, out, warm_start=warm_start, **others), screen)  # type: ignore[arg-type]
+    if tuning != Tuning() or others["balance"]:
+        folds = folds or False  # with a last layer alone there is nothing to change
+    start: dict[str, Any] = {"warm_start": warm_start, "from_nothing": from_nothing, "folds": folds}
+    made = run(Options(preset, recipe, sources, out, **start, **others), screen)
     _tell_command(made)
 
 
@@ -136,11 +156,15 @@ def check_command(
     """Shows what a run would read and what it would do with it, and ends with code 0 where one could begin."""
     if not data:
         raise click.UsageError("expected --data FILE, found none: name the file or folder to check")
+    warm_start, from_nothing = _start(warm_start)
     base = bundle.read(warm_start) if warm_start else None
     shares = (PRESETS[preset].validation_share, test_share, sample)
     sources = _sources(how, data, validation, test, unlabelled)
     rules, max_tokens = reads_as(PRESETS[preset], base)
-    examine(sources, rules, max_tokens, shares, base, say_to(console()))
+    say = say_to(console())
+    corpus = examine(sources, rules, max_tokens, shares, base, say)
+    if few.chosen(corpus, preset, validation is not None, None):
+        say(few.announced(corpus, few.start(warm_start, from_nothing, corpus, PRESETS[preset])[1]))
 
 
 _of_data_sets = (
@@ -286,6 +310,11 @@ def _reviews(
 ) -> list[Labelled]:
     """The texts of a split, drawn as the bundle's run drew it. Raises DataError."""
     names, training = found.manifest.labels, found.manifest.training
+    if split in ("train", "validation") and "folds" in training:
+        raise DataError(
+            f"{found.path}: expected --split test, found {split}: the network has learned from them, its figures of "
+            "unseen texts stand in its card"
+        )
     where = ", ".join(str(source.path) for source, _ in sources)
     if split == "all":
         read = [review for source, _ in sources for review in source if review.label is not None]

@@ -32,10 +32,11 @@ def train(
 ) -> Bundle:
     """Trains on pairs of text and label and writes a bundle to the new folder `out`, with its card; returns it, read.
 
-    A tenth of the texts is kept to choose by, and `test_share` of them to judge by: the figures are in the bundle's
-    `manifest.metrics`, by split. `warm_start` is the folder of a bundle to start from. The other parameters are the
-    options of `python -m training run`, which reads files, goes on after a kill, and takes unlabelled texts as well.
-    Blank texts and missing labels are left out; that is told on stdout, as is the progress, unless `quiet`.
+    `test_share` of the texts are kept to judge by: the figures are in the bundle's `manifest.metrics`, by split. Up to
+    5,000 texts are learned from as docs/training.md tells of few texts, unless `tuning` or `balance` asks otherwise; of
+    more a tenth is kept to choose by. `warm_start` is the folder of a bundle to start from. The other parameters are
+    the options of `python -m training run`, which reads files, goes on after a kill, and takes unlabelled texts as
+    well. Blank texts and missing labels are left out; that is told on stdout, as is the progress, unless `quiet`.
 
     Raises DataError where the texts cannot be trained on, RunError where `out` exists and not `force`, BundleError
     where `warm_start` is no bundle, ParityError where the exported network answers otherwise than the trained one.
@@ -55,6 +56,7 @@ def train(
             warm_start=None if warm_start is None else Path(warm_start),
             seed=seed,
             test_share=test_share,
+            folds=False if tuning != Tuning() or balance else None,
             balance=balance,
             right=right,
             device=device,

@@ -39,6 +39,8 @@ class Options:
     test_share: float = 0.1
     sample: float = 1.0
     warm_start: Path | None = None
+    from_nothing: bool = False  # not even from the bundle that ships, where the texts are few
+    folds: bool | None = None  # figures from folds and no validation split; None: where the texts are few
     skip_test: bool = False
     resume: bool = False
     force: bool = False
@@ -83,6 +85,10 @@ class Options:
                 "on with the same, or begin anew with --force"
             )
 
+    def own_validation(self) -> bool:
+        """Whether a table to choose by was named."""
+        return any(role == "validation" for _, role in self.sources)
+
     def stage(self, name: str, seed: int) -> str:
         """The name of a stage that is trained once for each seed: the plain one is the seed's that ships."""
         return name if seed == self.seed else f"{name}-{seed}"
@@ -99,7 +105,7 @@ class Options:
         dropouts = {recipe.pop(name): None for name in ("embedding_dropout", "head_dropout")}
         kept |= {"--hidden-size": recipe.pop("hidden_size"), "--dropout": " and ".join(map(str, dropouts))}
         kept |= {"--balance": self.balance, "--right": self.right, "--test-share": self.test_share}
-        kept |= {"--sample": self.sample, "--from": _bundle_digest(self.warm_start)}
+        kept |= {"--sample": self.sample, "--from": self._start(), "--folds": self.folds}
         data = self.data()
         for role, option in _ROLES.items():
             kept[option] = [{"file": d["file"], "sha256": d["sha256"]} for d in data if d["role"] == role]
@@ -108,6 +114,9 @@ class Options:
         else:
             kept |= self._reading()
         return kept | {"recipe": recipe}
+
+    def _start(self) -> str:
+        return "none" if self.from_nothing else _bundle_digest(self.warm_start)
 
     def _reading(self) -> dict[str, Any]:
         """How tables are read, by the option that decides it."""

@@ -17,10 +17,12 @@ from torch import Tensor
 from service.model import bundle
 from service.model.bundle import Bundle
 from service.model.tokenizer import SPECIAL, Rules, TokenIds, Tokenizer
+from training import few
 from training.arguments import say_to
 from training.data import mixed_corpus
 from training.data.corpus import Corpus
 from training.data.overview import examine
+from training.data.split import TEST
 from training.evaluation import misjudged
 from training.fitting.examples import Examples, part_of, with_sentences
 from training.fitting.loop import Plan, State, choose_precision, predict
@@ -50,6 +52,10 @@ def run(options: Options, console: Console) -> Path:
         onnx_graph.read(base.model)  # before anything is read or trained: raises OldGraph
 
     corpus, labels = read(options, base, say)
+    if few.chosen(corpus, options.preset_name, options.own_validation(), options.folds):
+        return _run_few(options, corpus, trainer, revision, console)
+    if base and few.unknown_share(corpus, base) > few.MOST_UNKNOWN:
+        raise few.unknown(options.warm_start, corpus, base)
     tokenizer = base.tokenizer if base else _tokenizer(preset, corpus, labels)
     token_ids, offsets = corpus.encode(tokenizer)
     logits = labels.logits if labels else {}
@@ -84,23 +90,71 @@ def run(options: Options, console: Console) -> Path:
 
     state = train(options.seed)
     draft, siblings = calibrated(state), {seed: calibrated(train(seed)) for seed in options.spread}
-    how = _provenance(options, corpus, state) | {
-        "source_revision": revision,
-        "device": device.type,
-        "precision": trainer.precision,
-        "threads": torch.get_num_threads(),
-        "machines": folder.machines(),
-        "wall_seconds": round(trainer.spent_seconds()),
-    }
+    how = _provenance(options, corpus, state.model, len(state.history)) | _circumstances(trainer, revision)
     if labels:
         how["encoder"] = labels.fitted
     else:
         how["ladder"] = lessons.ladder | {"network": publish.worth(draft)}
     publish.publish(
-        options.out, options.force, draft, siblings, how, state, corpus, options.skip_test, options.misjudged, console
+        options.out,
+        options.force,
+        draft,
+        siblings,
+        how,
+        state.history,
+        corpus,
+        options.skip_test,
+        options.misjudged,
+        console,
     )
     folder.empty()
     return options.out
+
+
+def _run_few(options: Options, corpus: Corpus, trainer: Trainer, revision: str | None, console: Console) -> Path:
+    """The rest of a run with few labelled texts: judged by folds, then trained on all of them."""
+    say, folder = say_to(console), trainer.folder
+    base, how_it_starts = few.start(options.warm_start, options.from_nothing, corpus, options.preset)
+    say(few.announced(corpus, how_it_starts))
+    made = few.make(corpus, base, options.preset, options.seed, say)
+    headline = {"accuracy": made.judged.accuracy, "accuracy_interval_95": made.judged.interval()}
+    name, labels = options.out.name, corpus.label_names
+    draft = publish.from_folds(
+        name, made.model, made.tokenizer, labels, made.temperature, made.answers, headline, options.right, console
+    )
+    test_texts = 0 if options.skip_test else len(corpus.rows(TEST))
+    for line in few.told(made.judged, test_texts):
+        say(line)
+    how = _provenance(options, corpus, made.model, 0) | _circumstances(trainer, revision)
+    how |= {"folds": made.judged.report(test_texts), "warm_start": base.manifest.name if base else "none"}
+    probe = publish.probe(draft, made.probe)
+    publish.publish(
+        options.out,
+        options.force,
+        draft,
+        {},
+        how,
+        (),
+        corpus,
+        options.skip_test,
+        options.misjudged,
+        console,
+        probe,
+    )
+    folder.empty()
+    return options.out
+
+
+def _circumstances(trainer: Trainer, revision: str | None) -> dict[str, Any]:
+    """By what a bundle was made, and in what time."""
+    return {
+        "source_revision": revision,
+        "device": trainer.device.type,
+        "precision": trainer.precision,
+        "threads": torch.get_num_threads(),
+        "machines": trainer.folder.machines() or {"network": [trainer.machine()]},
+        "wall_seconds": round(trainer.spent_seconds()),
+    }
 
 
 def read(options: Options, base: Bundle | None, say: Callable[[str], None]) -> tuple[Corpus, Labels | None]:
@@ -213,12 +267,12 @@ def _network(
     return model
 
 
-def _provenance(options: Options, corpus: Corpus, state: State) -> dict[str, Any]:
+def _provenance(options: Options, corpus: Corpus, model: BiLSTM, epochs: int) -> dict[str, Any]:
     """What one needs to know to make this bundle again."""
     sizes = {  # of the bundle that it started from, where there is one
-        "embedding_size": state.model.embedding.embedding_dim,
-        "hidden_size": state.model.forward_lstm.hidden_size,
-        "head": state.model.head,
+        "embedding_size": model.embedding.embedding_dim,
+        "hidden_size": model.forward_lstm.hidden_size,
+        "head": model.head,
     }
     return {
         "preset": options.preset_name,
@@ -231,7 +285,7 @@ def _provenance(options: Options, corpus: Corpus, state: State) -> dict[str, Any
         "left_out": list(options.mixed.leave_out) if options.mixed else [],
         "reviews": corpus.report,
         "warm_start": options.warm_start.name if options.warm_start else None,
-        "epochs": len(state.history),
+        "epochs": epochs,
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in ("torch", "onnx", "onnxruntime", "numpy", "scikit-learn")},
     }

@@ -328,7 +328,7 @@ class Connection(HttpToolsProtocol):
         self._watch_writing()
 
     def shutdown(self) -> None:
-        """Called by the server, which stops: the next answer is the last; without a request the connection ends soon."""
+        """Called by the server, which stops: the next answer is the last; without one the connection ends soon."""
         self._is_last = True
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
@@ -378,6 +378,10 @@ class Connection(HttpToolsProtocol):
             self._read_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
 
     def _head_is_late(self) -> None:
+        """What came while the process stood still is read only after this."""
+        self._read_timer = self.loop.call_later(_LAST_LOOK_SECONDS, self._end_late_head)
+
+    def _end_late_head(self) -> None:
         if self._pending:
             self._refuse("slow_head", f"expected a whole head within {HEAD_SECONDS:g} s")
         else:

@@ -153,9 +153,8 @@ def test_what_a_person_sets_decides_the_run(tmp_path: Path, capsys: pytest.Captu
     for split, figures in metrics.items():
         for label, of in figures["by_label"].items():
             assert re.search(rf"^\| {label} \| {of['reviews']} \| {of['answers']} \| ", card, re.MULTILINE)
-            warned = (
-                f"the label {label} is never answered" in told.partition(f"{split}: accuracy")[2].split("accura")[0]
-            )
+            told_of_split = told.partition(f"\n{split}: accuracy")[2].partition("\ntest: accuracy")[0]
+            warned = f"the label {label} is never answered" in told_of_split
             assert warned == (of["reviews"] > 0 == of["answers"]), (split, label)
     missed = sum(round((1 - figures["accuracy"]) * figures["reviews"]) for figures in metrics.values())
     assert f"{wrong}: {missed} misjudged texts" in told

@@ -48,6 +48,7 @@ class Corpus:
     report: dict[str, int] = field(default_factory=dict)  # what was counted, for people
     mixed: "Mixed | None" = None  # what is known besides where several data sets were read
     places: Texts | None = None  # [review] file and line of each, for people
+    groups: NDArray[np.str_] | None = None  # [review] equal ones stay together; None: there are no groups
 
     def rows(self, *splits: int) -> NDArray[np.int64]:
         """The rows of `splits`, in order."""
@@ -232,6 +233,7 @@ def draw(found: Gathered, sources: Sequence[tuple[Source, str]], validation_shar
         names,
         report,
         places=found.places,
+        groups=found.groups,
     )
 
 

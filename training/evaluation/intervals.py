@@ -5,7 +5,7 @@ import math
 _TWO_SIDED_95, ONE_SIDED_95 = 1.959964, 1.644854
 
 
-def wilson_interval(right: int, count: int, z: float = _TWO_SIDED_95) -> tuple[float, float]:
+def wilson_interval(right: float, count: float, z: float = _TWO_SIDED_95) -> tuple[float, float]:
     """Interval of a proportion (Wilson 1927): of 95 %, unless `z` is another quantile of the normal distribution."""
     p = right / count
     centre = (p + z * z / (2 * count)) / (1 + z * z / count)

@@ -51,8 +51,9 @@ def prepare(path: Path) -> None:
     if not path.parent.is_dir():
         raise DataError(f"{path}: expected a folder to write the misjudged texts into, found none: make it first")
     try:
-        before = path.open(encoding="utf-8-sig", errors="replace", newline="").readline() if path.exists() else ""
-        path.open("a").close()
+        with path.open("a+", encoding="utf-8", errors="replace", newline="") as file:
+            file.seek(0)
+            before = file.readline().removeprefix("\ufeff")
         if not before:
             path.unlink()
     except OSError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from service.model.bundle import Manifest
-from training.release import confusion, findings
+from training.release import confusion, findings, folds
 from training.release.findings import accuracy, table
 
 _READINGS = "## Readings of the test split"
@@ -91,9 +91,13 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
         "",
         *_metrics_table(metrics),
         "",
-        "![curves](figures/curves.png) The curves as numbers: `figures/history.csv`.",
-        "",
+        *(
+            ()
+            if "folds" in training
+            else ("![curves](figures/curves.png) The curves as numbers: `figures/history.csv`.", "")
+        ),
         *confusion.in_card(metrics),
+        *folds.in_card(training),
         *findings.by_source(metrics),
         *findings.calibration(manifest, metrics),
         *findings.robustness(splits, measured["odd_texts"]),
@@ -160,7 +164,7 @@ def _training(training: Mapping[str, Any]) -> list[str]:
     files = ", ".join(f"`{entry['file']}` (SHA-256 {entry['sha256'][:16]}…)" for entry in training["data"])
     return [
         f"`python -m training {_command(training)} --seed {training['seed']}{_start(training)}` on {files}: "
-        f"{training['epochs']} epochs, {training['wall_seconds'] / 60:.0f} minutes on {_machines(training)}, "
+        f"{folds.plan(training)}, {training['wall_seconds'] / 60:.0f} minutes on {_machines(training)}, "
         f"source {training['source_revision'] or 'unknown'}. "
         f"torch, NumPy and onnxruntime agree within {training['parity']:.1g}. Every flag and library version stands in "
         "`manifest.json`.",

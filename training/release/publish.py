@@ -1,6 +1,7 @@
 """A trained network -> a calibrated, proven, measured bundle with its card."""
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,8 @@ from training.evaluation import calibration, evaluate, misjudged
 from training.evaluation.evaluate import Answers
 from training.evaluation.misjudged import Misjudged
 from training.fitting.examples import Examples
-from training.fitting.loop import State, predict
+from training.fitting.loop import Epoch, State, predict
+from training.network.bilstm import BiLSTM
 from training.release import card, confusion, export, figures, onnx_graph, report
 
 # Texts whose logits every load of the bundle checks: they exercise lengths, marks, scripts and unknown words.
@@ -47,6 +49,46 @@ def calibrate(
     temperature = calibration.fit_temperature(
         predict(model, held, "fp32").astype(np.float64), held.targets.argmax(axis=1)
     )
+    draft = _draft(name, model, tokenizer, corpus.label_names, temperature)
+    answers = evaluate.ask(Classifier(draft, "cpu"), corpus.held_out(VALIDATION))
+    return replace(draft, manifest=_measured(draft.manifest, answers, right, console))
+
+
+def from_folds(
+    name: str,
+    model: BiLSTM,
+    tokenizer: Tokenizer,
+    label_names: tuple[str, ...],
+    temperature: float,
+    answers: Answers,
+    headline: dict[str, Any],
+    right: float,
+    console: Console,
+) -> Bundle:
+    """The bundle `name`, in memory, whose figures are of `answers` that networks gave to texts they had not read.
+
+    `headline` are figures of several draws of the folds, in place of those of the one draw that `answers` are of.
+    Raises ParityError.
+    """
+    model = model.cpu()
+    export.round_embedding(model)
+    draft = _draft(name, model, tokenizer, label_names, temperature)
+    manifest = _measured(draft.manifest, answers, right, console, "one draw of the folds")
+    metrics = {"validation": manifest.metrics["validation"] | headline}
+    return replace(draft, manifest=manifest.model_copy(update={"metrics": metrics}))
+
+
+def probe(draft: Bundle, model: BiLSTM) -> Bundle:
+    """A bundle like `draft` with the weights of `model`, which has not read the validation texts."""
+    model = model.cpu()
+    export.round_embedding(model)
+    manifest = draft.manifest
+    made = _draft(draft.name, model, draft.tokenizer, manifest.labels, manifest.temperature)
+    return replace(made, manifest=made.manifest.model_copy(update={"uncertain_below": manifest.uncertain_below}))
+
+
+def _draft(name: str, model: BiLSTM, tokenizer: Tokenizer, label_names: tuple[str, ...], temperature: float) -> Bundle:
+    """The bundle `name`, in memory: exported and proven, not measured. Raises ParityError."""
     weights = export.arrays(model, temperature)
     onnx_model = onnx_graph.build(weights)
     worst = export.prove_parity(model, onnx_model, temperature, tokenizer.max_tokens)
@@ -55,7 +97,7 @@ def calibrate(
         name=name,
         version=service.__version__,
         created=datetime.now(UTC).replace(microsecond=0),
-        labels=corpus.label_names,
+        labels=label_names,
         max_tokens=tokenizer.max_tokens,
         truncation=tokenizer.truncation,
         rules=tokenizer.rules,
@@ -69,12 +111,16 @@ def calibrate(
         metrics={},
         training={"parity": worst},
     )
-    draft = Bundle(Path(name), name, manifest, onnx_model, tokenizer)
-    answers = evaluate.ask(Classifier(draft, "cpu"), corpus.held_out(VALIDATION))
-    return replace(draft, manifest=_measured(manifest, answers, right, console))
+    return Bundle(Path(name), name, manifest, onnx_model, tokenizer)
 
 
-def _measured(manifest: Manifest, answers: Answers, rate: float, console: Console) -> Manifest:
+def _measured(
+    manifest: Manifest,
+    answers: Answers,
+    rate: float,
+    console: Console,
+    on: str = "validation through the service's classifier",
+) -> Manifest:
     """`manifest` with the threshold, the drift reference and the figures that `answers` to validation give."""
     parts = [answers.of(kind) for kind in answers.kinds]
     thresholds = [calibration.uncertain_below(part.score, part.right, rate) for part in parts]
@@ -82,7 +128,7 @@ def _measured(manifest: Manifest, answers: Answers, rate: float, console: Consol
     uncertain_below, shown = max(below for below, _ in thresholds), all(shown for _, shown in thresholds)
     found = evaluate.report(answers, manifest.labels, manifest.temperature, uncertain_below)
     console.print(
-        f"validation through the service's classifier: accuracy {found['accuracy']:.2%}, "
+        f"{on}: accuracy {found['accuracy']:.2%}, "
         f"temperature {manifest.temperature:.3f}, uncertain below {uncertain_below:.3f}",
         highlight=False,
     )
@@ -128,25 +174,37 @@ def publish(
     draft: Bundle,
     siblings: dict[int, Bundle],
     how: dict[str, Any],
-    state: State,
+    history: Sequence[Epoch],
     corpus: Corpus,
     skip_test: bool,
     misjudged_to: Path | None,
     console: Console,
+    probe: Bundle | None = None,
 ) -> None:
     """Measures the draft, reads the test split once, and writes the bundle with its card and figures to `out`.
 
+    Where the draft has read the validation texts, `probe` is measured on them in its place; the accuracy and what
+    belongs to it are then those of the draft's manifest, from folds.
+
     `siblings`, by their seeds, are measured for the spread alone. `how` is what the manifest's `training` is to hold.
-    The texts that the draft misjudges are written to `misjudged_to`, never into the bundle.
+    The texts that are misjudged are written to `misjudged_to`, never into the bundle.
     """
     splits = ["validation"]
     if len(corpus.rows(TEST)) and not skip_test:
         splits.append("test")
     console.print(f"measuring on {' and '.join(splits)}: accuracy, calibration, robustness, negation, evidence")
     classifier = Classifier(draft, "cpu")
+    on_validation = Classifier(probe, "cpu") if probe else classifier
     measured = {
-        split: report.measure(classifier, list(corpus.held_out(report.SPLITS[split])), split) for split in splits
+        split: report.measure(
+            on_validation if split == "validation" else classifier,
+            list(corpus.held_out(report.SPLITS[split])),
+            split,
+        )
+        for split in splits
     }
+    if probe:
+        measured["validation"] |= report.of_figures(draft.manifest.metrics["validation"])
     metrics = {split: found["figures"] for split, found in measured.items()}
     readings = card.readings(out)
     if "test" in metrics:
@@ -165,9 +223,12 @@ def publish(
     how = how | {"sibling_seeds": len(siblings)} | ({"spread": spread} if siblings else {})
     manifest = draft.manifest
     manifest = manifest.model_copy(update={"metrics": metrics, "training": manifest.training | how})
+    curves = {}
+    if history:
+        curves["figures/history.csv"] = figures.history_csv(history)
+        curves["figures/curves.png"] = figures.curves(history, f"{out.name}: train and validation")
     extras = {
-        "figures/history.csv": figures.history_csv(state.history),
-        "figures/curves.png": figures.curves(state.history, f"{out.name}: train and validation"),
+        **curves,
         **report.files(manifest, report.contents(classifier, measured), readings),
     }
     bundle.write(out, manifest, draft.model, draft.tokenizer.vocabulary, extras, force=force)
@@ -184,7 +245,8 @@ def publish(
         rows: list[Misjudged] = []
         for split in splits:
             reviews = list(corpus.held_out(report.SPLITS[split]))
-            rows += misjudged.rows(split, reviews, evaluate.ask(classifier, reviews), manifest)
+            judge = on_validation if split == "validation" else classifier
+            rows += misjudged.rows(split, reviews, evaluate.ask(judge, reviews), manifest)
         misjudged.write(misjudged_to, rows)
         console.print(f"{misjudged_to}: {len(rows):,} misjudged texts", markup=False, highlight=False)
 

@@ -34,13 +34,20 @@ def measure(classifier: Classifier, reviews: Sequence[Labelled], split: str) -> 
         evidence[kind or "reviews"] = faithfulness.report(classifier, [review.text for review in _chosen(some, few)])
     figures = evaluate.report(answers, manifest.labels, manifest.temperature, manifest.uncertain_below)
     found = {
-        "figures": figures,
-        "reliability": figures["reliability"],
-        "coverage": figures["coverage"],
+        **of_figures(figures),
         "robustness": robustness.report(classifier, _chosen(of_kind[answers.kinds[0]], _ROBUSTNESS_REVIEWS)),
         "negation": negation.report(classifier, negation.read(negation.SETS[split])),
         "evidence": {kind: report for kind, report in evidence.items() if report},
     }
+    return _plain(found)
+
+
+def of_figures(figures: dict[str, Any]) -> dict[str, Any]:
+    """The part of what `measure` gives that follows from the answers alone."""
+    return _plain({"figures": figures, "reliability": figures["reliability"], "coverage": figures["coverage"]})
+
+
+def _plain(found: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(found)))  # the same whether it was just measured or read again
 
 
@@ -80,10 +87,11 @@ def _digest(found: Bundle) -> str:
 def renew(found: Bundle, corpus: Corpus, with_test: bool, why: str) -> None:
     """Measures the splits of `corpus`, drawn as the bundle's run drew them, and writes card and pictures to it.
 
-    Without `with_test` the test split is left unread: what the folder holds of it stays. Raises DataError.
+    Without `with_test` the test split is left unread: what the folder holds of it stays. So does what it holds of
+    validation where the network has read that too and the figures are from folds. Raises DataError.
     """
     manifest = found.manifest
-    names = list(SPLITS) if with_test else ["validation"]
+    names = [*(() if "folds" in manifest.training else ("validation",)), *(("test",) if with_test else ())]
     for name in names:
         count = sum(1 for _ in corpus.held_out(SPLITS[name]))
         expected = manifest.metrics.get(name, {}).get("reviews", count)
@@ -96,6 +104,10 @@ def renew(found: Bundle, corpus: Corpus, with_test: bool, why: str) -> None:
     path = found.path / _FILE
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     splits = kept["splits"] if kept.get("model") == _digest(found) else {}
+    if "folds" in manifest.training and "validation" not in splits:
+        raise DataError(
+            f"{path}: expected the figures of the run's folds, found none: only the run can measure them, run it again"
+        )
     for name in names:
         splits[name] = measure(classifier, list(corpus.held_out(SPLITS[name])), name)
     if with_test:

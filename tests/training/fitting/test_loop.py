@@ -17,6 +17,7 @@ from training.fitting.loop import (
     evaluate,
     fit,
     learning_rate,
+    predict,
 )
 from training.network.bilstm import BiLSTM, Head, locked_dropout
 from training.recipe import linear_teacher
@@ -251,3 +252,25 @@ def test_a_part_is_as_large_in_every_epoch_and_all_come_in_turn(count: int, shar
 def test_a_part_is_drawn_by_the_seed() -> None:
     assert part_of(np.arange(100), 0.5, 1, 0).tolist() != part_of(np.arange(100), 0.5, 2, 0).tolist()
     assert part_of(np.arange(100), 1.0, 1, 3).tolist() == list(range(100))
+
+
+def test_the_loss_of_a_label_is_multiplied_by_its_weight() -> None:
+    texts = examples(60)
+    plain, _ = evaluate(network(), texts, "fp32")
+    no, yes = (evaluate(network(), texts, "fp32", weights)[0] for weights in ((1.0, 0.0), (0.0, 1.0)))
+    assert no + yes == pytest.approx(plain, rel=1e-5)
+    assert evaluate(network(), texts, "fp32", (3.0, 0.5))[0] == pytest.approx(3 * no + 0.5 * yes, rel=1e-5)
+
+
+def test_a_rare_label_that_counts_for_more_is_answered_more_often() -> None:
+    rare = examples(300)
+    labels = rare.targets.argmax(axis=1)
+    kept = np.concatenate([np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[:8]])
+    rare = rare.at(kept)
+    answers = []
+    for weights in (None, (0.5, 10.0)):
+        plan = Plan(epochs=2, batch_size=8, learning_rate=0.002, label_weights=weights)
+        state = State.start(network(), plan)
+        end(state, plan, rare)
+        answers.append(int(predict(state.model, examples(200, 2), "fp32").argmax(axis=1).sum()))
+    assert answers[0] < answers[1]

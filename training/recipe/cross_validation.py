@@ -1,0 +1,78 @@
+"""What models are worth of which each judges the texts that it has not seen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluation.intervals import paired_interval, wilson_interval
+from training.recipe import linear_model
+from training.recipe.few_texts import FOLDS, FewTexts, Floats, Rows
+
+Judge = Callable[[Rows, Rows], Floats]  # (rows to fit, rows to judge) -> logits [judged, label]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The answers to all texts, once for each choice of the folds."""
+
+    labels: Rows  # [text]
+    logits: Floats  # [repeat, text, label]
+    unknown_share: Floats  # [repeat, text]
+    linear: NDArray[np.bool_]  # [repeat, text] whether TF-IDF and logistic regression are right, by the same folds
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """[repeat, text]"""
+        right: NDArray[np.bool_] = self.logits.argmax(axis=2) == self.labels
+        return right
+
+    @property
+    def accuracy(self) -> float:
+        """The mean over the repeats."""
+        return float(self.right.mean())
+
+    def interval(self, others: int | None = None) -> tuple[float, float]:
+        """95 % interval of the accuracy: on all such texts, or on `others` such texts, which chance moves as well."""
+        count = len(self.labels)
+        size = count if others is None else count * others / (count + others)
+        return wilson_interval(self.accuracy * size, size)
+
+    def gain(self) -> tuple[float, tuple[float, float]]:
+        """How much more accurate the model is than the linear model, with its 95 % interval."""
+        count, repeats = len(self.labels), len(self.right)
+        won = (self.right & ~self.linear).sum() / repeats
+        lost = (~self.right & self.linear).sum() / repeats
+        return (won - lost) / count, paired_interval(won, lost, count)
+
+    def report(self, test_texts: int) -> dict[str, object]:
+        """For the manifest and the card; with the interval in which the figure of the test texts is expected."""
+        gain, interval = self.gain()
+        return {
+            "test_expected_95": self.interval(test_texts) if test_texts else None,
+            "folds": FOLDS,
+            "texts": len(self.labels),
+            "accuracies": self.right.mean(axis=1).tolist(),
+            "linear_accuracy": float(self.linear.mean()),
+            "gain": gain,
+            "gain_interval_95": interval,
+        }
+
+
+def run(texts: FewTexts, judge: Judge, repeats: int, seed: int, say: Callable[[str], None]) -> Judged:
+    """Each of `repeats` draws other folds; says how far it is."""
+    count = len(texts.labels)
+    logits = np.zeros((repeats, count, texts.label_count))
+    unknown_share = np.zeros((repeats, count))
+    linear = np.zeros((repeats, count), bool)
+    for repeat in range(repeats):
+        for number, (fitted, judged) in enumerate(texts.folds(seed + repeat), 1):
+            logits[repeat, judged] = judge(fitted, judged)
+            unknown_share[repeat, judged] = texts.unknown_share(fitted)[judged]
+            answers = linear_model.judge(texts, fitted, judged).argmax(axis=1)
+            linear[repeat, judged] = answers == texts.labels[judged]
+            right = (logits[repeat, judged].argmax(axis=1) == texts.labels[judged]).mean()
+            place = f"fold {number} of {FOLDS}" + (f", draw {repeat + 1} of {repeats}" if repeats > 1 else "")
+            say(f"{place}: {right:.1%} of {len(judged):,} unseen texts")
+    return Judged(texts.labels, logits, unknown_share, linear)
