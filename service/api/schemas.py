@@ -139,7 +139,7 @@ def _check_id(value: object, handler: ValidatorFunctionWrapHandler) -> object:
 
 # What a line of a stream may be named.
 LineId = Annotated[
-    Annotated[str, Field(max_length=256)] | Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)] | None,
+    Annotated[str, Field(max_length=256)] | Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63), WHOLE] | None,
     WrapValidator(_check_id),
 ]
 

@@ -4,9 +4,9 @@ A bundle is data. So its graph takes no tensor from another file, defines no fun
 but those in OPERATORS. What it takes of time and memory is bounded elsewhere (`Classifier`, `ovation verify`).
 
 Read are these fields (onnx.proto): ModelProto.graph = 7, .opset_import = 8, .training_info = 20, .functions = 25;
-OperatorSetIdProto.domain = 1; GraphProto.node = 1, .initializer = 5, .sparse_initializer = 15; NodeProto.output = 2,
-.op_type = 4, .attribute = 5, .domain = 7; AttributeProto.name = 1, .i = 3, .t = 5, .g = 6, .tensors = 10, .graphs = 11,
-.sparse_tensor = 22, .sparse_tensors = 23; TensorProto.dims = 1, .string_data = 6, .external_data = 13,
+OperatorSetIdProto.domain = 1; GraphProto.node = 1, .initializer = 5, .sparse_initializer = 15; NodeProto.input = 1,
+.output = 2, .op_type = 4, .attribute = 5, .domain = 7; AttributeProto.name = 1, .i = 3, .t = 5, .g = 6, .tensors = 10,
+.graphs = 11, .sparse_tensor = 22, .sparse_tensors = 23; TensorProto.dims = 1, .string_data = 6, .external_data = 13,
 .data_location = 14.
 """
 
@@ -34,7 +34,7 @@ MAX_NODES, MAX_TENSORS, MAX_DEPTH = 5_000, 5_000, 8
 _GRAPH, _OPSET, _TRAINING, _FUNCTIONS = 7, 8, 20, 25
 _DOMAIN_OF_OPSET = 1
 _NODE, _INITIALIZER, _SPARSE = 1, 5, 15
-_OUTPUT, _OPERATOR, _ATTRIBUTE, _DOMAIN = 2, 4, 5, 7
+_INPUT, _OUTPUT, _OPERATOR, _ATTRIBUTE, _DOMAIN = 1, 2, 4, 5, 7
 _NAME, _INTEGER = 1, 3
 _TENSOR, _BRANCH, _TENSORS, _BRANCHES, _SPARSE_TENSOR, _SPARSE_TENSORS = 5, 6, 10, 11, 22, 23
 _DIMS, _STRINGS, _EXTERNAL, _LOCATION = 1, 6, 13, 14
@@ -94,6 +94,8 @@ def _check_node(node: memoryview, depth: int) -> tuple[int, int]:
     if len(operators) != 1 or operators[0] not in OPERATORS:
         found = ", ".join(operators)[:100] or "none"
         raise UnsafeGraph(f"expected one of the operators that a network needs (docs/bundle.md), found {found!r}")
+    for number in (_INPUT, _OUTPUT):
+        texts(node, number)  # which raises a ValueError where a name is no UTF-8
     if operators == ["Split"]:
         _check_split(node)
     nodes = tensors = 0

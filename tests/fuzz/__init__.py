@@ -41,8 +41,8 @@ def fuzzed(bundle: Path) -> Iterator[Service]:
     with tempfile.TemporaryDirectory() as parent:
         for name in ("served", BESIDE):
             shutil.copytree(bundle, Path(parent) / name)
-        keys: dict[str, Any] = {"api_keys": "caller=a-key-of-a-caller", "admin_keys": f"admin={_KEY}"}
-        with service(Path(parent) / "served", module="service", **keys) as running:
+        served, callers, admins = Path(parent) / "served", "caller=a-key-of-a-caller", f"admin={_KEY}"
+        with service(served, module="service", api_keys=callers, admin_keys=admins) as running:
             yield running
 
 

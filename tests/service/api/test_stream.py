@@ -132,6 +132,11 @@ def test_a_bad_id_is_told_in_one_sentence(url: str, bad: bytes) -> None:
     assert found["problem"]["detail"] == expected
 
 
+def test_a_whole_number_is_an_id_however_it_is_written(url: str) -> None:
+    [found, last] = ask(url, b'{"text": "fine", "id": -46.0}')
+    assert (found["id"], last) == (-46, done(1))
+
+
 def test_blank_lines_are_numbered_and_passed_over(url: str) -> None:
     lines = ask(url, b"\xef\xbb\xbf" + line("one") + b"\r\n \t\n\n" + line("two")[:-1] + b"\r\n" + b"bad\n\n\n")
     assert problems(lines) == [(6, 400, "malformed")]
