@@ -51,6 +51,7 @@ def folder() -> Iterator[None]:
     try:
         yield
     finally:
+        os.environ.pop(VARIABLE, None)
         if path is not None:
             shutil.rmtree(path, ignore_errors=True)
 
