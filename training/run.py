@@ -80,9 +80,13 @@ def run(options: Options, console: Console) -> Path:
         taught = lessons
         if preset.mixing and lessons.guessed.any():
             fit("first-network", preset.mixing.first, lessons)
-            answers = _answers(trainer, model, lessons, options.stage("answers", seed))
+            guessed = lessons.train.at(np.flatnonzero(lessons.guessed))
+            answers, of_validation = (
+                _answers(trainer, model, examples, options.stage(name, seed))
+                for name, examples in (("answers", guessed), ("answers-validation", lessons.validation))
+            )
             taught = targets.pooled(lessons, answers, preset.mixing.own_part)
-            taught = targets.recalibrated(taught, corpus, predict(model, lessons.validation, trainer.precision))
+            taught = targets.recalibrated(taught, corpus, of_validation)
         return fit("network", preset.plan, taught)
 
     def calibrated(state: State) -> Bundle:
@@ -203,11 +207,11 @@ def _shown(
     return shown
 
 
-def _answers(trainer: Trainer, model: BiLSTM, lessons: Lessons, name: str) -> NDArray[np.float32]:
-    """The network's logits of the guessed examples, [example, label]; a resumed run finds those it had."""
+def _answers(trainer: Trainer, model: BiLSTM, examples: Examples, name: str) -> NDArray[np.float32]:
+    """The network's logits of `examples`, [example, label]; a resumed run finds those it had."""
     answers = trainer.folder.array(name)
     if answers is None:
-        answers = predict(model, lessons.train.at(np.flatnonzero(lessons.guessed)), trainer.precision)
+        answers = predict(model, examples, trainer.precision)
         trainer.folder.save_array(name, answers)
     return answers
 
