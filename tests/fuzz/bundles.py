@@ -215,13 +215,13 @@ def read(files: Files) -> str:
 
 
 def _check_evidence(prediction: Prediction) -> None:
-    """The bias and all evidence together are the margin, as far as 32 bits tell."""
+    """The bias and all evidence together are the margin, a difference of two logits, as far as is checked of these."""
     evidence, logits = prediction.evidence, prediction.logits
     assert evidence is not None
     largest = max(logits)
     margin = largest - (sum(logits) - largest) / (len(logits) - 1)
     scale = max(map(abs, [*evidence.weights, evidence.bias]))
-    assert abs(evidence.bias + sum(evidence.weights) - margin) <= 10 * TOLERANCE + 1e-4 * scale, "evidence"
+    assert abs(evidence.bias + sum(evidence.weights) - margin) <= 20 * TOLERANCE + 1e-4 * scale, "evidence"
 
 
 @cache

@@ -4,7 +4,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from service.model import bundle
 from service.model.bundle import Bundle, BundleError
@@ -210,3 +213,12 @@ def test_names_that_are_no_utf_8_are_refused(tiny_bundle: Bundle, tmp_path: Path
 
     with pytest.raises(BundleError, match=r"model\.onnx: expected"):
         load()
+
+
+def test_a_graph_for_one_text_at_a_time_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    graph = onnx.load_from_string(tiny_bundle.model)
+    [shape] = [tensor for tensor in graph.graph.initializer if tensor.name == "of_text"]
+    shape.CopyFrom(numpy_helper.from_array(np.array([1, 1, 1, 1]), "of_text"))  # -1 was the number of texts
+    bundle.write(tmp_path / "x", tiny_bundle.manifest, graph.SerializeToString(), tiny_bundle.tokenizer.vocabulary)
+    with pytest.raises(BundleError, match="expected an answer to each golden text"):
+        Classifier(bundle.read(tmp_path / "x"), "cpu")
