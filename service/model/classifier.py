@@ -229,7 +229,8 @@ class Classifier:
         try:
             for golden in self.manifest.golden:
                 self._check_group([golden], tolerance, options)
-            self._check_group(self.manifest.golden[:2], tolerance, options)  # a graph may be for one text a call
+            if pair := self.manifest.golden[:2]:  # a graph may be for one text a call
+                self._check_group(pair, tolerance, options)
         finally:
             timer.cancel()
 
