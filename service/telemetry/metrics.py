@@ -7,6 +7,7 @@ What texts look like through the model (score, tokens, unknown share) is counted
 which is a series, too: deploy/prometheus/recording.yml compares the two.
 """
 
+import contextlib
 import math
 import os
 import re
@@ -74,6 +75,9 @@ class _Histogram(Histogram):
         # A bucket holds what is not above its bound.
         for bucket, count in Tally([bisect_left(self._upper_bounds, value) for value in values]).items():
             self._buckets[bucket].inc(count)
+
+
+_LOOKS = 10  # at the files of all workers, while they change their names
 
 
 class Metrics:
@@ -332,6 +336,13 @@ class Metrics:
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Prometheus' text, or OpenMetrics, which alone has exemplars, where `accept` names it; and its media type."""
         self.count_batches()
+        for _ in range(_LOOKS):
+            # A worker that starts renames the files of one that has ended.
+            with contextlib.suppress(FileNotFoundError):
+                return self._render(accept)
+        return self._render(accept)
+
+    def _render(self, accept: str) -> tuple[bytes, str]:
         registry = self.registry
         if self._folder:
             shared_files.remove_gauges_of_ended(Path(self._folder))
