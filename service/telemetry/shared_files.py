@@ -70,8 +70,10 @@ def join() -> None:
         for kind, size in _BYTES.items():
             own = path / f"{kind}_{os.getpid()}.db"
             if kind.startswith(_LIVE) or not _take_over(path, kind, own):
-                made.append(own)
-                own.write_bytes(bytes(size))
+                aside = own.with_suffix(".new")  # who adds up all files would stumble over an empty one
+                made += [own, aside]
+                aside.write_bytes(bytes(size))
+                aside.rename(own)
     except OSError as error:
         for own in made:
             own.unlink(missing_ok=True)
