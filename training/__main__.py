@@ -122,7 +122,6 @@ def run_command(
     out: Path,
     warm_start: Path | None,
     tuning: Tuning,
-    folds: bool | None,
     **others: Any,
 ) -> None:
     """Trains, exports, proves and measures; the last line printed is the command that serves the result.
@@ -133,9 +132,7 @@ def run_command(
     warm_start, from_nothing = _start(warm_start)
     recipe = tuning.apply(PRESETS[preset], warm_start is not None)
     sources = _sources(how, data or (_download(screen),), validation, test, unlabelled)
-    if tuning != Tuning() or others["balance"]:
-        folds = folds or False  # with a last layer alone there is nothing to change
-    start: dict[str, Any] = {"warm_start": warm_start, "from_nothing": from_nothing, "folds": folds}
+    start: dict[str, Any] = {"warm_start": warm_start, "from_nothing": from_nothing}
     made = run(Options(preset, recipe, sources, out, **start, **others), screen)
     _tell_command(made)
 
@@ -163,7 +160,7 @@ def check_command(
     rules, max_tokens = reads_as(PRESETS[preset], base)
     say = say_to(console())
     corpus = examine(sources, rules, max_tokens, shares, base, say)
-    if few.chosen(corpus, preset, validation is not None, None):
+    if few.chosen(corpus, preset, validation is not None, is_changed=False, asked=None):
         say(few.announced(corpus, few.start(warm_start, from_nothing, corpus, PRESETS[preset])[1]))
 
 

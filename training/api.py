@@ -20,7 +20,7 @@ def train(
     reviews: Iterable[tuple[str, str | int | float]],
     out: str | Path,
     *,
-    tuning: Tuning = Tuning(),  # noqa: B008 - it is frozen
+    tuning: Tuning | None = None,
     warm_start: str | Path | None = None,
     seed: int = 1,
     test_share: float = 0.1,
@@ -43,7 +43,7 @@ def train(
     """
     screen = console()
     screen.quiet = quiet
-    preset = tuning.apply(PRESETS["base"], warm_start is not None)
+    preset = (tuning or Tuning()).apply(PRESETS["base"], warm_start is not None)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "reviews.jsonl"
         with path.open("w", encoding="utf-8") as file:
@@ -56,7 +56,6 @@ def train(
             warm_start=None if warm_start is None else Path(warm_start),
             seed=seed,
             test_share=test_share,
-            folds=False if tuning != Tuning() or balance else None,
             balance=balance,
             right=right,
             device=device,

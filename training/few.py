@@ -42,16 +42,21 @@ class Made:
     answers: Answers  # of the first draw of the folds, at that temperature
 
 
-def chosen(corpus: Corpus, preset_name: str, own_validation: bool, asked: bool | None) -> bool:
+def chosen(corpus: Corpus, preset_name: str, own_validation: bool, is_changed: bool, asked: bool | None) -> bool:
     """Whether a run is one of this kind: as `asked`, or else by the number of labelled texts.
 
-    Raises RunError where it was asked for and cannot be.
+    `is_changed`: options change the recipe, of which there is nothing where a last layer alone is learned. Raises
+    RunError where it was asked for and cannot be.
     """
     if corpus.mixed is not None or asked is False:
         return False
     reason = unsuited(corpus)
-    if preset_name != "base" or own_validation:
-        reason = "another preset than base" if preset_name != "base" else "a --validation to choose by"
+    if preset_name != "base":
+        reason = "another preset than base"
+    elif own_validation:
+        reason = "a --validation to choose by"
+    elif is_changed:
+        reason = "options that change how a network is fitted in epochs"
     if asked and reason:
         raise RunError(f"expected few labelled texts for --folds, found {reason}: leave the option away")
     return not reason

@@ -14,7 +14,8 @@ from training.data.sources import Source
 from training.evaluation.calibration import STATED_RATE
 from training.fitting.checkpoint import OPTIONS, RunError, RunFolder
 from training.recipe import encoder
-from training.recipe.recipes import Preset
+from training.recipe.recipes import PRESETS, Preset
+from training.recipe.tuning import Tuning
 
 _ROLES = {
     "data": "--data",
@@ -84,6 +85,11 @@ class Options:
                 f"{path}: expected the options and the data that the run began with, found {'; '.join(different)}; go "
                 "on with the same, or begin anew with --force"
             )
+
+    def is_changed(self) -> bool:
+        """Whether a person changed how the preset fits a network."""
+        plain = PRESETS[self.preset_name]
+        return self.balance or self.preset not in (plain, Tuning().apply(plain, warm_start=True))
 
     def own_validation(self) -> bool:
         """Whether a table to choose by was named."""

@@ -52,7 +52,7 @@ def run(options: Options, console: Console) -> Path:
         onnx_graph.read(base.model)  # before anything is read or trained: raises OldGraph
 
     corpus, labels = read(options, base, say)
-    if few.chosen(corpus, options.preset_name, options.own_validation(), options.folds):
+    if few.chosen(corpus, options.preset_name, options.own_validation(), options.is_changed(), options.folds):
         return _run_few(options, corpus, trainer, revision, console)
     if base and few.unknown_share(corpus, base) > few.MOST_UNKNOWN:
         raise few.unknown(options.warm_start, corpus, base)

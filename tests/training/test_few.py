@@ -56,6 +56,14 @@ def test_figures_of_folds_are_not_measured_again(warm: Path, few: Path, capsys: 
     assert "has learned from them" in capsys.readouterr().err
 
 
+def test_a_changed_recipe_is_fitted_in_epochs_and_not_by_folds(
+    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (("--epochs", "1"), ("--balance",), ("--hidden-size", "8")):
+        assert command("run", "--data", few, "--out", tmp_path / "made", "--folds", "--force", *words) == 1
+        assert "found options that change how a network is fitted in epochs" in capsys.readouterr().err
+
+
 def test_from_nothing_and_by_groups(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [f'"{text}",{label},{number // 3}' for number, (text, label) in enumerate(made_up_reviews()[::3])]
     grouped = tmp_path / "grouped.csv"

@@ -72,12 +72,28 @@ class BiLSTM(nn.Module):
 
     def forward(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
         """`token_ids` int [batch, time] padded at the end, `lengths` int [batch] >= 1 -> float32 [batch, label]."""
-        long = lengths > self.short_tokens  # [batch]
-        inputs = self._embed(token_ids, long)
+        if self.head == "pooled":
+            logits: Tensor = self.output(self.head_dropout(self.pooled(token_ids, lengths)))
+            return logits
+        states, _ = self._run(token_ids, lengths)
+        last = states[lengths - 1, torch.arange(len(lengths), device=states.device)]  # [batch, 2 * hidden]
+        logits = self.output(self.hidden(last).relu())
+        return torch.cat([torch.zeros_like(logits), logits], dim=1) if self.labels == 2 else logits
+
+    def pooled(self, token_ids: Tensor, lengths: Tensor) -> Tensor:
+        """What the last layer reads of the same inputs, [batch, 4 * hidden]: maxima of the states, then means."""
+        states, real = self._run(token_ids, lengths)
+        highest = states.masked_fill(~real, _MASKED).max(dim=0).values  # [batch, 2 * hidden]
+        mean = states.masked_fill(~real, 0.0).sum(dim=0) / lengths[:, None]  # [batch, 2 * hidden]
+        return torch.cat([highest, mean], dim=1)
+
+    def _run(self, token_ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """States [time, batch, 2 * hidden], whose second half runs backwards, which pooling does not mind; and which
+        steps are real, [time, batch, 1]."""
+        inputs = self._embed(token_ids, lengths > self.short_tokens)
         steps = torch.arange(len(inputs), device=inputs.device)[:, None]  # [time, 1]
-        real = steps < lengths  # [time, batch]
-        states = torch.cat(self.states(inputs, mirror(steps, lengths)), dim=-1).float()  # [time, batch, 2 * hidden]
-        return self._read(states, real, lengths)  # pooling does not mind that the second half runs backwards
+        states = torch.cat(self.states(inputs, mirror(steps, lengths)), dim=-1).float()
+        return states, (steps < lengths)[:, :, None]
 
     def _embed(self, token_ids: Tensor, long: Tensor) -> Tensor:
         """[time, batch, embedding], the LSTM's own layout, dropped out; words of the `long` [batch] texts alone."""
@@ -93,17 +109,6 @@ class BiLSTM(nn.Module):
         """[time, batch, embedding] -> both directions' states, the second in its own order: last token first."""
         reversed_inputs = inputs.gather(0, mirrored[:, :, None].expand_as(inputs))
         return parallel_lstm.states((self.forward_lstm, self.backward_lstm), (inputs, reversed_inputs))
-
-    def _read(self, states: Tensor, real: Tensor, lengths: Tensor) -> Tensor:
-        if self.head == "last":
-            last = states[lengths - 1, torch.arange(len(lengths), device=states.device)]  # [batch, 2 * hidden]
-            logits: Tensor = self.output(self.hidden(last).relu())
-            return torch.cat([torch.zeros_like(logits), logits], dim=1) if self.labels == 2 else logits
-        real = real[:, :, None]  # [time, batch, 1]
-        highest = states.masked_fill(~real, _MASKED).max(dim=0).values  # [batch, 2 * hidden]
-        mean = states.masked_fill(~real, 0.0).sum(dim=0) / lengths[:, None]  # [batch, 2 * hidden]
-        pooled = torch.cat([highest, mean], dim=1)  # [batch, 4 * hidden]
-        return self.output(self.head_dropout(pooled))  # type: ignore[no-any-return]
 
 
 def mirror(steps: Tensor, lengths: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """Labelled texts that are few enough to be held in matrices, and their folds."""
 
-import copy
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-from torch import nn
 
 from service.model.tokenizer import UNKNOWN, Tokenizer
 from training.data.corpus import Corpus
@@ -33,7 +31,7 @@ class FewTexts:
 
     examples: Examples  # under their labels
     pooled: Floats  # [text, feature] what the network that a run starts from pools, then its logits; no columns: none
-    logits: int  # how many columns of `pooled` are logits
+    logit_columns: int  # the last so many of `pooled`
     counted: Matrix  # [text, token]
     grams: Matrix  # [text, n-gram] counts of one and two tokens
     groups: NDArray[np.str_] | None  # equal ones stay in one fold
@@ -77,7 +75,8 @@ class FewTexts:
 
 
 def read(corpus: Corpus, rows: Rows, tokenizer: Tokenizer, base: BiLSTM | None) -> FewTexts:
-    """The labelled `rows` of `corpus`; the first tokens of `tokenizer`'s vocabulary are those of the network `base`."""
+    """The labelled `rows` of `corpus`; the first tokens of `tokenizer`'s vocabulary are those of the network `base`, in
+    evaluation mode."""
     token_ids, offsets = corpus.encode(tokenizer)
     targets = np.eye(len(corpus.label_names), dtype=np.float32)[corpus.labels[rows]]
     examples = Examples(token_ids, offsets[rows], offsets[rows + 1], targets)
@@ -106,14 +105,12 @@ def _counted(examples: Examples, vocabulary_size: int) -> Matrix:
 
 def _pooled(base: BiLSTM, examples: Examples) -> Floats:
     """What `base` pools of each text, and its logits, [text, 4 * hidden + label]."""
-    bare = copy.deepcopy(base).eval()
-    layer, bare.output = bare.output, nn.Identity()  # type: ignore[assignment]
-    found = np.zeros((len(examples), layer.in_features + layer.out_features))
+    found = np.zeros((len(examples), base.output.in_features + base.output.out_features))
     order = np.argsort(examples.lengths(), kind="stable")
     with torch.inference_mode():
         for start in range(0, len(order), _BATCH):
             chosen = order[start : start + _BATCH]
             token_ids, lengths, _ = examples.batch(chosen, torch.device("cpu"))
-            pooled = bare(token_ids, lengths)
-            found[chosen] = torch.cat([pooled, layer(pooled)], dim=1).numpy()
+            pooled = base.pooled(token_ids, lengths)
+            found[chosen] = torch.cat([pooled, base.output(pooled)], dim=1).numpy()
     return found

@@ -63,7 +63,7 @@ def fit(texts: FewTexts, seed: int) -> LastLayer:
         unseen[judged] = words.features(texts.counted[judged])
     features = np.hstack([texts.pooled, unseen])
     scale = 1 / features.std(axis=0).clip(1e-6)
-    scale[texts.pooled.shape[1] - texts.logits :] *= _SAYS_MOST
+    scale[texts.pooled.shape[1] - texts.logit_columns :] *= _SAYS_MOST
     words = word_weights.fit(texts.counted, labels, texts.label_count)
     # Newton's method, since there are hundreds of features and few texts: some steps, each a small linear system.
     layer = LogisticRegression(C=_STRENGTH, solver="newton-cholesky").fit(features * scale, labels)

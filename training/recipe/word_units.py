@@ -20,8 +20,7 @@ def widened(base: BiLSTM | None, vocabulary_size: int, weights: Floats, kernel: 
     """`base`, or no network, with word units for the columns of `weights` [token, column] and another last layer.
 
     Tokens from the size of `base`'s vocabulary on are new to it: its own units read them as unknown words. `kernel`
-    [feature, label] and `bias` [label] read what `base` pools, [4 * hidden], and then the means of
-    the word units, [4 * hidden + column].
+    [4 * hidden + column, label] and `bias` [label] read what `base` pools and then the means of the word units.
     """
     columns = weights.shape[1]
     embedding_size = base.embedding.embedding_dim if base else 0
@@ -70,10 +69,8 @@ def _last_layer(kernel: Floats, hidden_size: int, columns: int) -> Tensor:
     """[label, 4 * (hidden + column)] in the order of the pooling: maxima forward and backward, then means."""
     old, words = kernel[: 4 * hidden_size], kernel[4 * hidden_size :]
     parts = old.reshape(4, hidden_size, kernel.shape[1])
-    nothing, half = (
-        np.zeros_like(words),
-        words / 2,
-    )  # of the maxima; of the means, which are the same in both directions
+    nothing = np.zeros_like(words)  # of the maxima
+    half = words / 2  # of the means, which are the same in both directions
     of_words = (nothing, nothing, half, half)
     joined = [np.concatenate([part, of]) for part, of in zip(parts, of_words, strict=True)]
     return torch.from_numpy(np.concatenate(joined).T.copy())
