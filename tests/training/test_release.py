@@ -35,7 +35,8 @@ def released(repeatable: None, data: Path, tiny_encoder: Path, tmp_path_factory:
     """A release that nobody disturbed; its teacher stands in `reviews.run/teacher`."""
     out = tmp_path_factory.mktemp("models") / "reviews"
     words = map(str, arguments(data, tiny_encoder, out, "--siblings", "1"))
-    # In a process of its own, like those that are killed: what ran before in this one may change the last bits.
+    # In a process of its own, like those that are killed: torch.set_num_threads, which tests of parallel_lstm call,
+    # changes how MKL adds up in the whole process, and so the last bits.
     subprocess.run(
         [sys.executable, "-m", "tests.support.repeatable", *words], cwd=ROOT, check=True, capture_output=True
     )
