@@ -1,7 +1,6 @@
 """uvicorn around the app: listeners, workers, signals and exit codes."""
 
 import contextlib
-import os
 import signal
 import socket
 import sys
@@ -131,7 +130,7 @@ def _check_keys(settings: Settings) -> None:
 
 
 def _serve_one(settings: Settings) -> None:
-    os.environ.pop(shared_files.VARIABLE, None)  # one process shares its series with none
+    shared_files.count_alone()
     from service.app import create_app
 
     config = make_config(create_app(settings), settings)

@@ -77,9 +77,14 @@ def join() -> None:
     except OSError as error:
         for own in made:
             own.unlink(missing_ok=True)
-        del os.environ[VARIABLE]
-        values.ValueClass = values.MutexValue
+        count_alone()
         structlog.get_logger("ovation").warning(_ALONE, reason=error.strerror)
+
+
+def count_alone() -> None:
+    """This process keeps its series in memory, whatever `VARIABLE` said; called before it makes its first series."""
+    os.environ.pop(VARIABLE, None)
+    values.ValueClass = values.MutexValue
 
 
 def remove_gauges_of_ended(path: Path) -> None:

@@ -7,9 +7,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import httpx
 import pytest
 
 from service.telemetry import shared_files
+from tests.support.process import service
 
 # One worker: it joins, counts, and tells what it has of the counter, what all have, and the files that there are.
 WORKER = """
@@ -88,3 +90,9 @@ def test_without_a_folder_for_temporary_files_there_is_none(tmp_path: Path, monk
     monkeypatch.setenv(shared_files.VARIABLE, "of an earlier service")
     with shared_files.folder():
         assert shared_files.VARIABLE not in os.environ
+
+
+def test_a_service_of_one_process_passes_over_a_folder_of_others(tiny_bundle_path: Path, tmp_path: Path) -> None:
+    with service(tiny_bundle_path, environment={shared_files.VARIABLE: str(tmp_path)}) as running:
+        assert "ovation_waiting_texts 0.0" in httpx.get(f"{running.url}/metrics").text
+    assert not list(tmp_path.iterdir())
