@@ -30,16 +30,21 @@ def arguments(data: Path, encoder: Path | str, out: Path, *others: str | Path) -
     return ["release", *data_sets(data), "--encoder", encoder, "--device", "cpu", "--out", out, *others]
 
 
+def done_alone(words: list[str | Path]) -> str:
+    """What the command prints in a process of its own, where the very same weights are expected.
+
+    torch.set_num_threads, which tests of parallel_lstm call, changes how MKL adds up in the whole process, and so the
+    last bits.
+    """
+    program = [sys.executable, "-m", "tests.support.repeatable", *map(str, words)]
+    return subprocess.run(program, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
 @pytest.fixture(scope="module")
 def released(repeatable: None, data: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release that nobody disturbed; its teacher stands in `reviews.run/teacher`."""
     out = tmp_path_factory.mktemp("models") / "reviews"
-    words = map(str, arguments(data, tiny_encoder, out, "--siblings", "1"))
-    # In a process of its own, like those that are killed: torch.set_num_threads, which tests of parallel_lstm call,
-    # changes how MKL adds up in the whole process, and so the last bits.
-    subprocess.run(
-        [sys.executable, "-m", "tests.support.repeatable", *words], cwd=ROOT, check=True, capture_output=True
-    )
+    done_alone(arguments(data, tiny_encoder, out, "--siblings", "1"))
     return out
 
 
@@ -134,13 +139,10 @@ def test_other_options_do_not_go_on_with_it(data: Path, tiny_encoder: Path, tmp_
         assert message in capsys.readouterr().err
 
 
-def test_a_teacher_is_used_again(
-    released: Path, data: Path, tiny_encoder: Path, tmp_path: Path, capsys: CAPTURE
-) -> None:
+def test_a_teacher_is_used_again(released: Path, data: Path, tiny_encoder: Path, tmp_path: Path) -> None:
     teacher = released.with_name("reviews.run") / "teacher"
     words = arguments(data, tiny_encoder, tmp_path / "reviews", "--teacher", teacher, "--siblings", "0", "--skip-test")
-    assert command(*words) == 0
-    assert "teacher is there already" in " ".join(capsys.readouterr().out.split())
+    assert "teacher is there already" in " ".join(done_alone(words).split())
     assert manifest(tmp_path / "reviews")["files"]["model.onnx"] == manifest(released)["files"]["model.onnx"]
     assert list(manifest(tmp_path / "reviews")["metrics"]) == ["validation"]
 
