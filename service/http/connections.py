@@ -3,6 +3,8 @@
 import os
 import resource
 from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import chain
 from time import perf_counter
 
 import structlog
@@ -25,7 +27,9 @@ class Connections:
         self._log, self.held, self._max = log, held, max_connections
         self.keep_alive_seconds = keep_alive_seconds
         self._open: set[Endable] = set()
-        self._idle: OrderedDict[Endable, None] = OrderedDict()  # no request runs; the longest first
+        # No request runs on these, the longest first: where nothing was asked yet, and where something was.
+        self._silent: OrderedDict[Endable, None] = OrderedDict()
+        self._idle: OrderedDict[Endable, None] = OrderedDict()
         self._extra: set[Endable] = set()  # those above the limit
         self._logged = -_LOG_SECONDS
 
@@ -38,17 +42,17 @@ class Connections:
         self._max = max(1, min(self._max, hard - others - _SPARE_DESCRIPTORS - RESERVE))
 
     def opened(self, connection: Endable) -> bool:
-        """Counts a new connection; the one that idles for longest makes room. False where none idles."""
+        """Counts a new connection; one that idles makes room. False where none idles."""
         if not self._make_room():
             if len(self._extra) >= RESERVE:
-                idle = next((other for other in self._idle if other in self._extra), None)
+                idle = next((other for other in self._in_order() if other in self._extra), None)
                 if idle is None:
                     self.count("refused")
                     return False
                 self._end(idle)
             self._extra.add(connection)
         self._open.add(connection)
-        self._idle[connection] = None
+        self._silent[connection] = None
         self._log.metrics.observe_connections(len(self._open))
         return True
 
@@ -56,7 +60,7 @@ class Connections:
         """Forgets a connection that has ended."""
         self._open.discard(connection)
         self._extra.discard(connection)
-        self._idle.pop(connection, None)
+        self.busy(connection)
         self.held.waits(connection, 0)
         self._log.metrics.observe_connections(len(self._open))
 
@@ -71,6 +75,7 @@ class Connections:
 
     def busy(self, connection: Endable) -> None:
         """A head has come whole."""
+        self._silent.pop(connection, None)
         self._idle.pop(connection, None)
 
     def idle(self, connection: Endable) -> None:
@@ -94,13 +99,17 @@ class Connections:
         self._log.metrics.observe_connection_ended(reason)
 
     def _make_room(self) -> bool:
-        """Whether there is room for one more within the limit; the one there that idles for longest makes it."""
+        """Whether there is room for one more within the limit; one there that idles makes it."""
         if self._is_full():
             self._log_limit()
-            idle = next((other for other in self._idle if other not in self._extra), None)
+            idle = next((other for other in self._in_order() if other not in self._extra), None)
             if idle is not None:
                 self._end(idle)
         return not self._is_full()
+
+    def _in_order(self) -> Iterator[Endable]:
+        """Those that idle, whoever is to make room first: of the larger crowd, so that a flood makes its own room."""
+        return chain(*sorted((self._idle, self._silent), key=len, reverse=True))
 
     def _is_full(self) -> bool:
         return len(self._open) - len(self._extra) >= self._max

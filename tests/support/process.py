@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tests.support.faulty_service import GATE
 
@@ -43,6 +45,11 @@ class Service:
         match = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
         assert match, name
         return int(match[1]) * 1024
+
+
+def _listens(url: str) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex((urlsplit(url).hostname, urlsplit(url).port)) == 0
 
 
 @contextlib.contextmanager
@@ -83,6 +90,8 @@ def service(
                 time.sleep(0.02)
                 url = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
             found.url = url[0]
+            while not _listens(found.url):  # workers are ready a moment before they listen
+                time.sleep(0.02)
             yield found
         finally:
             orphans = found.workers() if process.poll() is None else []

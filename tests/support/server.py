@@ -66,7 +66,7 @@ def serving(app: FastAPI, **options: Any) -> Iterator[str]:
     """Runs the app in uvicorn, with more `options` of its Config, on a free port of 127.0.0.1 and gives its URL; stops
     it as SIGTERM would."""
     listener = socket.socket()
-    # Each connection has its listener's buffer: without this a kernel takes up to megabytes that a caller does not read.
+    # Each connection has its listener's buffer; a newer kernel's own takes megabytes that a caller does not read.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(

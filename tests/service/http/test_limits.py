@@ -131,6 +131,16 @@ def test_the_connection_that_idles_for_longest_makes_room(tiny_classifier: Class
         assert [line["limit"] for line in lines if line["event"] == "connections at their limit"] == [3]
 
 
+def test_a_flood_of_connections_makes_its_own_room(tiny_classifier: Classifier) -> None:
+    with serving(make_app(tiny_classifier, max_connections=6)) as url, contextlib.ExitStack() as stack:
+        asking = stack.enter_context(Connection(url))
+        for _ in range(3):
+            asking.send(REQUEST)
+            assert asking.answer().status == 200
+            silent = [stack.enter_context(Connection(url)) for _ in range(20)]
+            assert all(connection.ended() for connection in silent[:15])
+
+
 def test_where_none_idles_others_are_refused_and_probes_are_answered(tiny_classifier: Classifier) -> None:
     with (
         held_service(tiny_classifier, max_connections=3) as (url, held),
