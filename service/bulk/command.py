@@ -38,6 +38,9 @@ def run(read: str, write: str, options: Mapping[str, Any]) -> None:
         options["workers"],
     )
     signal.signal(signal.SIGTERM, _terminate)
+    # `_end` leaves the semaphores of the processes to Python's resource tracker, which removes them and would warn.
+    given = [os.environ["PYTHONWARNINGS"]] if os.environ.get("PYTHONWARNINGS") else []
+    os.environ["PYTHONWARNINGS"] = ",".join([*given, "ignore:resource_tracker:UserWarning"])
     try:
         if options["engine"] == "ray":
             from service.bulk import ray

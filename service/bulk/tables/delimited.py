@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from service.bulk.tables import quotes
+from service.bulk.tables.columns import distinct
 from service.bulk.tables.encodings import MAX_CHARACTERS, Text
 from service.bulk.tables.files import File
 from service.bulk.tables.quotes import shown
@@ -33,8 +34,12 @@ class Delimited:
             self._skipped += 1
             notes.add(f"{file.name}: its first line names the delimiter {shown(stated[1])}")
         sample = sample[self._skipped :]
+        self._quotes = reading.quoting == "csv"
         self._delimiter = reading.delimiter or (stated and stated[1]) or self._guessed(sample, known)
-        self._quotes = reading.quoting == "csv" or (reading.quoting is None and self._delimiter != "\t")
+        if reading.quoting is None:
+            self._quotes = self._delimiter != "\t" or self._has_quoted_breaks(sample)
+        if reading.quoting is None and self._quotes and self._delimiter == "\t":
+            notes.add(f"{file.name}: between tabs, too, quotes enclose cells (--quoting none reads quotes as text)")
         header, self._header_lines = self._header(sample)
         self._blanks = any(name.startswith(" ") for name in header)
         self._names_told(header)
@@ -55,7 +60,7 @@ class Delimited:
             lines, skipped + 1, self._delimiter, len(self.columns), shape, self._file.name, self._notes
         )
         records.quotes, records.blanks = self._quotes, self._blanks
-        keys = _distinct(self.columns)
+        keys = distinct(self.columns)
         kept = self._reading.quoting is None and not self._quotes
         for number, cells in records:
             if isinstance(cells, Fault):
@@ -84,7 +89,7 @@ class Delimited:
     def _lenient(self, lines: Sequence[str], delimiter: str | None = None) -> list[list[str]]:
         """The records of `lines` as the csv module reads them, up to what it refuses."""
         delimiter = delimiter or self._delimiter
-        as_text = self._reading.quoting == "none" or (delimiter == "\t" and self._reading.quoting is None)
+        as_text = self._reading.quoting == "none" or (delimiter == "\t" and not self._quotes)
         quoting: Literal[0, 3] = csv.QUOTE_NONE if as_text else csv.QUOTE_MINIMAL
         records: list[list[str]] = []
         try:
@@ -93,6 +98,22 @@ class Delimited:
         except csv.Error:
             pass
         return records
+
+    def _has_quoted_breaks(self, sample: Sequence[str]) -> bool:
+        """Whether cells between tabs are quoted as in CSV: only then all records have as many cells as the header."""
+        count = len(sample[0].split("\t"))
+        if not self._reading.header or all(len(line.split("\t")) == count for line in sample if line.strip()):
+            return False
+        reader = csv.reader([f"{line}\n" for line in sample], delimiter="\t", strict=True)
+        begun = 0
+        try:
+            for record in reader:
+                if record and len(record) != count:
+                    return False
+                begun = reader.line_num
+        except csv.Error:  # also of a last record that the sample has cut off
+            return len(sample) - begun < _MAX_HEADER_LINES <= begun
+        return True
 
     def _header(self, sample: Sequence[str]) -> tuple[list[str], int]:
         """The cells of the first record, and how many lines it takes."""
@@ -110,6 +131,8 @@ class Delimited:
     def _hint(self, header: Sequence[str], sample: Sequence[str]) -> str:
         """What to do where the first row looks like data; "" where it looks like names."""
         records = [record for record in self._lenient(sample) if len(record) == len(header)][1:]
+        if len(header) == 1 and re.search(r"\w[^\w\s]\w", header[0]):
+            return "name yours with --text-column, or the character between cells with --delimiter"
         if not records or not self._reading.header:
             return ""
         odd = any(
@@ -127,15 +150,3 @@ class Delimited:
             "the first row looks like data, not like names: --no-header with column numbers, here perhaps "
             f"--text-column {text + 1} --label-column {label + 1}"
         )
-
-
-def _distinct(columns: Sequence[str]) -> list[str]:
-    """The names, a repeated one with a number, as pandas does it."""
-    keys: list[str] = []
-    for name in columns:
-        key, number = name, 0
-        while key in keys:
-            number += 1
-            key = f"{name}.{number}"
-        keys.append(key)
-    return keys

@@ -58,14 +58,15 @@ class Text:
 
     def lines(self) -> Iterator[str]:
         """All lines, once, without their ends (LF, CR LF or, where there are no others, CR)."""
-        pending, strips = "", self._separator == "\n"
+        pending, strips, number = "", self._separator == "\n", 1
         for chunk in self.chunks():
             parts = (pending + chunk).split(self._separator)
             pending = parts.pop()
+            number += len(parts)
             if len(pending) > MAX_CHARACTERS:
                 raise TableError(
-                    f"{self._name}: expected lines of at most {MAX_CHARACTERS:,} characters, found a longer one: "
-                    "check that it is a table"
+                    f"{self._name}:{number}: expected lines of at most {MAX_CHARACTERS:,} characters, found a longer "
+                    "one: remove it, or check that the file is a table"
                 )
             yield from [part[:-1] if part.endswith("\r") else part for part in parts] if strips else parts
         if pending:
