@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from itertools import islice
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ _QUOTES_KEPT = "cells that begin with a quote, read as text between tabs (--quot
 class Delimited:
     """A table of lines. `known` are the names, lower case, by which a delimiter is recognised in the header."""
 
-    def __init__(self, text: Text, file: File, reading: Reading, known: Collection[str], notes: Tally) -> None:
+    def __init__(self, text: Text, file: File, reading: Reading, known: Set[str], notes: Tally) -> None:
         csv.field_size_limit(MAX_CHARACTERS)
         self._text, self._file, self._reading, self._notes = text, file, reading, notes
         sample = text.sample()
@@ -44,7 +44,7 @@ class Delimited:
         self._blanks = any(name.startswith(" ") for name in header)
         self._names_told(header)
         self.columns = [name.strip() for name in header]
-        self.hint = self._hint(header, sample)
+        self.hint = self._hint(header, sample) or self._late_header(sample, known)
         if not reading.header:
             self.columns, self._header_lines = [str(number + 1) for number in range(len(header))], 0
         self._sample = sample[self._header_lines :]
@@ -65,6 +65,8 @@ class Delimited:
         for number, cells in records:
             if isinstance(cells, Fault):
                 yield number, cells
+            elif self._is_header(cells):
+                self._notes.add("rows that repeat the column names, not read", f"{self._file.name}:{number}")
             else:
                 if kept and any(cell.startswith('"') for cell in cells):
                     self._notes.add(_QUOTES_KEPT, f"{self._file.name}:{number}")
@@ -119,14 +121,32 @@ class Delimited:
         """The cells of the first record, and how many lines it takes."""
         if self._quotes and '"' in sample[0]:
             reader = csv.reader([f"{line}\n" for line in sample[:_MAX_HEADER_LINES]], delimiter=self._delimiter)
-            header = next(reader)
+            try:
+                header = next(reader)
+            except csv.Error:  # a CR outside of quotes
+                return sample[0].split(self._delimiter), 1
             if reader.line_num < len(sample[:_MAX_HEADER_LINES]):
                 return header, reader.line_num
         return sample[0].split(self._delimiter), 1
 
+    def _is_header(self, cells: Sequence[str]) -> bool:
+        """Whether a row is the header again, as files that were put together have it."""
+        if not self._reading.header or len(cells) < 2 or cells[-1].strip() != self.columns[-1]:
+            return False
+        return [cell.strip("\ufeff ") for cell in cells] == self.columns
+
     def _names_told(self, header: Sequence[str]) -> None:
         if self._reading.header and any(name != name.strip() for name in header):
             self._notes.add(f"{self._file.name}: blanks around column names, left out")
+
+    def _late_header(self, sample: Sequence[str], known: Set[str]) -> str:
+        """What to do where a later line has the names; "" where none of the next ones has."""
+        for number, line in enumerate(sample[1:_MAX_HEADER_LINES], self._skipped + 2):
+            for delimiter in _DELIMITERS:
+                cells = [cell.strip().strip('"').lower() for cell in line.split(delimiter)]
+                if len(cells) > 1 and known.intersection(cells):
+                    return f"line {number} looks like the header: remove the lines before it"
+        return ""
 
     def _hint(self, header: Sequence[str], sample: Sequence[str]) -> str:
         """What to do where the first row looks like data; "" where it looks like names."""

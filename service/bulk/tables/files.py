@@ -140,9 +140,9 @@ def _judged(file: File, binary: Any, stack: ExitStack) -> Opened:
     if start.startswith(b"\x1f\x8b"):
         binary, path = stack.enter_context(gzip.GzipFile(fileobj=binary)), None
         start = binary.peek(8)[:8]
-        if not start:
-            raise TableError(f"{file.path or file.name}: expected a table, found an empty file, packed")
     where = file.path or file.name
+    if not start:
+        raise TableError(f"{where}: expected a table, found an empty file")
     if start[:4] == b"PAR1" or start[:4] == b"\xd0\xcf\x11\xe0" or start[:4] == b"PK\x03\x04":
         kind = "parquet" if start[:4] == b"PAR1" else "excel"
         if path is None:

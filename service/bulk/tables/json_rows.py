@@ -68,10 +68,13 @@ class JsonRows:
         back, number = deque[str](), 0
         while (line := back.popleft() if back else next(lines, None)) is not None:
             number += 1
-            stripped = line.strip(" \t\r\ufeff")
+            stripped = line.strip(" \t\r\ufeff\x1e")  # \x1e: begins a JSON text sequence's records
             if not stripped:
                 continue
             value = _parsed(stripped)
+            if isinstance(value, Fault) and (together := _several(stripped)):
+                yield from ((number, one) for one in together)
+                continue
             if isinstance(value, Fault) and stripped.startswith("{"):
                 taken, size = [line], len(line)
                 while size < MAX_CHARACTERS and (more := back.popleft() if back else next(lines, None)) is not None:
@@ -151,6 +154,23 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return Fault("invalid JSON")
+
+
+def _several(text: str) -> list[dict[str, Any]]:
+    """The objects in a line that holds them one after another, or with commas; none where it holds anything else."""
+    found: list[dict[str, Any]] = []
+    decoder, at = json.JSONDecoder(), 0
+    while at < len(text):
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            return []
+        if not isinstance(value, dict):
+            return []
+        found.append(value)
+        while at < len(text) and text[at] in ", \t":
+            at += 1
+    return found
 
 
 def _names(value: dict[str, Any], prefix: str = "") -> Iterator[str]:

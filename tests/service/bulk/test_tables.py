@@ -99,6 +99,17 @@ def test_json_strings_alone_are_texts(tmp_path: Path) -> None:
         ]
 
 
+def test_json_objects_in_one_line_are_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "fine"}{"text": "good"} {"text": "so so"}\n{"text": "x"}{"te\n')
+    rows = list(tables.read(tmp_path / "a.jsonl", labelled=False))
+    assert [(row.line, row.text if isinstance(row, Row) else row.reason) for row in rows] == [
+        (1, "fine"),
+        (1, "good"),
+        (1, "so so"),
+        (2, "invalid JSON"),
+    ]
+
+
 def test_a_quoted_blank_text_is_a_row_and_an_empty_line_is_none(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('text\nfine\n""\n\n" "\ngood\n')
