@@ -144,7 +144,7 @@ class Delimited:
         for number, line in enumerate(sample[1:_MAX_HEADER_LINES], self._skipped + 2):
             for delimiter in _DELIMITERS:
                 cells = [cell.strip().strip('"').lower() for cell in line.split(delimiter)]
-                if len(cells) > 1 and known.intersection(cells):
+                if len(cells) > 1 and not known.isdisjoint(cells):
                     return f"line {number} looks like the header: remove the lines before it"
         return ""
 
