@@ -159,6 +159,13 @@ def run() -> None:
     """Runs `main`, and ends the process with code 3 and one line where a bundle or a provider cannot be served."""
     try:
         main()
+    except ModuleNotFoundError as error:
+        if error.name != "onnxruntime":
+            raise
+        sys.exit(
+            "error: expected the extra `cpu` or `cuda`, found no onnxruntime: pip install '.[cpu]' in the repository's "
+            "folder, elsewhere pip install onnxruntime or onnxruntime-gpu"
+        )
     except Exception as error:
         from service.model.bundle import DAMAGED, BundleError
         from service.model.classifier import ProviderError

@@ -1,5 +1,6 @@
 """`ovation score` in a shell: options, signals, the summary and the exit code."""
 
+import errno
 import os
 import signal
 import sys
@@ -38,6 +39,9 @@ def run(read: str, write: str, options: Mapping[str, Any]) -> None:
         options["workers"],
     )
     signal.signal(signal.SIGTERM, _terminate)
+    # `_end` leaves the semaphores of the processes to Python's resource tracker, which removes them and would warn.
+    given = [os.environ["PYTHONWARNINGS"]] if os.environ.get("PYTHONWARNINGS") else []
+    os.environ["PYTHONWARNINGS"] = ",".join([*given, "ignore:resource_tracker:UserWarning"])
     try:
         if options["engine"] == "ray":
             from service.bulk import ray
@@ -50,7 +54,7 @@ def run(read: str, write: str, options: Mapping[str, Any]) -> None:
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             os._exit(_LEFT)
-        _end(f"error: {error.filename or write}: {error.strerror or error}", FAILED)
+        _end(_unwritable(error, job), FAILED)
     except KeyboardInterrupt:
         _end(_interrupted(job), _INTERRUPTED)
     except _Terminated:
@@ -66,6 +70,15 @@ class _Terminated(BaseException):
 
 def _terminate(number: int, frame: object) -> None:
     raise _Terminated
+
+
+def _unwritable(error: OSError, job: Job) -> str:
+    """The last line where OUT cannot be written; what is there already stays."""
+    where = "standard output" if job.write == PIPE else error.filename or job.write
+    remedy = "allow it, or name another OUT"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "make room there, and " + ("start again" if job.write == PIPE else "the same command goes on")
+    return f"error: {where}: expected a place that can be written, found: {error.strerror or error}: {remedy}"
 
 
 def _interrupted(job: Job) -> str:

@@ -32,7 +32,10 @@ def score(job: Job) -> None:
         import ray
         import ray.data
     except ImportError:
-        raise Stopped("expected the extra `ray` for --engine ray, found no Ray: pip install '.[ray]'") from None
+        raise Stopped(
+            "expected the extra `ray` for --engine ray, found no Ray: pip install '.[ray]' in the repository's folder, "
+            "elsewhere pip install 'ray[data]'"
+        ) from None
     kind, written = _format(job.read), job.format or _format(job.write)
     if job.reading != Reading(text=job.reading.text) or job.workers is not None or job.write.endswith(".gz"):
         raise Stopped(

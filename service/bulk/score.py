@@ -17,7 +17,7 @@ from service.bulk.parts import Part
 from service.bulk.processes import scored
 from service.bulk.progress import Progress
 from service.bulk.scorers import Source, Stopped
-from service.bulk.tables import Position, Reading, Row, Tally
+from service.bulk.tables import Position, Reading, Row, TableError, Tally
 from service.bulk.work import Counts
 
 PIPE = "-"
@@ -59,8 +59,9 @@ def score(job: Job) -> Summary:
     Rows in work at a time: 512 a part, and two parts a process; they are lost when it is killed, and scored again.
     """
     format, packed = _format(job)
-    _check_absent(job)
+    _check_place(job)
     model = job.source.model()
+    source = _source(job)
     notes, position = Tally(), Position()
     read: Path | IO[bytes] = sys.stdin.buffer if job.read == PIPE else Path(job.read)
     rows = parts.cut(tables.read(read, job.reading, labelled=False, notes=notes, position=position))
@@ -69,7 +70,7 @@ def score(job: Job) -> Summary:
     told = set(notes.counts)
     for line in notes.lines():
         _tell(line)
-    output = Piped(layout) if job.write == PIPE else _kept(job, layout, model.name)
+    output = Piped(layout) if job.write == PIPE else _kept(job, layout, model.name, source)
     if output.parts:
         _tell(f"going on after {output.counts.rows:,} rows")
     progress = Progress(position)
@@ -81,6 +82,8 @@ def score(job: Job) -> Summary:
         output.write(done)
         progress.add(done.counts.rows, output.counts.rows)
     progress.end()
+    if _is_changed(job, source):
+        raise Stopped(f"{job.read}: expected a table that stays as it is, found it changed since: --force starts over")
     late = Counter({what: count for what, count in notes.counts.items() if what not in told})
     for line in Tally(late, notes.places).lines():
         _tell(line)
@@ -138,19 +141,35 @@ def _format(job: Job) -> tuple[Format, bool]:
     return format, packed
 
 
-def _check_absent(job: Job) -> None:
-    if job.write == PIPE or job.replace:
+def _check_place(job: Job) -> None:
+    if job.write == PIPE:
+        return
+    if not (folder := Path(job.write).parent).is_dir():
+        raise Stopped(f"{job.write}: expected a folder to write it in, found none at {folder}: make it")
+    if job.replace:
         return
     if Path(job.write).exists():
         raise Stopped(f"{job.write}: expected no such file (--force replaces it), found one: it is finished")
 
 
-def _kept(job: Job, layout: Layout, model: str) -> Kept:
+def _is_changed(job: Job, source: list[list[Any]] | None) -> bool:
+    """Whether IN is another than it was; one that was removed was read to its end before."""
+    try:
+        return _source(job) != source
+    except TableError:
+        return False
+
+
+def _source(job: Job) -> list[list[Any]] | None:
+    """The files of IN, each with its size and time; None of a pipe. Raises TableError."""
+    if job.read == PIPE:
+        return None
+    stats = [(path.name, path.stat()) for path in tables.tables_at(Path(job.read))]
+    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+
+
+def _kept(job: Job, layout: Layout, model: str, source: Any) -> Kept:
     """OUT as a file or folder; its settings are all that its bytes depend on."""
-    source: Any = None
-    if job.read != PIPE:
-        stats = [(path.name, path.stat()) for path in tables.tables_at(Path(job.read))]
-        source = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
     settings = {
         "file": source,
         "model": model,

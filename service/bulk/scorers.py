@@ -166,5 +166,8 @@ def _client() -> Any:
     try:
         from service import client
     except ImportError:
-        raise Stopped("expected the extra `client` for --url, found no httpx: pip install '.[client]'") from None
+        raise Stopped(
+            "expected the extra `client` for --url, found no httpx: pip install '.[client]' in the repository's "
+            "folder, elsewhere pip install httpx"
+        ) from None
     return client

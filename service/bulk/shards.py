@@ -17,7 +17,8 @@ def schema(source: Path | None, columns: Sequence[str], added: Sequence[tuple[st
         import pyarrow.parquet
     except ImportError:
         raise Stopped(
-            "expected the extra `tables` to write Parquet, found no pyarrow: pip install '.[tables]'"
+            "expected the extra `tables` to write Parquet, found no pyarrow: pip install '.[tables]' in the "
+            "repository's folder, elsewhere pip install pyarrow"
         ) from None
     types = {str: pyarrow.string(), float: pyarrow.float64(), int: pyarrow.int64(), bool: pyarrow.bool_()}
     known = {}

@@ -106,6 +106,7 @@ _ACCENTS = [
     (text + (" caf\xe9 \u2019tr\xe8s bien\u2019" if i % 3 == 0 else ""), label) for i, (text, label) in enumerate(ROWS)
 ]
 _PARAGRAPHS = [(f"{text}\n\nPros: light, cheap\nCons: none, really", label) for text, label in ROWS]
+_MIXED_ENDS = "".join(line + ("\n", "\r\n", "\r")[i % 3] for i, line in enumerate(table().splitlines()))
 _NESTED = [{"review": {"text": text}, "meta": {"label": label}} for text, label in ROWS]
 _TWEETS = [
     ("04"[label == "positive"], 1000 + i, "Mon May 11", "NO_QUERY", "me", text) for i, (text, label) in enumerate(ROWS)
@@ -133,6 +134,7 @@ QUOTES = [
     _quoted('5" pan, not 6",0'.replace(", ", " "), {"0": 1}),
     _quoted('"Two lines,\nboth, of ""one"" cell",1', {"1": 1}),
     _quoted('"He said ""so"",\nand left",1', {"1": 1}),
+    _quoted('"Good, really.\nI paid 3,0\nfor it",1', {"1": 1}),
     _quoted('"a, b",1,', {"1": 1}, "empty cells beyond the last column"),
     _quoted(",", {}, "empty rows, not read"),
     _quoted("one, two, three,1", {}, r"wrong number of columns \(expected 2, found 4\).*: 1 \(quote.csv:42\)"),
@@ -251,6 +253,27 @@ FORMS = [
     Case("plain.csv", _CSV, EACH),
     Case("UPPER.CSV", _CSV, EACH),
     Case("cr.csv", table(end="\r").encode(), EACH),
+    Case("mixed-ends.csv", _MIXED_ENDS.encode(), EACH),
+    Case("header-ends-in-cr.csv", _CSV.replace(b"\n", b"\r", 3), EACH),
+    Case("odd-header.csv", b'"a\rb",x\ry\r\n' + _CSV, error="(?s)not found among .*line 2 looks like the header"),
+    Case(
+        "put-together.csv",
+        _CSV + b"\xef\xbb\xbf" + _CSV,
+        {"negative": 60, "positive": 60},
+        (r"repeat the column names, not read: 1 \(put-together.csv:62\)",),
+    ),
+    Case("titled.csv", b"Report,\n" + _CSV, error="not found among .*line 2 looks like the header: remove"),
+    Case("commas.jsonl", lines(objects()).replace(b"}\n", b"},\n"), EACH),
+    Case("sequence.jsonl", lines(objects()).replace(b"{", b"\x1e{"), EACH),
+    Case("mixed-ends.jsonl", lines(objects()).replace(b"\n", b"\r", 3), EACH),
+    Case(
+        "paragraphs.tsv",
+        table(_PARAGRAPHS, delimiter="\t").encode(),
+        EACH,
+        ("between tabs, too, quotes enclose cells",),
+        first=_PARAGRAPHS[0][0],
+    ),
+    Case("caret-unnamed.csv", table(delimiter="^", quoted=False).encode(), error="not found among .*--delimiter"),
     Case("index.csv", table([(i, *row) for i, row in enumerate(ROWS)], ("", "text", "label")).encode(), EACH),
     Case("caps.csv", table(header=("Text", "LABEL")).encode(), EACH, ("column Text is taken for text", "LABEL")),
     Case(
@@ -311,7 +334,12 @@ FORMS = [
     Case("rubbish.csv.gz", b"\x1f\x8brubbish", error="expected a readable file, found a damaged one"),
     Case("picture.csv", b"\x89PNG\r\n\x1a\n", error="found a picture"),
     Case("binary.csv", bytes(range(256)) + bytes(400), error="found binary data|UTF-16"),
+    Case("arrays.json", json.dumps(ROWS).encode(), error="expected JSON objects .*, found arrays"),
+    Case("no-rows.json", b"[]", error="expected JSON objects .*, found none"),
+    Case("long.jsonl", lines(objects()) + b" " * 2**25, error=r"long\.jsonl:61: expected lines of at most"),
     Case("empty.csv", b"", error="found an empty file"),
+    Case("empty.csv.gz", gzip.compress(b""), error="found an empty file"),
+    Case("empty.zip", b"PK\5\6" + bytes(18), error="expected a zip of tables .*, found nothing"),
     Case("blank.csv", b"\n \n\n", error="found only blank lines"),
     Case("header.csv", b"text,label\n", refused="found 0: none; no rows were found"),
 ]

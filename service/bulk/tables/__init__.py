@@ -76,6 +76,8 @@ def read(
                         position.inside = table.share
                     yield from _rows(name, table, chosen, every_column, notes)
             position.inside = lambda: 1.0  # the file is closed
+        except FileNotFoundError:
+            raise TableError(f"{found}: expected the file that was there before, found none: restore it") from None
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
             what = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise TableError(

@@ -1,9 +1,11 @@
 """Parquet and Excel: formats whose libraries are extras, imported only where such a file is read."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from service.bulk.tables.columns import distinct
 from service.bulk.tables.rows import Fault, TableError
 
 _BATCH_ROWS = 1024
@@ -72,12 +74,10 @@ class Sheet:
 
     def rows(self, label: str | None, only: Sequence[str] | None) -> Iterator[tuple[int, dict[str, Any] | Fault]]:
         """See `Table`."""
-        if self._ahead:
-            yield self._ahead[0], dict(zip(self.columns, self._ahead[1], strict=True))
-        for number, cells in self._rows:
+        keys = distinct(self.columns)
+        for number, cells in chain([self._ahead] if self._ahead else [], self._rows):
             if any(cell not in ("", None) for cell in cells):
-                # In reverse, so that of columns of one name the first stays.
-                yield number, dict(zip(reversed(self.columns), reversed(cells), strict=True))
+                yield number, dict(zip(keys, cells, strict=True))
 
 
 def sheets(path: Path, header: bool) -> list[tuple[str, Sheet]]:
@@ -98,7 +98,10 @@ def sheets(path: Path, header: bool) -> list[tuple[str, Sheet]]:
 
 
 def _missing(path: Path, what: str, extra: str, package: str) -> str:
-    return f"{path}: expected the extra `{extra}` to read {what}, found no {package}: pip install '.[{extra}]'"
+    return (
+        f"{path}: expected the extra `{extra}` to read {what}, found no {package}: pip install '.[{extra}]' in the "
+        f"repository's folder, elsewhere pip install {package}"
+    )
 
 
 def _dotted(field: Any, pyarrow: Any, prefix: str = "") -> list[str]:

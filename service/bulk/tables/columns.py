@@ -117,6 +117,18 @@ class _Finder:
         return TableError(f"{self._where}: expected the column {wanted}; {wanted} not found among {shown}: {remedy}")
 
 
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names, a repeated one with a number, as pandas does it."""
+    keys: list[str] = []
+    for name in names:
+        key, number = name, 0
+        while key in keys:
+            number += 1
+            key = f"{name}.{number}"
+        keys.append(key)
+    return keys
+
+
 def _folded(name: str) -> str:
     return name.strip().lower()
 

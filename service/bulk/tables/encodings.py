@@ -4,7 +4,7 @@ import codecs
 import contextlib
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 from typing import IO, Any
@@ -48,6 +48,8 @@ class Text:
         while len(self.beginning) < _SAMPLE_CHARACTERS and (chunk := next(self._decoded, None)) is not None:
             self.beginning += chunk
         self._separator = "\n" if "\n" in self.beginning or "\r" not in self.beginning else "\r"
+        first = self.beginning.split("\n", 1)[0].rstrip("\r").partition("\r")
+        self._mixed = self._separator == "\n" and bool(first[1]) and first[0].count('"') % 2 == 0
         if encoding and not marked and _is_utf8(start):
             notes.add(f"{name}: read as {self.encoding} as asked, though it is valid UTF-8")
 
@@ -58,25 +60,30 @@ class Text:
 
     def lines(self) -> Iterator[str]:
         """All lines, once, without their ends (LF, CR LF or, where there are no others, CR)."""
-        pending, strips = "", self._separator == "\n"
+        pending, strips, number = "", self._separator == "\n", 1
         for chunk in self.chunks():
             parts = (pending + chunk).split(self._separator)
             pending = parts.pop()
+            number += len(parts)
             if len(pending) > MAX_CHARACTERS:
                 raise TableError(
-                    f"{self._name}: expected lines of at most {MAX_CHARACTERS:,} characters, found a longer one: "
-                    "check that it is a table"
+                    f"{self._name}:{number}: expected lines of at most {MAX_CHARACTERS:,} characters, found a longer "
+                    "one: remove it, or check that the file is a table"
                 )
-            yield from [part[:-1] if part.endswith("\r") else part for part in parts] if strips else parts
+            yield from self._apart(part[:-1] if part.endswith("\r") else part for part in parts) if strips else parts
         if pending:
-            yield pending.removesuffix("\r")
+            yield from self._apart([pending.removesuffix("\r")])
 
     def sample(self) -> list[str]:
         """The first whole lines, at most a thousand."""
         lines = self.beginning.split(self._separator, 1000)
         if len(lines) > 1 and (len(lines) > 1000 or len(self.beginning) >= _SAMPLE_CHARACTERS):
             lines.pop()  # may be cut
-        return [line.removesuffix("\r") for line in lines]
+        return list(self._apart(line.removesuffix("\r") for line in lines))
+
+    def _apart(self, lines: Iterable[str]) -> Iterable[str]:
+        """`lines`, also divided at a CR alone where the first line has one outside of quotes."""
+        return (piece for line in lines for piece in line.split("\r")) if self._mixed else lines
 
     def _decode(self) -> Iterator[str]:
         # Who names an encoding insists on it: what does not decode is lost with its own row, and told.

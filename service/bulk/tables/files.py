@@ -103,7 +103,7 @@ def opened(source: Path | IO[bytes], notes: Tally) -> Iterator[Opened]:
         start = binary.peek(8)[:8]
         if not start:
             raise TableError(f"{source}: expected a table, found an empty file")
-        if start.startswith(b"PK\x03\x04"):
+        if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):  # the second: a zip of nothing
             yield from _zipped(source, file, binary, notes)
         else:
             yield _judged(file, binary, stack)
@@ -141,6 +141,8 @@ def _judged(file: File, binary: Any, stack: ExitStack) -> Opened:
         binary, path = stack.enter_context(gzip.GzipFile(fileobj=binary)), None
         start = binary.peek(8)[:8]
     where = file.path or file.name
+    if not start:
+        raise TableError(f"{where}: expected a table, found an empty file")
     if start[:4] == b"PAR1" or start[:4] == b"\xd0\xcf\x11\xe0" or start[:4] == b"PK\x03\x04":
         kind = "parquet" if start[:4] == b"PAR1" else "excel"
         if path is None:

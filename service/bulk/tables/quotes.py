@@ -15,6 +15,7 @@ from service.bulk.tables.rows import Fault, Tally
 MAX_CELL_CHARACTERS = 2**20
 _MAX_VALUES = 100
 _MIN_RECORDS = 4
+_MAX_SWALLOWED = 3  # lines that look like records, in a cell that is well formed
 _INTEGER = re.compile(r"[-+]?\d+")
 
 
@@ -87,7 +88,7 @@ class Records:
         while (line := self._next()) is not None:
             if not line.strip():
                 continue
-            number = self._number
+            line, number = self._first_of(line), self._number
             cells = self._quoted(line) if self.quotes and '"' in line else line.split(self._delimiter)
             # In a table of one column the csv module writes a blank text as "", so that it is no empty line.
             is_text = self._columns == 1 and self.quotes and '"' in line
@@ -107,6 +108,17 @@ class Records:
     def _next(self) -> str | None:
         self._number += 1
         return self._back.popleft() if self._back else next(self._lines, None)
+
+    def _first_of(self, line: str) -> str:
+        """The first record of a line that holds several, each ended by a CR alone; the others are to be read next."""
+        if "\r" not in line:
+            return line
+        pieces = [piece for piece in line.split("\r") if piece.strip()]
+        cells = (self._parsed(piece) if self.quotes else piece.split(self._delimiter) for piece in pieces)
+        if not all(found is not None and self._fitted(found) for found in cells):
+            return line
+        self._back.extendleft(reversed(pieces[1:]))
+        return pieces[0]
 
     def _quoted(self, line: str) -> list[str]:
         """The record that begins with `line`, which holds a quote; takes the lines that belong to it."""
@@ -133,20 +145,25 @@ class Records:
         if self._scanned > self._number + len(self._back):
             return None
         taken, size = [line], len(line)
+        # A line that is no record without the lines after it needs them: there a few may look like records by chance.
+        spare = 0 if self._shape.fits(line.split(self._delimiter)) else _MAX_SWALLOWED
         while size <= MAX_CELL_CHARACTERS and (line := self._next()) is not None:  # type: ignore[assignment]
             taken.append(line)
             size += len(line)
             if '"' in line:
                 cells, still_opened = self._split("\n".join(taken))
                 if still_opened is None:
-                    if not self._fitted(cells) or self._is_record(line, 0, opened):
+                    whole = self._parsed("\n".join(taken))
+                    if not self._fitted(cells) or (self._is_record(line, 0, opened) and not (spare and whole)):
                         break
-                    return self._parsed("\n".join(taken)) or cells
+                    return whole or cells
                 if still_opened != opened:
                     opened = still_opened
                     continue
             if self._is_record(line, 0, None):
-                break
+                if not spare:
+                    break
+                spare -= 1
         else:
             self._scanned = self._number
             if size <= MAX_CELL_CHARACTERS:

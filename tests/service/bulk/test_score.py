@@ -144,6 +144,7 @@ def test_errors_name_the_remedy(tmp_path: Path, options: list[str]) -> None:
         ((tmp_path / "none.csv", tmp_path / "out.csv"), 1, "none.csv: expected rows with texts, found none"),
         ((good, tmp_path / "there.csv"), 1, "--force replaces it"),
         ((good, tmp_path / "out.xlsx"), 1, "--format names one of"),
+        ((good, tmp_path / "no" / "out.csv"), 1, f"found none at {tmp_path / 'no'}: make it"),
         ((good, "-", "--format", "parquet"), 1, "expected a folder for Parquet, found a pipe"),
         ((good, tmp_path / "out.csv", "--bundle", tmp_path / "nowhere"), 3, "--bundle or OVATION_MODEL"),
         ((good, tmp_path / "out.csv", "--url", "http://127.0.0.1:9"), 1, "--url http://127.0.0.1:9: expected"),
@@ -158,6 +159,34 @@ def test_errors_name_the_remedy(tmp_path: Path, options: list[str]) -> None:
         assert "Traceback" not in told.decode()
     assert (tmp_path / "there.csv").read_text() == "kept"
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_full_disk_is_told(tmp_path: Path, options: list[str]) -> None:
+    source = write_rows(tmp_path / "in.csv", TEXTS)
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command(source, "-", *options), stdout=full, stderr=subprocess.PIPE, env=environment(), timeout=100
+        )
+    assert done.returncode == 1
+    assert (
+        done.stderr.decode()
+        .splitlines()[-1]
+        .endswith("found: No space left on device: make room there, and start again")
+    )
+
+
+def test_a_table_that_changes_while_it_is_read_is_told(tmp_path: Path, options: list[str]) -> None:
+    source = write_rows(tmp_path / "in.csv", [*_many(4 * PART)])
+    process = subprocess.Popen(
+        command(source, "-", *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    )
+    assert process.stdout
+    assert process.stdout.read(1)
+    # Now it writes more than the pipe takes, and so waits for a reader.
+    with source.open("a") as file:
+        file.write("7,one more\n")
+    _, told = process.communicate(timeout=100)
+    assert (process.returncode, "in.csv: expected a table that stays as it is" in told.decode()) == (1, True)
 
 
 def test_with_force_a_finished_file_is_replaced(tmp_path: Path, options: list[str]) -> None:

@@ -89,6 +89,27 @@ def test_texts_alone_need_no_label(tmp_path: Path) -> None:
         list(tables.read(path))
 
 
+def test_json_strings_alone_are_texts(tmp_path: Path) -> None:
+    for name, content in (("a.json", '["fine", "good"]'), ("a.jsonl", '"fine"\n"good"\n')):
+        (tmp_path / name).write_text(content)
+        rows = list(tables.read(tmp_path / name, labelled=False))
+        assert [(row.text, row.values) for row in rows if isinstance(row, Row)] == [
+            ("fine", {"text": "fine"}),
+            ("good", {"text": "good"}),
+        ]
+
+
+def test_json_objects_in_one_line_are_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "fine"}{"text": "good"} {"text": "so so"}\n{"text": "x"}{"te\n')
+    rows = list(tables.read(tmp_path / "a.jsonl", labelled=False))
+    assert [(row.line, row.text if isinstance(row, Row) else row.reason) for row in rows] == [
+        (1, "fine"),
+        (1, "good"),
+        (1, "so so"),
+        (2, "invalid JSON"),
+    ]
+
+
 def test_a_quoted_blank_text_is_a_row_and_an_empty_line_is_none(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('text\nfine\n""\n\n" "\ngood\n')
@@ -173,7 +194,9 @@ def test_what_an_extra_would_read_names_the_extra(tmp_path: Path, monkeypatch: p
     (tmp_path / "a.parquet").write_bytes(b"PAR1....PAR1")
     (tmp_path / "a.xls").write_bytes(b"\xd0\xcf\x11\xe0" + bytes(600))
     for name, extra in (("a.parquet", "tables"), ("a.xls", "excel")):
-        with pytest.raises(TableError, match=rf"expected the extra `{extra}` .*: pip install '\.\[{extra}\]'"):
+        with pytest.raises(
+            TableError, match=rf"expected the extra `{extra}` .*: pip install '\.\[{extra}\]' in .* elsewhere"
+        ):
             read(tmp_path / name)
 
 
@@ -232,6 +255,7 @@ def test_a_workbook_is_the_sheets_that_have_the_columns(tmp_path: Path) -> None:
     found, told = read(path)
     assert [(row.text, row.label) for row in found] == [(text, "5") for text, _ in ROWS]
     assert found[0].place == "a.xlsx[Reviews]:3"
+    assert list(found[0].values) == ["Review", "Stars"]
     assert any("sheets without the columns, not read: 1 (a.xlsx[About])" in line for line in told)
     (tmp_path / "b.xlsx").write_bytes(path.read_bytes()[:300])
     with pytest.raises(TableError, match=r"found a damaged one|found it damaged"):
