@@ -124,8 +124,10 @@ def _told_unknown(corpus: Corpus, base: Bundle) -> str:
     return f"{unknown_share(corpus, base):.0%} of the tokens are unknown to {base.manifest.name}"
 
 
-def make(corpus: Corpus, base: Bundle | None, preset: Preset, seed: int, say: Callable[[str], None]) -> Made:
-    """Judges every text by folds, and trains on all of them."""
+def make(
+    corpus: Corpus, base: Bundle | None, preset: Preset, seed: int, balance: bool, say: Callable[[str], None]
+) -> Made:
+    """Judges every text by folds, and trains on all of them; with `balance` rare labels count for more."""
     network = _network(base)
     tokenizer = _tokenizer(corpus, base, preset)
     rows = _rows(corpus)
@@ -135,11 +137,11 @@ def make(corpus: Corpus, base: Bundle | None, preset: Preset, seed: int, say: Ca
     size = len(tokenizer.vocabulary)
 
     def judge(fitted: Rows, judged: Rows) -> few_texts.Floats:
-        return last_layer.fit(texts.at(fitted), seed).logits(texts.at(judged))
+        return last_layer.fit(texts.at(fitted), seed, balance).logits(texts.at(judged))
 
     with threadpool_limits(1):  # the systems of equations are small: threads would wait for each other
-        judged = cross_validation.run(texts, judge, repeats, seed, say)
-        model, probe = (last_layer.fit(some, seed).network(network, size) for some in (texts, texts.at(train)))
+        judged = cross_validation.run(texts, judge, repeats, seed, say, balance)
+        model, probe = (last_layer.fit(some, seed, balance).network(network, size) for some in (texts, texts.at(train)))
     temperature = fit_temperature(np.concatenate(judged.logits), np.tile(texts.labels, repeats))
     answers = Answers(
         softmax(judged.logits[0] / temperature, axis=1),

@@ -120,7 +120,7 @@ def _run_few(options: Options, corpus: Corpus, trainer: Trainer, revision: str |
     say, folder = say_to(console), trainer.folder
     base, how_it_starts = few.start(options.warm_start, options.from_nothing, corpus, options.preset)
     say(few.announced(corpus, how_it_starts))
-    made = few.make(corpus, base, options.preset, options.seed, say)
+    made = few.make(corpus, base, options.preset, options.seed, options.balance, say)
     headline = {"accuracy": made.judged.accuracy, "accuracy_interval_95": made.judged.interval()}
     name, labels = options.out.name, corpus.label_names
     draft = publish.from_folds(

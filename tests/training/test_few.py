@@ -1,5 +1,6 @@
 """Runs with few labelled texts: what they start from, what they tell, and that the network is what was judged."""
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,31 @@ def test_figures_of_folds_are_not_measured_again(warm: Path, few: Path, capsys: 
 def test_a_changed_recipe_is_fitted_in_epochs_and_not_by_folds(
     few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for words in (("--epochs", "1"), ("--balance",), ("--hidden-size", "8")):
+    for words in (("--epochs", "1"), ("--hidden-size", "8")):
         assert command("run", "--data", few, "--out", tmp_path / "made", "--folds", "--force", *words) == 1
         assert "found options that change how a network is fitted in epochs" in capsys.readouterr().err
+
+
+def test_rare_labels_of_three_count_for_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Words that are only more frequent under a label, so that a rare one is seldom the likeliest."""
+    draw, rows = random.Random(1), []
+    for label, own, count in (("good", "fine", 160), ("bad", "awful", 120), ("mixed", "though", 24)):
+        for number in range(count):
+            words = [draw.choice(("fine", "awful", "though", own)) for _ in range(4)]
+            rows.append((f"{' '.join(words)} {number}", label))
+    data = write_csv(tmp_path / "three.csv", rows)
+    found = {}
+    for name, more in (("plain", ()), ("balanced", ("--balance",))):
+        words = ("run", "--data", data, "--from", "none", "--device", "cpu", "--test-share", "0", *more)
+        assert command(*words, "--out", tmp_path / name) == 0
+        manifest = bundle.read(tmp_path / name).manifest
+        assert manifest.labels == ("bad", "good", "mixed")
+        assert manifest.training["folds"]["texts"] == len(rows)
+        assert manifest.training["balance"] == bool(more)
+        found[name] = manifest.metrics["validation"]["by_label"]
+    assert found["balanced"]["mixed"]["recall"] > found["plain"]["mixed"]["recall"] + 0.3
+    assert found["balanced"]["good"]["recall"] > 0.5
+    assert "few labels (304 texts to learn from)" in capsys.readouterr().out
 
 
 def test_from_nothing_and_by_groups(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
