@@ -54,6 +54,8 @@ def run(options: Options, console: Console) -> Path:
     corpus, labels = read(options, base, say)
     if few.chosen(corpus, options.preset_name, options.own_validation(), options.is_changed(), options.folds):
         return _run_few(options, corpus, trainer, revision, console)
+    if line := few.warning(corpus):
+        say(line)
     if base and few.unknown_share(corpus, base) > few.MOST_UNKNOWN:
         raise few.unknown(options.warm_start, corpus, base)
     tokenizer = base.tokenizer if base else _tokenizer(preset, corpus, labels)
@@ -144,6 +146,7 @@ def _run_few(options: Options, corpus: Corpus, trainer: Trainer, revision: str |
         options.misjudged,
         console,
         probe,
+        made.answers,
     )
     folder.empty()
     return options.out
