@@ -224,12 +224,17 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
-        length, encodings = 0, list[bytes]()
+        length, hosts, encodings = 0, 0, list[bytes]()
         for name, value in self.headers:
-            if name == b"content-length":
+            if name == b"host":
+                hosts += 1
+            elif name == b"content-length":
                 length = int(value)
             elif name == b"transfer-encoding":
                 encodings.append(value.strip().lower())
+        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):  # RFC 9112, 3.2
+            self._refuse("malformed", f"expected one Host, found {hosts}")
+            return
         if encodings and encodings != [b"chunked"]:
             self._refuse("not_implemented", "Transfer-Encoding: expected chunked or none, found another")
             return

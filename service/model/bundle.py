@@ -88,7 +88,7 @@ class Manifest(_Part):
 
     format: int = FORMAT
     name: Annotated[str, Field(pattern=NAME)]
-    version: Annotated[str, Field(max_length=100)]
+    version: Annotated[str, Field(pattern=r"^[^<>\p{C}]*$", max_length=100)]
     created: datetime
     labels: Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(min_length=2, max_length=_MOST)]
     max_tokens: Annotated[int, Field(ge=2, le=1_000_000)]

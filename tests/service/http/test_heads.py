@@ -44,6 +44,8 @@ def check_refusal(answer: Answer, status: int, kind: str) -> None:
         (b"GET /health HTTP/1.1\r\nHost: te\x00st\r\n\r\n", 400, "malformed"),
         (b"GET /health HTTP/1.1\r\nHost: test\nX: y\r\n\r\n", 400, "malformed"),
         (b"GET /health HTTP/1.1\r\nHost: test\r\n folded: y\r\n\r\n", 400, "malformed"),
+        (b"GET /health HTTP/1.1\r\n\r\n", 400, "malformed"),
+        (get("/health", "host: test"), 400, "malformed"),
         (head("Content-Length: 31") + BODY, 400, "malformed"),
         (head("Content-Length: -1", length=None), 400, "malformed"),
         (head("Content-Length: +30", length=None) + BODY, 400, "malformed"),
@@ -97,6 +99,12 @@ def test_under_v2_it_is_bare_json_where_the_path_is_known(
         connection.send(b"hello\r\n\r\n")
         answer = connection.answer()
     assert (answer.status, answer.header("content-type")) == (400, "application/problem+json")
+
+
+def test_of_http_1_0_no_host_is_demanded(url: str) -> None:
+    with Connection(url) as connection:
+        connection.send(b"GET /health/live HTTP/1.0\r\n\r\n")
+        assert connection.answer().status == 200
 
 
 def test_a_whole_request_before_it_is_answered_first(url: str) -> None:

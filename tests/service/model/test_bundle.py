@@ -108,6 +108,7 @@ def test_a_vast_manifest_is_refused_unread(copy: Path) -> None:
         ({"tolerance": {"cpu/fp32": 1e30}}, r"a valid `tolerance\.cpu/fp32`"),
         ({"uncertain_below": 1.5}, "a valid `uncertain_below`"),
         ({"version": "9" * 101}, "a valid `version`"),
+        ({"version": "1\n2"}, "a valid `version`"),
         ({"rules": "sentences"}, "a valid `rules`"),
         ({"evidence": False}, "expected no `bias` without `evidence`, found 2 numbers"),
         ({"bias": None}, "expected a `bias` of 2 numbers, found none"),
