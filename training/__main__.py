@@ -162,6 +162,8 @@ def check_command(
     corpus = examine(sources, rules, max_tokens, shares, base, say)
     if few.chosen(corpus, preset, validation is not None, is_changed=False, asked=None):
         say(few.announced(corpus, few.start(warm_start, from_nothing, corpus, PRESETS[preset])[1]))
+    elif line := few.warning(corpus):
+        say(line)
 
 
 _of_data_sets = (
@@ -285,15 +287,20 @@ def evaluate_command(how: How, folder: Path, data: tuple[Path, ...], split: str 
     answers = evaluate.ask(Classifier(found, "cpu"), reviews)
     manifest = found.manifest
     report = evaluate.report(answers, manifest.labels, manifest.temperature, manifest.uncertain_below)
-    for line in confusion.on_screen(report["by_label"]):
-        say(line)
-    if misjudged:
-        table.write(misjudged, table.rows(split, reviews, answers, manifest))
     if split == "test" or (split == "all" and is_imdb):  # all of aclImdb holds its test split too
         names = ", ".join(path.name for path in data)
         card.append_reading(folder, card.reading(report, f"`training evaluate` on {names}"))
     bad = sum((source.bad.counts for source, _ in sources), Counter[str]())
-    print(json.dumps({"bundle": found.name, "split": split, "bad_rows": dict(bad), **report}, indent=1))
+    print(json.dumps({"bundle": found.name, "split": split, "bad_rows": dict(bad), **report}, indent=1), flush=True)
+    low, high = report["accuracy_interval_95"]
+    accuracy = f"accuracy {report['accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%})"
+    say(f"{split}: {accuracy} on {len(reviews):,} reviews")
+    for line in confusion.on_screen(report["by_label"]):
+        say(line)
+    if misjudged:
+        rows = list(table.rows(split, reviews, answers, manifest))
+        table.write(misjudged, rows)
+        say(f"{misjudged}: {len(rows):,} misjudged texts")
 
 
 def _needed(data: tuple[Path, ...]) -> tuple[Path, ...]:

@@ -33,7 +33,7 @@ def train(
     """Trains on pairs of text and label and writes a bundle to the new folder `out`, with its card; returns it, read.
 
     `test_share` of the texts are kept to judge by: the figures are in the bundle's `manifest.metrics`, by split. Up to
-    5,000 texts are learned from as docs/training.md tells of few texts, unless `tuning` or `balance` asks otherwise; of
+    5,000 texts are learned from as docs/training.md tells of few texts, unless `tuning` asks otherwise; of
     more a tenth is kept to choose by. `warm_start` is the folder of a bundle to start from. The other parameters are
     the options of `python -m training run`, which reads files, goes on after a kill, and takes unlabelled texts as
     well. Blank texts and missing labels are left out; that is told on stdout, as is the progress, unless `quiet`.

@@ -39,7 +39,7 @@ class Made:
     tokenizer: Tokenizer
     judged: Judged
     temperature: float  # at which the judged answers are calibrated
-    answers: Answers  # of the first draw of the folds, at that temperature
+    answers: Answers  # of the first draw of the folds to the train and validation texts, at that temperature
 
 
 def chosen(corpus: Corpus, preset_name: str, own_validation: bool, is_changed: bool, asked: bool | None) -> bool:
@@ -65,8 +65,9 @@ def chosen(corpus: Corpus, preset_name: str, own_validation: bool, is_changed: b
 def announced(corpus: Corpus, start: str) -> str:
     """The line that tells what a run does with few texts, and why."""
     return (
-        f"few labels ({len(_rows(corpus)):,} texts to learn from): figures from folds, then a network of all of them, "
-        f"{start} (--no-folds: epochs and a validation split; --from: another start, or none)"
+        f"few labels ({len(_rows(corpus)):,} texts to learn from): figures from folds of train and validation "
+        f"together, then a network of all of them, {start} (--no-folds: epochs and a validation split; --from: "
+        "another start, or none)"
     )
 
 
@@ -80,7 +81,25 @@ def unsuited(corpus: Corpus) -> str:
         return "unlabelled texts to learn from, too"
     if len(counts) > MOST_LABELS:
         return f"more than {MOST_LABELS} labels"
-    return "" if counts.min() >= LEAST_OF_A_LABEL else f"a label with fewer than {LEAST_OF_A_LABEL} texts to learn from"
+    if rare := _rare_labels(corpus):
+        return f"fewer than {LEAST_OF_A_LABEL} texts to learn from of {', '.join(rare)}"
+    return ""
+
+
+def warning(corpus: Corpus) -> str:
+    """The line that tells of texts that are few and fitted in epochs for the sake of a rare label; "": they are not."""
+    rare = [] if corpus.mixed is not None or len(_rows(corpus)) > MOST_TEXTS else _rare_labels(corpus)
+    if not rare:
+        return ""
+    return (
+        f"warning: fewer than {LEAST_OF_A_LABEL} texts to learn from of {', '.join(rare)}: trained in epochs, which "
+        f"need many texts; without such labels (--min-reviews, --map-labels {rare[0]}=) there would be folds"
+    )
+
+
+def _rare_labels(corpus: Corpus) -> list[str]:
+    counts = np.bincount(corpus.labels[_rows(corpus)], minlength=len(corpus.label_names))
+    return [name for name, count in zip(corpus.label_names, counts, strict=True) if count < LEAST_OF_A_LABEL]
 
 
 def start(asked: Path | None, from_nothing: bool, corpus: Corpus, preset: Preset) -> tuple[Bundle | None, str]:
@@ -101,8 +120,8 @@ def start(asked: Path | None, from_nothing: bool, corpus: Corpus, preset: Preset
             raise unknown(path, corpus, base)
         return None, f"from nothing: {_told_unknown(corpus, base)}"
     fit = base.manifest.labels == corpus.label_names
-    how = "whose labels fit" if fit else "whose reading of words is kept; its labels are others"
-    return base, f"from {base.manifest.name}, {how}"
+    how = "and whose labels fit" if fit else "and whose reading of words is kept; its labels are others"
+    return base, f"from {base.manifest.name}, which reads {base.manifest.max_tokens:,} tokens of a text, {how}"
 
 
 def unknown_share(corpus: Corpus, base: Bundle) -> float:
@@ -124,8 +143,10 @@ def _told_unknown(corpus: Corpus, base: Bundle) -> str:
     return f"{unknown_share(corpus, base):.0%} of the tokens are unknown to {base.manifest.name}"
 
 
-def make(corpus: Corpus, base: Bundle | None, preset: Preset, seed: int, say: Callable[[str], None]) -> Made:
-    """Judges every text by folds, and trains on all of them."""
+def make(
+    corpus: Corpus, base: Bundle | None, preset: Preset, seed: int, balance: bool, say: Callable[[str], None]
+) -> Made:
+    """Judges every text by folds, and trains on all of them; with `balance` rare labels count for more."""
     network = _network(base)
     tokenizer = _tokenizer(corpus, base, preset)
     rows = _rows(corpus)
@@ -135,11 +156,11 @@ def make(corpus: Corpus, base: Bundle | None, preset: Preset, seed: int, say: Ca
     size = len(tokenizer.vocabulary)
 
     def judge(fitted: Rows, judged: Rows) -> few_texts.Floats:
-        return last_layer.fit(texts.at(fitted), seed).logits(texts.at(judged))
+        return last_layer.fit(texts.at(fitted), seed, balance).logits(texts.at(judged))
 
     with threadpool_limits(1):  # the systems of equations are small: threads would wait for each other
-        judged = cross_validation.run(texts, judge, repeats, seed, say)
-        model, probe = (last_layer.fit(some, seed).network(network, size) for some in (texts, texts.at(train)))
+        judged = cross_validation.run(texts, judge, repeats, seed, say, balance)
+        model, probe = (last_layer.fit(some, seed, balance).network(network, size) for some in (texts, texts.at(train)))
     temperature = fit_temperature(np.concatenate(judged.logits), np.tile(texts.labels, repeats))
     answers = Answers(
         softmax(judged.logits[0] / temperature, axis=1),

@@ -89,7 +89,7 @@ class Options:
     def is_changed(self) -> bool:
         """Whether a person changed how the preset fits a network."""
         plain = PRESETS[self.preset_name]
-        return self.balance or self.preset not in (plain, Tuning().apply(plain, warm_start=True))
+        return self.preset not in (plain, Tuning().apply(plain, warm_start=True))
 
     def own_validation(self) -> bool:
         """Whether a table to choose by was named."""

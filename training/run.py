@@ -54,6 +54,8 @@ def run(options: Options, console: Console) -> Path:
     corpus, labels = read(options, base, say)
     if few.chosen(corpus, options.preset_name, options.own_validation(), options.is_changed(), options.folds):
         return _run_few(options, corpus, trainer, revision, console)
+    if line := few.warning(corpus):
+        say(line)
     if base and few.unknown_share(corpus, base) > few.MOST_UNKNOWN:
         raise few.unknown(options.warm_start, corpus, base)
     tokenizer = base.tokenizer if base else _tokenizer(preset, corpus, labels)
@@ -120,7 +122,7 @@ def _run_few(options: Options, corpus: Corpus, trainer: Trainer, revision: str |
     say, folder = say_to(console), trainer.folder
     base, how_it_starts = few.start(options.warm_start, options.from_nothing, corpus, options.preset)
     say(few.announced(corpus, how_it_starts))
-    made = few.make(corpus, base, options.preset, options.seed, say)
+    made = few.make(corpus, base, options.preset, options.seed, options.balance, say)
     headline = {"accuracy": made.judged.accuracy, "accuracy_interval_95": made.judged.interval()}
     name, labels = options.out.name, corpus.label_names
     draft = publish.from_folds(
@@ -144,6 +146,7 @@ def _run_few(options: Options, corpus: Corpus, trainer: Trainer, revision: str |
         options.misjudged,
         console,
         probe,
+        made.answers,
     )
     folder.empty()
     return options.out

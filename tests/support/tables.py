@@ -154,6 +154,17 @@ QUOTES = [
         (_LITERAL.format(1),),
         first='"Good',
     ),
+    Case(  # the line after an unclosed quote is a record; the one with the quote has too many cells to be told apart
+        "between.csv",
+        (
+            "id,text,label,\n"
+            + "".join(f'{i},"bad, {i}",0,\n{i},"fine, {i}",1,\n' for i in range(30))
+            + '30,"one, two,0,\n31,"three, four",1,\n32,"bad, 32",0,\n'
+        ).encode(),
+        {"0": 31, "1": 31},
+        (r"wrong number of columns \(expected 4, found 2\).*: 1 \(between.csv:62\)",),
+        first="bad, 0",
+    ),
     Case(
         "label-first-paragraphs.csv",
         table([(label, text) for text, label in _PARAGRAPHS], ("label", "text")).encode(),
@@ -203,6 +214,20 @@ ENCODINGS = [
         "cp1252-all.csv",
         table([(f"{text} caf\xe9", label) for text, label in ROWS], delimiter=";").encode("cp1252"),
         error="60 of 61 lines .*cp1252 fits: --encoding cp1252",
+    ),
+    Case(  # no letter beyond ASCII
+        "cp1252-typography.csv",
+        table([(f"It\u2019s \u201c{text}\u201d \u2013 isn\u2019t it\u2026", label) for text, label in ROWS]).encode(
+            "cp1252"
+        ),
+        error="60 of 61 lines .*cp1252 fits: --encoding cp1252",
+    ),
+    Case(
+        "mac-roman.csv",
+        table([(f"It\u2019s \u201c{text}\u201d, very tr\xe8s bien", label) for text, label in ROWS]).encode(
+            "mac-roman"
+        ),
+        error="60 of 61 lines .*mac-roman fits: --encoding mac-roman",
     ),
     Case(
         "cp1252-insisted.csv",

@@ -1,5 +1,7 @@
 """Runs with few labelled texts: what they start from, what they tell, and that the network is what was judged."""
 
+import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +61,51 @@ def test_figures_of_folds_are_not_measured_again(warm: Path, few: Path, capsys: 
 def test_a_changed_recipe_is_fitted_in_epochs_and_not_by_folds(
     few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for words in (("--epochs", "1"), ("--balance",), ("--hidden-size", "8")):
+    for words in (("--epochs", "1"), ("--hidden-size", "8")):
         assert command("run", "--data", few, "--out", tmp_path / "made", "--folds", "--force", *words) == 1
         assert "found options that change how a network is fitted in epochs" in capsys.readouterr().err
+
+
+def test_rare_labels_of_three_count_for_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Words that are only more frequent under a label, so that a rare one is seldom the likeliest."""
+    draw, rows = random.Random(1), []
+    for label, own, count in (("good", "fine", 160), ("bad", "awful", 120), ("mixed", "though", 24)):
+        for number in range(count):
+            text = " ".join(draw.choice(("fine", "awful", "though", own)) for _ in range(4))
+            rows.append((f"{text} {number}", label))
+    data = write_csv(tmp_path / "three.csv", rows)
+    found = {}
+    wrong = tmp_path / "wrong.csv"
+    for name, more in (("plain", ()), ("balanced", ("--balance", "--misjudged", wrong))):
+        words = ("run", "--data", data, "--from", "none", "--device", "cpu", "--test-share", "0", *more)
+        assert command(*words, "--out", tmp_path / name) == 0
+        manifest = bundle.read(tmp_path / name).manifest
+        assert manifest.labels == ("bad", "good", "mixed")
+        assert manifest.training["folds"]["texts"] == len(rows)
+        assert manifest.training["balance"] == bool(more)
+        found[name] = manifest.metrics["validation"]["by_label"]
+    assert found["balanced"]["mixed"]["recall"] > found["plain"]["mixed"]["recall"] + 0.3
+    assert found["balanced"]["good"]["recall"] > 0.5
+    told = capsys.readouterr().out
+    assert "few labels (304 texts to learn from)" in told
+    assert "validation, by folds: accuracy " in told
+    missed = sum(of["reviews"] - of["taken_for"][label] for label, of in found["balanced"].items())
+    assert f"{wrong}: {missed} misjudged texts" in told
+    assert wrong.read_text("utf-8-sig").count('"folds","three.csv:') == missed
+    assert command("evaluate", "--bundle", tmp_path / "plain", "--data", data) == 0
+    assert re.search(r"^all: accuracy \d+\.\d\d% .* on 304 reviews$", capsys.readouterr().err, re.MULTILINE)
+
+
+def test_a_label_too_rare_for_folds_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [*made_up_reviews(), *((f"So so, {number} days.", "mixed") for number in range(9))]
+    data = write_csv(tmp_path / "rare.csv", rows)
+    assert command("check", "--data", data) == 0
+    told = capsys.readouterr().out
+    assert "warning: fewer than 10 texts to learn from of mixed: trained in epochs" in told
+    assert command("check", "--data", data, "--map-labels", "mixed=") == 0
+    told = capsys.readouterr().out
+    assert "few labels" in told
+    assert "warning" not in told
 
 
 def test_from_nothing_and_by_groups(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +125,7 @@ def test_from_nothing_and_by_groups(few: Path, tmp_path: Path, capsys: pytest.Ca
 
 def test_what_a_run_would_start_from_is_told(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("check", "--data", few) == 0
-    assert "from reviews-bilstm, whose labels fit" in capsys.readouterr().out
+    assert "from reviews-bilstm, which reads 800 tokens of a text, and whose labels fit" in capsys.readouterr().out
     renamed = ("--map-labels", "positive=yes", "--map-labels", "negative=no")
     assert command("check", "--data", few, *renamed) == 0
     assert "its labels are others" in capsys.readouterr().out

@@ -60,9 +60,9 @@ class Corpus:
             ids = self.token_ids[self.offsets[row] : self.offsets[row + 1]]
             yield [self.words[token_id] for token_id in ids.tolist()]
 
-    def held_out(self, part: int) -> Iterator[Labelled]:
-        """The labelled texts of the split `part`, in order."""
-        for row in np.flatnonzero((self.splits == part) & (self.labels >= 0)).tolist():
+    def held_out(self, *splits: int) -> Iterator[Labelled]:
+        """The labelled texts of `splits`, in order."""
+        for row in self.rows(*splits)[self.labels[self.rows(*splits)] >= 0].tolist():
             source = self.mixed.source_of(row) if self.mixed else ""
             place = self.places[row] if self.places else ""
             yield Labelled(self.texts[row], int(self.labels[row]), int(self.ratings[row]), source, place)

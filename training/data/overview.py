@@ -36,7 +36,7 @@ def examine(
     found = gather(sources, rules, sample)
     for line in told(sources, len(found.labels)):
         say(line)
-    for line in (*_labels(found), *_texts(found, max_tokens), *_copies(found)):
+    for line in (*_labels(found), *_texts(found, max_tokens, base), *_copies(found)):
         say(line)
     if base:
         say(_unknown(found, base))
@@ -89,15 +89,16 @@ def _labels(found: Gathered) -> Iterator[str]:
         yield f"  imbalance: {counts[most] / total:.1%} are {most}; a model that always says so is right as often"
 
 
-def _texts(found: Gathered, max_tokens: int) -> Iterator[str]:
-    """Lengths and scripts."""
+def _texts(found: Gathered, max_tokens: int, base: Bundle | None) -> Iterator[str]:
+    """Lengths and scripts. `max_tokens` is what a network reads, of `base` or of the preset."""
     if not len(found.labels):
         return
     lengths = np.diff(found.offsets)
     half, most = (int(value) for value in np.quantile(lengths, [0.5, 0.9], method="higher"))
     yield (
         f"lengths in tokens: half of the texts have at most {half:,}, nine in ten at most {most:,}, the longest "
-        f"{int(lengths.max()):,}; {int((lengths > max_tokens).sum()):,} are cut to {max_tokens:,}"
+        f"{int(lengths.max()):,}; {int((lengths > max_tokens).sum()):,} have more than the {max_tokens:,} that "
+        f"{base.name if base else 'a new network'} reads"
     )
     counts = np.bincount(found.token_ids, minlength=len(found.words))
     scripts = Counter[str]()

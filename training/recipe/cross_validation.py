@@ -60,8 +60,10 @@ class Judged:
         }
 
 
-def run(texts: FewTexts, judge: Judge, repeats: int, seed: int, say: Callable[[str], None]) -> Judged:
-    """Each of `repeats` draws other folds; says how far it is."""
+def run(
+    texts: FewTexts, judge: Judge, repeats: int, seed: int, say: Callable[[str], None], balance: bool = False
+) -> Judged:
+    """Each of `repeats` draws other folds; says how far it is. `balance` is the linear model's."""
     count = len(texts.labels)
     logits = np.zeros((repeats, count, texts.label_count))
     unknown_share = np.zeros((repeats, count))
@@ -70,7 +72,7 @@ def run(texts: FewTexts, judge: Judge, repeats: int, seed: int, say: Callable[[s
         for number, (fitted, judged) in enumerate(texts.folds(seed + repeat), 1):
             logits[repeat, judged] = judge(fitted, judged)
             unknown_share[repeat, judged] = texts.unknown_share(fitted)[judged]
-            answers = linear_model.judge(texts, fitted, judged).argmax(axis=1)
+            answers = linear_model.judge(texts, fitted, judged, balance).argmax(axis=1)
             linear[repeat, judged] = answers == texts.labels[judged]
             right = (logits[repeat, judged].argmax(axis=1) == texts.labels[judged]).mean()
             place = f"fold {number} of {FOLDS}" + (f", draw {repeat + 1} of {repeats}" if repeats > 1 else "")

@@ -50,8 +50,8 @@ class LastLayer:
         return word_units.widened(base, vocabulary_size, self.words.weights, kernel, bias)
 
 
-def fit(texts: FewTexts, seed: int) -> LastLayer:
-    """Fits word weights and last layer.
+def fit(texts: FewTexts, seed: int, balance: bool = False) -> LastLayer:
+    """Fits word weights and last layer; with `balance` the last layer's loss of each label is weighted by its rarity.
 
     The last layer learns from word weights that have not seen the text's label (stacking), else it would trust them too
     much.
@@ -64,7 +64,11 @@ def fit(texts: FewTexts, seed: int) -> LastLayer:
     features = np.hstack([texts.pooled, unseen])
     scale = 1 / features.std(axis=0).clip(1e-6)
     scale[texts.pooled.shape[1] - texts.logit_columns :] *= _SAYS_MOST
-    words = word_weights.fit(texts.counted, labels, texts.label_count)
+    # Word weights of all texts have other means on new texts than those of four folds, from which the last layer learns
+    # its bias. Where rare labels count for more this moves many answers, so the network carries the mean of the folds'.
+    mean = WordWeights(np.mean([part.weights for part in parts], axis=0))
+    words = mean if balance else word_weights.fit(texts.counted, labels, texts.label_count)
     # Newton's method, since there are hundreds of features and few texts: some steps, each a small linear system.
-    layer = LogisticRegression(C=_STRENGTH, solver="newton-cholesky").fit(features * scale, labels)
-    return LastLayer(words, scale, layer)
+    weights = "balanced" if balance else None
+    layer = LogisticRegression(C=_STRENGTH, solver="newton-cholesky", class_weight=weights)
+    return LastLayer(words, scale, layer.fit(features * scale, labels))

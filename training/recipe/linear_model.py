@@ -31,14 +31,16 @@ def inverse_frequencies(counted: Matrix) -> Floats:
     return idf
 
 
-def classifier(label_count: int, strength: float = _STRENGTH) -> Any:
-    """A logistic regression; more than two labels are each set against the rest."""
-    model = LogisticRegression(C=strength, solver="liblinear", random_state=0)
+def classifier(label_count: int, strength: float = _STRENGTH, balance: bool = False) -> Any:
+    """A logistic regression; more than two labels are each set against the rest. `balance`: rare ones count more."""
+    weights = "balanced" if balance else None
+    model = LogisticRegression(C=strength, solver="liblinear", random_state=0, class_weight=weights)
     return model if label_count == 2 else OneVsRestClassifier(model)
 
 
-def judge(texts: FewTexts, fitted: Rows, judged: Rows) -> NDArray[np.float32]:
+def judge(texts: FewTexts, fitted: Rows, judged: Rows, balance: bool = False) -> NDArray[np.float32]:
     """Probabilities [judged text, label] by a model of the `fitted` texts."""
     idf = inverse_frequencies(texts.grams[fitted])
-    model = classifier(texts.label_count).fit(tf_idf(texts.grams[fitted], idf), texts.labels[fitted])
+    model = classifier(texts.label_count, balance=balance)
+    model.fit(tf_idf(texts.grams[fitted], idf), texts.labels[fitted])
     return np.asarray(model.predict_proba(tf_idf(texts.grams[judged], idf)), np.float32)

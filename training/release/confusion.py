@@ -50,7 +50,7 @@ def warnings(found: ByLabel) -> list[str]:
     """A sentence for each label that has texts and is never answered."""
     return [
         f"the label {name} is never answered, though {found[name]['reviews']:,} texts have it: more texts of it, or "
-        "--balance, would help"
+        "--balance if it was not given, would help"
         for name in never_answered(found)
     ]
 

@@ -16,7 +16,7 @@ from service.model.bundle import Bundle, Golden, Manifest
 from service.model.classifier import Classifier
 from service.model.tokenizer import Tokenizer
 from training.data.corpus import Corpus
-from training.data.split import TEST, VALIDATION
+from training.data.split import TEST, TRAIN, VALIDATION
 from training.evaluation import calibration, evaluate, misjudged
 from training.evaluation.evaluate import Answers
 from training.evaluation.misjudged import Misjudged
@@ -180,11 +180,13 @@ def publish(
     misjudged_to: Path | None,
     console: Console,
     probe: Bundle | None = None,
+    by_folds: Answers | None = None,
 ) -> None:
     """Measures the draft, reads the test split once, and writes the bundle with its card and figures to `out`.
 
     Where the draft has read the validation texts, `probe` is measured on them in its place; the accuracy and what
-    belongs to it are then those of the draft's manifest, from folds.
+    belongs to it are then those of the draft's manifest, from folds, and `by_folds` the answers to the train and
+    validation texts, of which the misjudged are listed.
 
     `siblings`, by their seeds, are measured for the spread alone. `how` is what the manifest's `training` is to hold.
     The texts that are misjudged are written to `misjudged_to`, never into the bundle.
@@ -234,8 +236,9 @@ def publish(
     bundle.write(out, manifest, draft.model, draft.tokenizer.vocabulary, extras, force=force)
     for split, found in metrics.items():
         low, high = found["accuracy_interval_95"]
+        name = f"{split}, by folds" if probe and split == "validation" else split
         console.print(
-            f"{split}: accuracy {found['accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%}) on "
+            f"{name}: accuracy {found['accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%}) on "
             f"{found['reviews']:,} reviews, calibration error {found['expected_calibration_error']:.2%}",
             highlight=False,
         )
@@ -244,9 +247,11 @@ def publish(
     if misjudged_to:
         rows: list[Misjudged] = []
         for split in splits:
+            if split == "validation" and by_folds:
+                rows += misjudged.rows("folds", list(corpus.held_out(TRAIN, VALIDATION)), by_folds, manifest)
+                continue
             reviews = list(corpus.held_out(report.SPLITS[split]))
-            judge = on_validation if split == "validation" else classifier
-            rows += misjudged.rows(split, reviews, evaluate.ask(judge, reviews), manifest)
+            rows += misjudged.rows(split, reviews, evaluate.ask(classifier, reviews), manifest)
         misjudged.write(misjudged_to, rows)
         console.print(f"{misjudged_to}: {len(rows):,} misjudged texts", markup=False, highlight=False)
 

@@ -28,7 +28,9 @@ _CANDIDATES = (
     *("cp932", "euc-jp", "gb18030", "big5", "cp949"),
 )
 _COMMON = frozenset("的一是不了在有我很好這这のにはをたがでてとしい이다는가고에을의도지")
-_BETWEEN_WORDS = re.compile(r"[\x00-\x2f:-@\[-`{-\x7f“”‘’„…«»–—、。！？，「」（）：\u3000\xa0]+")
+_BETWEEN_WORDS = re.compile(r"[\x00-\x2f:-@\[-`{-\x7f“”‘’„…•«»–—、。！？，「」（）：\u3000\xa0]+")
+_TYPOGRAPHY = re.compile("[’“‘”„•–—…]")
+_MISPLACED = re.compile("(?<=[A-Za-z])[“”„](?=[A-Za-z])")
 _AROUND_WORDS = "‚‹›¡¿°€£¥©®™§·´¨"
 
 
@@ -189,9 +191,10 @@ def fitting(evidence: bytes) -> str | None:
 
 
 def _plausibility(text: str) -> float:
-    """The share of the words with characters beyond ASCII that look like words, from 0 to 1."""
+    """The share of the words and typographic marks beyond ASCII that look like words and marks, from 0 to 1."""
     words = [word for word in _BETWEEN_WORDS.split(text) if not word.isascii()]
-    score = sum(map(_word_plausibility, words)) / max(1, len(words))
+    marks, misplaced = len(_TYPOGRAPHY.findall(text)), len(_MISPLACED.findall(text))
+    score = (sum(map(_word_plausibility, words)) + marks - misplaced) / max(1, len(words) + marks)
     asian = [character for character in text if character > "\u2e80"]
     if asian and sum(character in _COMMON for character in asian) < len(asian) / 50:
         score /= 3  # characters, but none of those that any text has

@@ -135,10 +135,11 @@ class Records:
             if gathered is not None:
                 return gathered
         literal = line.split(self._delimiter)
-        if self._fitted(literal):
+        fitted = self._fitted(literal)
+        if fitted and (fitted is literal or self._shape.fits(fitted)):  # else a text with delimiters, cut in parts
             self._notes.add("quotes that enclose no cell, read as text", self._place(number))
             return literal
-        return cells if opened is None else literal
+        return cells if opened is None or fitted else literal
 
     def _gathered(self, line: str, opened: int) -> list[str] | None:
         """The record whose cell `opened` goes on after `line`; None where the quote has no end, or one too late."""
@@ -154,7 +155,8 @@ class Records:
                 cells, still_opened = self._split("\n".join(taken))
                 if still_opened is None:
                     whole = self._parsed("\n".join(taken))
-                    if not self._fitted(cells) or (self._is_record(line, 0, opened) and not (spare and whole)):
+                    begins_anew = self._is_record(line, 0, opened) and not (spare and whole)
+                    if begins_anew or self._is_quoted_record(line, opened) or not self._fitted(cells):
                         break
                     return whole or cells
                 if still_opened != opened:
@@ -177,6 +179,12 @@ class Records:
         if self._shape.fits(line.split(self._delimiter), first, end):
             return True
         return '"' in line and self._shape.fits(self._parsed(line) or (), first, end)
+
+    def _is_quoted_record(self, line: str, opened: int) -> bool:
+        """Whether `line` is a well-formed record whose cell `opened` is quoted: no cell with doubled quotes ends so."""
+        cells = self._parsed(line) or ()
+        start = self._delimiter.join([*cells[:opened], '"'])
+        return line.startswith(start) and self._shape.fits(cells)
 
     def _wrong_number(self, cells: list[str]) -> Fault:
         reason = f"wrong number of columns (expected {self._columns}, found {len(cells)})"

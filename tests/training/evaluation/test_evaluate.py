@@ -144,7 +144,8 @@ def test_each_label_by_hand() -> None:
         "  a  2  0  0",
         "  b  0  1  0",
         "  c  1  0  0",
-        "warning: the label c is never answered, though 1 texts have it: more texts of it, or --balance, would help",
+        "warning: the label c is never answered, though 1 texts have it: more texts of it, or --balance if it was not "
+        "given, would help",
     ]
     card_lines = confusion.in_card({"test": {"by_label": found}})
     assert "| c | 1 | 0 | - | 0.0% | 0.0% |" in card_lines
