@@ -146,9 +146,12 @@ def _check_place(job: Job) -> None:
         return
     if not (folder := Path(job.write).parent).is_dir():
         raise Stopped(f"{job.write}: expected a folder to write it in, found none at {folder}: make it")
-    if job.replace:
+    if not Path(job.write).exists():
         return
-    if Path(job.write).exists():
+    read = [] if job.read == PIPE else [Path(job.read), *tables.tables_at(Path(job.read))]
+    if any(path.samefile(job.write) for path in read):
+        raise Stopped(f"{job.write}: expected another OUT than IN, whose rejected rows would be lost, found the same")
+    if not job.replace:
         raise Stopped(f"{job.write}: expected no such file (--force replaces it), found one: it is finished")
 
 

@@ -196,6 +196,15 @@ def test_with_force_a_finished_file_is_replaced(tmp_path: Path, options: list[st
     assert len(written(tmp_path / "out.csv")) >= len(TEXTS)
 
 
+def test_a_table_is_never_replaced_by_its_own_answers(tmp_path: Path, options: list[str]) -> None:
+    source = write_rows(tmp_path / "in.csv", TEXTS)
+    before = source.read_bytes()
+    for read in (source, tmp_path):  # a folder of tables, too
+        process = score(read, source, *options, "--force")
+        assert "expected another OUT than IN" in check_ok(process, 1)
+        assert source.read_bytes() == before
+
+
 # Killed and resumed
 
 
