@@ -158,8 +158,11 @@ def make(
     def judge(fitted: Rows, judged: Rows) -> few_texts.Floats:
         return last_layer.fit(texts.at(fitted), seed, balance).logits(texts.at(judged))
 
+    start = None
+    if base is not None and base.manifest.labels == corpus.label_names:
+        start = texts.pooled[:, -texts.logit_columns :].argmax(axis=1) == texts.labels
     with threadpool_limits(1):  # the systems of equations are small: threads would wait for each other
-        judged = cross_validation.run(texts, judge, repeats, seed, say, balance)
+        judged = cross_validation.run(texts, judge, repeats, seed, say, balance, start)
         model, probe = (last_layer.fit(some, seed, balance).network(network, size) for some in (texts, texts.at(train)))
     temperature = fit_temperature(np.concatenate(judged.logits), np.tile(texts.labels, repeats))
     answers = Answers(
@@ -173,8 +176,8 @@ def make(
     return Made(model, probe, tokenizer, judged, temperature, answers)
 
 
-def told(judged: Judged, test_texts: int) -> list[str]:
-    """What the folds say, for the screen."""
+def told(judged: Judged, test_texts: int, base: Bundle | None) -> list[str]:
+    """What the folds say, for the screen, and whether less than a run from `base` would do."""
     low, high = judged.interval()
     lines = [
         f"folds: accuracy {judged.accuracy:.2%} on texts that were not read (95 % interval {low:.2%} to {high:.2%})"
@@ -182,14 +185,15 @@ def told(judged: Judged, test_texts: int) -> list[str]:
     if test_texts:
         low, high = judged.interval(test_texts)
         lines.append(f"the {test_texts:,} test texts are to be expected between {low:.2%} and {high:.2%}")
-    gain, (least, most) = judged.gain()
-    worth = f"{judged.linear.mean():.2%} by the same folds"
-    lines.append(
-        f"TF-IDF and logistic regression: {worth}; the network gains {100 * gain:+.1f} points "
-        f"({100 * least:+.1f} to {100 * most:+.1f})"
-    )
-    if least <= 0:
-        lines.append("so a linear model alone would serve as well")
+    others = [("TF-IDF and logistic regression, by the same folds", judged.linear, "a linear model alone")]
+    if base and judged.start is not None:
+        others.append((f"{base.manifest.name} as it is, on the same texts", judged.start, "that bundle as it is"))
+    for name, other, less in others:
+        gain, (least, most) = judged.gain(other)
+        worth = f"the network gains {100 * gain:+.1f} points ({100 * least:+.1f} to {100 * most:+.1f})"
+        lines.append(f"{name}: accuracy {other.mean():.2%}; {worth}")
+        if least <= 0:
+            lines.append(f"so {less} would serve as well")
     return lines
 
 

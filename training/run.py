@@ -129,7 +129,7 @@ def _run_few(options: Options, corpus: Corpus, trainer: Trainer, revision: str |
         name, made.model, made.tokenizer, labels, made.temperature, made.answers, headline, options.right, console
     )
     test_texts = 0 if options.skip_test else len(corpus.rows(TEST))
-    for line in few.told(made.judged, test_texts):
+    for line in few.told(made.judged, test_texts, base):
         say(line)
     how = _provenance(options, corpus, made.model, 0) | _circumstances(trainer, revision)
     how |= {"folds": made.judged.report(test_texts), "warm_start": base.manifest.name if base else "none"}

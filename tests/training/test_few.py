@@ -1,5 +1,6 @@
 """Runs with few labelled texts: what they start from, what they tell, and that the network is what was judged."""
 
+import csv
 import random
 import re
 from pathlib import Path
@@ -48,6 +49,22 @@ def test_a_run_from_a_bundle_is_judged_by_folds_and_learns_from_all(warm: Path, 
     assert "TF-IDF and logistic regression, by the same folds" in card
     assert "curves.png" not in card
     assert f"--from {tiny_bundle.manifest.name}" in card
+
+
+def test_what_the_bundle_is_worth_as_it_is_is_told(
+    few: Path, tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with few.open(newline="", encoding="utf-8") as file:
+        texts, labels = zip(*((row["text"], row["label"]) for row in csv.DictReader(file)), strict=True)
+    answers = Classifier(tiny_bundle, "cpu")(texts)
+    right = np.mean([answer.label == label for answer, label in zip(answers, labels, strict=True)])
+    words = ("run", "--data", few, "--from", tiny_bundle.path, "--device", "cpu", "--test-share", "0")
+    assert command(*words, "--out", tmp_path / "same") == 0
+    assert f"tiny as it is, on the same texts: accuracy {right:.2%}; " in capsys.readouterr().out
+    assert f"tiny as it is, on the same texts: accuracy {right:.2%}. " in (tmp_path / "same/README.md").read_text()
+    assert command(*words, "--out", tmp_path / "other", "--map-labels", "positive=yes") == 0
+    assert "as it is" not in capsys.readouterr().out
+    assert "start" not in bundle.read(tmp_path / "other").manifest.training["folds"]
 
 
 def test_figures_of_folds_are_not_measured_again(warm: Path, few: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from training.evaluation.intervals import paired_interval, wilson_interval
 from training.recipe import linear_model
 from training.recipe.few_texts import FOLDS, FewTexts, Floats, Rows
 
+Right = NDArray[np.bool_]  # whether the answers to texts are right
 Judge = Callable[[Rows, Rows], Floats]  # (rows to fit, rows to judge) -> logits [judged, label]
 
 
@@ -20,12 +21,13 @@ class Judged:
     labels: Rows  # [text]
     logits: Floats  # [repeat, text, label]
     unknown_share: Floats  # [repeat, text]
-    linear: NDArray[np.bool_]  # [repeat, text] whether TF-IDF and logistic regression are right, by the same folds
+    linear: Right  # [repeat, text] TF-IDF and logistic regression, by the same folds
+    start: Right | None  # [text] the network that the run starts from, as it is; None where its labels are others
 
     @property
-    def right(self) -> NDArray[np.bool_]:
+    def right(self) -> Right:
         """[repeat, text]"""
-        right: NDArray[np.bool_] = self.logits.argmax(axis=2) == self.labels
+        right: Right = self.logits.argmax(axis=2) == self.labels
         return right
 
     @property
@@ -39,17 +41,17 @@ class Judged:
         size = count if others is None else count * others / (count + others)
         return wilson_interval(self.accuracy * size, size)
 
-    def gain(self) -> tuple[float, tuple[float, float]]:
-        """How much more accurate the model is than the linear model, with its 95 % interval."""
+    def gain(self, other: Right) -> tuple[float, tuple[float, float]]:
+        """How much more accurate the model is than `other`, `linear` or `start`, with its 95 % interval."""
         count, repeats = len(self.labels), len(self.right)
-        won = (self.right & ~self.linear).sum() / repeats
-        lost = (~self.right & self.linear).sum() / repeats
+        won = (self.right & ~other).sum() / repeats
+        lost = (~self.right & other).sum() / repeats
         return (won - lost) / count, paired_interval(won, lost, count)
 
     def report(self, test_texts: int) -> dict[str, object]:
         """For the manifest and the card; with the interval in which the figure of the test texts is expected."""
-        gain, interval = self.gain()
-        return {
+        gain, interval = self.gain(self.linear)
+        found: dict[str, object] = {
             "test_expected_95": self.interval(test_texts) if test_texts else None,
             "folds": FOLDS,
             "texts": len(self.labels),
@@ -58,12 +60,22 @@ class Judged:
             "gain": gain,
             "gain_interval_95": interval,
         }
+        if self.start is not None:
+            gain, interval = self.gain(self.start)
+            found["start"] = {"accuracy": float(self.start.mean()), "gain": gain, "gain_interval_95": interval}
+        return found
 
 
 def run(
-    texts: FewTexts, judge: Judge, repeats: int, seed: int, say: Callable[[str], None], balance: bool = False
+    texts: FewTexts,
+    judge: Judge,
+    repeats: int,
+    seed: int,
+    say: Callable[[str], None],
+    balance: bool = False,
+    start: Right | None = None,
 ) -> Judged:
-    """Each of `repeats` draws other folds; says how far it is. `balance` is the linear model's."""
+    """Each of `repeats` draws other folds; says how far it is. `balance` is the linear model's; `start`: see Judged."""
     count = len(texts.labels)
     logits = np.zeros((repeats, count, texts.label_count))
     unknown_share = np.zeros((repeats, count))
@@ -77,4 +89,4 @@ def run(
             right = (logits[repeat, judged].argmax(axis=1) == texts.labels[judged]).mean()
             place = f"fold {number} of {FOLDS}" + (f", draw {repeat + 1} of {repeats}" if repeats > 1 else "")
             say(f"{place}: {right:.1%} of {len(judged):,} unseen texts")
-    return Judged(texts.labels, logits, unknown_share, linear)
+    return Judged(texts.labels, logits, unknown_share, linear, start)
