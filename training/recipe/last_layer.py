@@ -15,8 +15,8 @@ from training.recipe.word_weights import WordWeights
 
 # scikit-learn's C. Fixed, since accuracy hardly moves between 0.001 and 0.005 and a choice by folds is mostly chance.
 _STRENGTH = 0.002
-# What features are enlarged by, so that their weights are penalised less: those of the old logits hardly at all, so that
-# a hundred texts do not unlearn what the network was good at.
+# What features are enlarged by, so that their weights are penalised less: those of the old logits hardly at all, so
+# that a hundred texts do not unlearn what the network was good at.
 _OLD_LOGITS, _WORDS = 30.0, 9.5
 
 
