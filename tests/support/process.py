@@ -91,6 +91,7 @@ def service(
                 url = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
             found.url = url[0]
             while not _listens(found.url):  # workers are ready a moment before they listen
+                assert process.poll() is None, log.read_text()
                 time.sleep(0.02)
             yield found
         finally:

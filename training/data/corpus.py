@@ -62,7 +62,8 @@ class Corpus:
 
     def held_out(self, *splits: int) -> Iterator[Labelled]:
         """The labelled texts of `splits`, in order."""
-        for row in self.rows(*splits)[self.labels[self.rows(*splits)] >= 0].tolist():
+        rows = self.rows(*splits)
+        for row in rows[self.labels[rows] >= 0].tolist():
             source = self.mixed.source_of(row) if self.mixed else ""
             place = self.places[row] if self.places else ""
             yield Labelled(self.texts[row], int(self.labels[row]), int(self.ratings[row]), source, place)
