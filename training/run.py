@@ -54,7 +54,7 @@ def run(options: Options, console: Console) -> Path:
     corpus, labels = read(options, base, say)
     if few.chosen(corpus, options.preset_name, options.own_validation(), options.is_changed(), options.folds):
         return _run_few(options, corpus, trainer, revision, console)
-    if line := few.warning(corpus):
+    if options.folds is None and not options.is_changed() and (line := few.warning(corpus)):
         say(line)
     if base and few.unknown_share(corpus, base) > few.MOST_UNKNOWN:
         raise few.unknown(options.warm_start, corpus, base)

@@ -119,6 +119,8 @@ def test_a_label_too_rare_for_folds_is_told(tmp_path: Path, capsys: pytest.Captu
     assert command("check", "--data", data) == 0
     told = capsys.readouterr().out
     assert "warning: fewer than 10 texts to learn from of mixed: trained in epochs" in told
+    assert command("run", "--data", data, "--no-folds", "--epochs", "1", "--out", tmp_path / "made") == 0
+    assert "there would be folds" not in capsys.readouterr().out  # nobody asked for them
     assert command("check", "--data", data, "--map-labels", "mixed=") == 0
     told = capsys.readouterr().out
     assert "few labels" in told
