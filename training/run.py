@@ -79,17 +79,11 @@ def run(options: Options, console: Console) -> Path:
             return trainer.train(options.stage(stage, seed), model, plan, shown, lessons.validation, seed)
 
         say(f"{sum(weights.numel() for weights in model.parameters()):,} parameters")
-        taught = lessons
-        if preset.mixing and lessons.guessed.any():
-            fit("first-network", preset.mixing.first, lessons)
-            guessed = lessons.train.at(np.flatnonzero(lessons.guessed))
-            answers, of_validation = (
-                _answers(trainer, model, examples, options.stage(name, seed))
-                for name, examples in (("answers", guessed), ("answers-validation", lessons.validation))
-            )
-            taught = targets.pooled(lessons, answers, preset.mixing.own_part)
-            taught = targets.recalibrated(taught, corpus, of_validation)
-        return fit("network", preset.plan, taught)
+        if preset.mixing is None:
+            return fit("network", preset.plan, lessons)
+        fit("first-network", preset.mixing.first, lessons)
+        answers = _answers(trainer, model, lessons.validation, options.stage("answers", seed))
+        return fit("network", preset.plan, targets.recalibrated(lessons, corpus, answers))
 
     def calibrated(state: State) -> Bundle:
         return publish.calibrate(options.out.name, state, tokenizer, corpus, lessons.validation, options.right, console)

@@ -47,7 +47,7 @@ def label(
         if path.exists():
             _check(path, wanted)
             continue
-        pieces = read_pieces(texts[part], tokenizer)
+        pieces = read_pieces(texts[part], tokenizer, whole=True)
         if bf16 is None:
             bf16, why = choose_bf16(teacher, *pieces.batch(np.argsort(pieces.lengths)[-32:], device))
             say(f"label {folder.name}: {len(texts):,} texts in {len(paths)} shards; {why}")
@@ -64,7 +64,10 @@ def label(
 
 
 def predict(teacher: Teacher, pieces: Pieces, device: torch.device, bf16: bool, stop: Stop) -> Logits:
-    """Logits [text, label], in the order of the texts. Raises Stopped once `stop` is wanted."""
+    """Logits [text, label], in the order of the texts: of each the mean over its windows, weighted by their lengths.
+
+    Raises Stopped once `stop` is wanted.
+    """
     order = np.argsort(pieces.lengths, kind="stable")
     logits = np.zeros((len(order), teacher.head.out_features), np.float32)
     start = 0
@@ -78,7 +81,10 @@ def predict(teacher: Teacher, pieces: Pieces, device: torch.device, bf16: bool, 
             rows = order[start:end]
             logits[rows] = teacher(*pieces.batch(rows, device)).cpu().numpy()
             start = end
-    return logits
+    weights = pieces.lengths[:, None]
+    sums = np.zeros((pieces.texts[-1] + 1, logits.shape[1]))
+    np.add.at(sums, pieces.texts, weights * logits)
+    return np.asarray(sums / np.bincount(pieces.texts, pieces.lengths)[:, None], np.float32)
 
 
 def read(folder: Path, keys: Sequence[int]) -> Logits:

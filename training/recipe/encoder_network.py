@@ -20,14 +20,15 @@ MAX_PIECES = 128
 
 @dataclass(frozen=True)
 class Pieces:
-    """Texts as word pieces, cut at MAX_PIECES."""
+    """Texts as windows of at most MAX_PIECES word pieces."""
 
     ids: NDArray[np.int32]  # [total pieces]
-    offsets: NDArray[np.int64]  # [text + 1]
+    offsets: NDArray[np.int64]  # [window + 1]
+    texts: NDArray[np.int64]  # [window] the text of which it is
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """[text]"""
+        """[window]"""
         return np.diff(self.offsets)
 
     def batch(self, rows: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -112,16 +113,17 @@ def load(folder: Path, labels: int) -> tuple[Teacher, Any]:
     return teacher, tokenizer
 
 
-def read_pieces(texts: Sequence[str], tokenizer: Any, step: int = 4096) -> Pieces:
-    """Every text's word pieces with the tokenizer's special ones, MAX_PIECES at most."""
+def read_pieces(texts: Sequence[str], tokenizer: Any, whole: bool = False, step: int = 4096) -> Pieces:
+    """Every text's word pieces with the tokenizer's special ones: its first window or, if `whole`, all of them."""
     ids: list[NDArray[np.int32]] = [np.zeros(0, np.int32)]
-    lengths: list[int] = [0]
+    lengths, of = [0], []
     for start in range(0, len(texts), step):
         part = [text.replace("<br />", "\n") for text in texts[start : start + step]]
-        for found in tokenizer(part, truncation=True, max_length=MAX_PIECES, padding=False)["input_ids"]:
-            ids.append(np.array(found, np.int32))
-            lengths.append(len(found))
-    return Pieces(np.concatenate(ids), np.cumsum(np.array(lengths, np.int64)))
+        found = tokenizer(part, truncation=True, max_length=MAX_PIECES, return_overflowing_tokens=whole)
+        ids += [np.array(window, np.int32) for window in found["input_ids"]]
+        lengths += [len(window) for window in found["input_ids"]]
+        of += [start + text for text in (found["overflow_to_sample_mapping"] if whole else range(len(part)))]
+    return Pieces(np.concatenate(ids), np.cumsum(np.array(lengths, np.int64)), np.array(of, np.int64))
 
 
 def loss_of(logits: Tensor, targets: Tensor) -> Tensor:

@@ -13,13 +13,13 @@ class Mixing:
 
     phrases: int  # one phrase of the treebank in so many is shown to the encoder
     film_reviews: int  # so many are shown to the encoder
+    unlabelled_films: int  # so many unlabelled film reviews are labelled by the encoder, and learned from
     short_texts: int  # at most so many sentences and phrases are labelled by the encoder
     short_share: float  # of the short texts, in every epoch of the network
     encoder_words: int  # of the vocabulary: common words of the encoder's, whether or not the texts have them
-    # First the network learns by itself; then, as one more teacher of the unlabelled film reviews, it says this part of
-    # their targets, and goes on from its weights under targets that are recalibrated by it (`targets.recalibrated`).
+    # First the network learns by this plan; then it goes on under targets that make it as sure of each kind of text as
+    # it is right (`targets.recalibrated`).
     first: Plan
-    own_part: float
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ PRESETS = {
         mixing=Mixing(
             phrases=3,
             film_reviews=6_000,
+            unlabelled_films=16_000,
             short_texts=400_000,
             short_share=0.5,
             encoder_words=8_000,
             first=replace(_BASE.plan, epochs=2, learning_rate=2e-3, keep="last"),
-            own_part=0.8,
         ),
         plan=replace(_BASE.plan, epochs=3, learning_rate=1e-3, keep="last"),
     ),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from training.data.corpus import Corpus
 from training.data.split import TRAIN, UNLABELLED, VALIDATION
@@ -25,7 +25,6 @@ class Lessons:
 
     train: Examples  # under their targets, hard or soft
     rows: NDArray[np.int64]  # [example] of `train`: the corpus' row of each
-    guessed: NDArray[np.bool_]  # [example] of `train`: whether the linear teacher alone knows its target
     validation: Examples  # under their labels
     ladder: dict[str, dict[str, float]] = field(default_factory=dict)  # what each teacher is worth on validation
 
@@ -41,9 +40,9 @@ def prepare(
 ) -> Lessons:
     """`token_ids` [total tokens] and `offsets` [review + 1] are the corpus as `Corpus.encode` gives it.
 
-    `logits` [label] are an encoder's, by the text's key; what it was not asked about is left to the linear teacher,
-    where one is wanted (`teacher`). The target of a text with a label, or a grade, is the mean of that and of its
-    teacher's answer: the label alone knows the truth, the teacher how plain it is.
+    `logits` [label] are an encoder's, by the text's key. Where one is wanted (`teacher`), a linear teacher answers as
+    well: beside an encoder for whole reviews, alone for all texts. The target of a text with a label, or a grade, is
+    the mean of that and of its teachers' answer: the label alone knows the truth, the teachers how plain it is.
     """
     labels = np.eye(len(corpus.label_names), dtype=np.float32)
     held = _held(corpus)
@@ -58,28 +57,18 @@ def prepare(
         _calibrate(corpus, given, answers)
     given, answers = given[rows], answers[rows]
     unasked = np.isnan(answers[:, 0])
-    guessed = unasked & np.isnan(given[:, 0])
+    counted = unasked
+    if corpus.mixed is not None and logits:
+        counted = ~corpus.mixed.short[rows] & ~(unasked & np.isnan(given[:, 0]))
     ladder: dict[str, dict[str, float]] = {}
-    if teacher and _can_be_taught(corpus, rows[unasked], say):
-        answers[unasked], ladder = _linear_teacher(folder, say, corpus, rows[unasked], held)
+    if teacher and _can_be_taught(corpus, rows[counted], say):
+        linear, ladder = _linear_teacher(folder, say, corpus, rows[counted], held)
+        answers[counted] = np.where(unasked[counted, None], linear, _pool(answers[counted], linear))
     both = np.stack([given, answers])
     with np.errstate(invalid="ignore"):
         known = ~np.isnan(both).all(axis=(0, 2))
     targets = np.nanmean(both[:, known], axis=0).astype(np.float32)
-    return Lessons(stretch(rows[known], targets), rows[known], guessed[known], validation, ladder)
-
-
-def pooled(lessons: Lessons, answers: NDArray[np.float32], weight: float) -> Lessons:
-    """`lessons` whose guessed targets are the pool of the linear teacher and a network.
-
-    `answers` [guessed example, label] are the network's logits, and `weight` is its part of the pool. The logarithmic
-    opinion pool (Heskes 1998): a weighted mean of log-probabilities, brought back to a sum of 1.
-    """
-    targets = lessons.train.targets.copy()
-    theirs = _log(targets[lessons.guessed])
-    own = log_softmax(answers.astype(np.float64), axis=1)
-    targets[lessons.guessed] = softmax(weight * own + (1 - weight) * theirs, axis=1)
-    return replace(lessons, train=replace(lessons.train, targets=targets))
+    return Lessons(stretch(rows[known], targets), rows[known], validation, ladder)
 
 
 def recalibrated(lessons: Lessons, corpus: Corpus, answers: NDArray[np.float32]) -> Lessons:
@@ -143,6 +132,15 @@ def _calibrate(corpus: Corpus, given: NDArray[np.float32], answers: NDArray[np.f
                 part[kind] = softmax(_log(part[kind]) / temperature, axis=1)
 
 
+def _pool(encoder: NDArray[np.float32], linear: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The logarithmic opinion pool (Heskes 1998) of two teachers' probabilities [text, label].
+
+    A weighted mean of log-probabilities, brought back to a sum of 1. The encoder counts twice as much, as a logistic
+    regression over both has it on validation, for films and products alike.
+    """
+    return np.asarray(softmax(2 / 3 * _log(encoder) + 1 / 3 * _log(linear), axis=1), np.float32)
+
+
 def _log(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.log(np.clip(probabilities.astype(np.float64), 1e-6, 1))
 
@@ -156,8 +154,9 @@ def _can_be_taught(corpus: Corpus, rows: NDArray[np.int64], say: Callable[[str],
     if counts.min() >= linear_teacher.FOLDS and counts.sum() <= _TEACHER_MAX_REVIEWS:
         return True
     say(
-        f"no teacher for {counts.sum():,} labelled reviews, the rarest label on {counts.min()}: training on the "
-        f"labels alone; {int((labels < 0).sum()):,} unlabelled reviews give only their words"
+        f"no linear teacher for {counts.sum():,} labelled texts, the rarest label on {counts.min()} (expected at most "
+        f"{_TEACHER_MAX_REVIEWS:,}, and each label on at least {linear_teacher.FOLDS}): they are learned from their "
+        f"labels; {int((labels < 0).sum()):,} unlabelled texts that no other teacher knows give only their words"
     )
     return False
 

@@ -97,10 +97,11 @@ def test_the_same_data_and_seed_give_the_same_weights(
     assert weights(fitted(data, tmp_path / "other", tiny_encoder, seed=2)) != weights(teacher)
 
 
-def test_logits_of_all_but_test_and_whole_film_reviews(data: Path, labelled: Path) -> None:
+def test_logits_of_all_but_test(data: Path, labelled: Path) -> None:
     found = everything(data)
-    reviews = [example.key for example in found.of(TRAIN, UNLABELLED) if example.source == "fdu-mtl"]
-    assert shards(labelled, "reviews")["keys"].tolist() == reviews
+    reviews = {e.key: e.source for e in found.of(TRAIN, UNLABELLED) if e.kind == "review"}
+    assert set(reviews.values()) == {"imdb", "fdu-mtl"}
+    assert sorted(shards(labelled, "reviews")["keys"].tolist()) == sorted(reviews)
     judged = [example.key for example in found.of(VALIDATION) if example.kind != "phrase"]
     assert shards(labelled, "validation")["keys"].tolist() == judged
     short = short_texts(labelled)
@@ -117,6 +118,26 @@ def test_logits_of_all_but_test_and_whole_film_reviews(data: Path, labelled: Pat
         assert np.isfinite(logits).all()
 
 
+def test_a_long_text_is_read_window_by_window(tiny_encoder: Path) -> None:
+    teacher, tokenizer = encoder_network.open_encoder(str(tiny_encoder), 2)
+    teacher.eval()
+    texts = ["It broke", "I love it! It broke. " * 40, "Go and see it!"]
+    pieces = encoder_network.read_pieces(texts, tokenizer, whole=True)
+    windows = int((pieces.texts == 1).sum())
+    assert windows > 2
+    assert pieces.texts.tolist() == [0] + [1] * windows + [2]
+    assert pieces.lengths.max() == encoder_network.MAX_PIECES
+    cut = encoder_network.read_pieces(texts, tokenizer)
+    assert cut.texts.tolist() == [0, 1, 2]
+    assert cut.lengths[1] == encoder_network.MAX_PIECES
+
+    logits = encoder_labels.predict(teacher, pieces, torch.device("cpu"), False, Stop())
+    with torch.inference_mode():
+        each = teacher(*pieces.batch(np.arange(windows + 2), torch.device("cpu"))).numpy()
+    mean = np.average(each[1:-1], axis=0, weights=pieces.lengths[1:-1])
+    np.testing.assert_allclose(logits, np.stack([each[0], mean, each[-1]]), atol=1e-5)
+
+
 def test_no_more_short_texts_than_asked_for(data: Path, teacher: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(teacher, out)
@@ -124,6 +145,17 @@ def test_no_more_short_texts_than_asked_for(data: Path, teacher: Path, tmp_path:
     short = short_texts(out)
     assert len(short) == 40
     assert {source for _, source, *_ in short} == {"treebank", "imdb", "fdu-mtl"}
+
+
+def test_no_more_unlabelled_films_than_asked_for(data: Path, teacher: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(teacher, out)
+    label_texts(run(data, out), Stop(), unlabelled_films=3)
+    films = sorted(e.key for e in everything(data).of(UNLABELLED) if e.source == "imdb")
+    assert len(films) > 3
+    kept = shards(out, "reviews")["keys"].tolist()
+    assert kept[-3:] == films[:3]
+    assert not set(kept) & set(films[3:])
 
 
 def test_labelling_goes_on_with_what_is_missing(data: Path, labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,41 +63,64 @@ def some_logits(corpus: Corpus, rows: NDArray[np.int64]) -> dict[int, Floats]:
     return {keys(corpus)[row]: generator.normal(size=2).astype(np.float32) for row in rows.tolist()}
 
 
-def test_where_the_encoder_was_asked_the_target_is_the_mean_of_both(corpus: Corpus, tmp_path: Path) -> None:
+def by_words(corpus: Corpus, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """What the linear teacher says of `rows`, each by a fold that has not seen it, and whether it is right about each
+    of validation."""
+    assert corpus.mixed is not None
+    labelled = corpus.labels[rows] >= 0
+    folds = linear_teacher.fit(corpus.documents, rows[labelled], corpus.labels[rows[labelled]])
+    fold_of = np.full(len(rows), linear_teacher.FOLDS)
+    fold_of[labelled] = folds.fold_of
+    held = corpus.rows(VALIDATION)
+    held = held[(corpus.labels[held] >= 0) & np.isin(corpus.mixed.sources[held], corpus.mixed.sources[rows])]
+    judged = folds.judge(corpus.documents, held, np.full(len(held), linear_teacher.FOLDS))
+    return folds.judge(corpus.documents, rows, fold_of), judged.argmax(axis=1) == corpus.labels[held]
+
+
+def with_labels(corpus: Corpus, rows: NDArray[np.int64], answers: Floats) -> Floats:
+    """The mean of `answers` [row, label] and of what the data says of `rows`, where it says something."""
+    positive = given(corpus)[rows, None]
+    says = np.concatenate([1 - positive, positive], axis=1)
+    return np.where(np.isnan(says), answers, (says + answers) / 2)
+
+
+def test_a_short_text_is_the_encoders_and_a_review_the_pool_of_both_teachers(corpus: Corpus, tmp_path: Path) -> None:
+    assert corpus.mixed is not None
     rows = corpus.rows(TRAIN, UNLABELLED)
     logits = some_logits(corpus, rows)
     lessons = prepared(corpus, tmp_path, logits)
     assert lessons.rows.tolist() == rows.tolist()
-    assert lessons.ladder == {}  # nobody was left to the linear teacher
-    assert not lessons.guessed.any()
-    answers = np.array([softmax(logits[keys(corpus)[row]])[1] for row in rows.tolist()])
-    grades = given(corpus)[rows]
-    expected = np.where(np.isnan(grades), answers, (grades + answers) / 2)
-    np.testing.assert_allclose(lessons.train.targets[:, 1], expected, atol=1e-6)
-    np.testing.assert_allclose(lessons.train.targets.sum(axis=1), 1, atol=1e-6)
-
-
-def test_film_reviews_without_an_answer_go_to_the_linear_teacher(corpus: Corpus, tmp_path: Path) -> None:
-    rows = corpus.rows(TRAIN, UNLABELLED)
-    films = is_film(corpus)
-    lessons = prepared(corpus, tmp_path, some_logits(corpus, rows[~films[rows]]))
-    assert lessons.rows.tolist() == rows.tolist()
-    unlabelled = films[rows] & (corpus.labels[rows] < 0)
-    assert lessons.guessed.tolist() == unlabelled.tolist()
-    train = rows[films[rows] & (corpus.labels[rows] >= 0)]
-    folds = linear_teacher.fit(corpus.documents, train, corpus.labels[train])
-    last = np.full(int(unlabelled.sum()), linear_teacher.FOLDS)
-    soft = folds.judge(corpus.documents, rows[unlabelled], last)
-    np.testing.assert_allclose(lessons.train.targets[unlabelled], soft, atol=1e-5)
-    out_of_fold = folds.judge(corpus.documents, train, folds.fold_of)
-    both = (np.eye(2)[corpus.labels[train]] + out_of_fold) / 2
-    np.testing.assert_allclose(lessons.train.targets[np.isin(rows, train)], both, atol=1e-5)
-    # The teacher is judged on what it learned of: film reviews.
-    held = corpus.rows(VALIDATION)
-    held = held[films[held]]
-    judged = folds.judge(corpus.documents, held, np.full(len(held), linear_teacher.FOLDS))
-    right = judged.argmax(axis=1) == corpus.labels[held]
+    whole = ~corpus.mixed.short[rows]
+    answers = np.array([softmax(logits[keys(corpus)[row]]) for row in rows.tolist()])
+    counted, right = by_words(corpus, rows[whole])
+    together = np.cbrt(answers[whole] ** 2 * counted)
+    answers[whole] = together / together.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(lessons.train.targets, with_labels(corpus, rows, answers), atol=1e-5)
     assert lessons.ladder["linear teacher"]["accuracy"] == pytest.approx(right.mean())
+
+
+def test_of_reviews_without_an_answer_those_with_a_label_go_to_the_linear_teacher(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    assert corpus.mixed is not None
+    rows = corpus.rows(TRAIN, UNLABELLED)
+    films = is_film(corpus)[rows]
+    lessons = prepared(corpus, tmp_path, some_logits(corpus, rows[~films]))
+    rows = rows[~films | (corpus.labels[rows] >= 0)]  # of the others no teacher that has read says anything
+    assert lessons.rows.tolist() == rows.tolist()
+    films = is_film(corpus)[rows]
+    whole = ~corpus.mixed.short[rows]
+    counted, _ = by_words(corpus, rows[whole])
+    expected = with_labels(corpus, rows[films], counted[films[whole]])
+    np.testing.assert_allclose(lessons.train.targets[films], expected, atol=1e-5)
+
+
+def test_without_an_encoder_the_linear_teacher_answers_for_all(corpus: Corpus, tmp_path: Path) -> None:
+    rows = corpus.rows(TRAIN, UNLABELLED)
+    lessons = prepared(corpus, tmp_path, {})
+    assert lessons.rows.tolist() == rows.tolist()
+    expected = with_labels(corpus, rows, by_words(corpus, rows)[0])
+    np.testing.assert_allclose(lessons.train.targets, expected, atol=1e-5)
 
 
 def test_without_any_teacher_what_has_no_label_is_not_shown(corpus: Corpus, tmp_path: Path) -> None:
@@ -127,23 +150,8 @@ def test_too_few_labels_for_a_linear_teacher_are_told(tmp_path: Path) -> None:
     told: list[str] = []
     lessons = prepared(corpus, tmp_path, {}, told=told)
     [line] = told
-    assert line.startswith("no teacher for ")
+    assert line.startswith("no linear teacher for ")
     assert (lessons.train.targets == np.eye(2)[corpus.labels[lessons.rows]]).all()
-
-
-def test_a_network_is_heard_on_what_was_guessed_alone(corpus: Corpus, tmp_path: Path) -> None:
-    rows = corpus.rows(TRAIN, UNLABELLED)
-    lessons = prepared(corpus, tmp_path, some_logits(corpus, rows[~is_film(corpus)[rows]]))
-    count, before = int(lessons.guessed.sum()), lessons.train.targets.copy()
-    answers = np.random.default_rng(1).normal(size=(count, 2)).astype(np.float32)
-    for weight, expected in ((0.0, before[lessons.guessed]), (1.0, softmax(answers, axis=1))):
-        found = targets.pooled(lessons, answers, weight).train.targets
-        np.testing.assert_allclose(found[lessons.guessed], expected, atol=1e-5)
-        assert (found[~lessons.guessed] == before[~lessons.guessed]).all()
-    between = targets.pooled(lessons, answers, 0.5).train.targets[lessons.guessed]
-    ends = np.stack([before[lessons.guessed], softmax(answers, axis=1)])
-    assert ((ends.min(axis=0) - 1e-5 <= between) & (between <= ends.max(axis=0) + 1e-5)).all()
-    assert (lessons.train.targets == before).all()
 
 
 def test_targets_are_as_sure_as_the_network_was_right_of_their_kind(corpus: Corpus, tmp_path: Path) -> None:
