@@ -68,6 +68,11 @@ class Corpus:
             place = self.places[row] if self.places else ""
             yield Labelled(self.texts[row], int(self.labels[row]), int(self.ratings[row]), source, place)
 
+    def neutral(self, *splits: int) -> list[str]:
+        """The texts of held-out `splits` that people found to be of neither label, in order."""
+        rows = self.rows(*splits)
+        return [self.texts[row] for row in rows[self.labels[rows] < 0].tolist()]
+
     def vocabulary(self, size: int, min_count: int = 2) -> list[str]:
         """The `size` most frequent tokens of the training and unlabelled reviews, after the two special ones."""
         chosen = np.isin(self.splits, (TRAIN, UNLABELLED))

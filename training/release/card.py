@@ -99,7 +99,7 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
         *confusion.in_card(metrics),
         *folds.in_card(training),
         *findings.by_source(metrics),
-        *findings.calibration(manifest, metrics),
+        *findings.calibration(manifest, metrics, splits),
         *findings.robustness(splits, measured["odd_texts"]),
         *findings.negation(splits),
         *findings.evidence(splits),

@@ -28,9 +28,17 @@ def accuracy(found: Mapping[str, Any]) -> str:
     return f"{found['accuracy']:.2%} ({low:.2%} to {high:.2%})"
 
 
-def calibration(manifest: Manifest, metrics: Mapping[str, Any]) -> list[str]:
+def calibration(manifest: Manifest, metrics: Mapping[str, Any], splits: Mapping[str, Any]) -> list[str]:
     """Temperature and threshold, and what came of them."""
     kept = {name: found["unflagged"] for name, found in metrics.items() if "unflagged" in found}
+    rows = [
+        ["not flagged", *(f"{found['share']:.1%} of the answers" for found in kept.values())],
+        ["right among them (95 % interval)", *(accuracy(f) if f["reviews"] else "-" for f in kept.values())],
+    ]
+    neutral = [splits.get(name, {}).get("neutral") for name in kept]
+    if any(neutral):
+        told = (f"{found['flagged']:.1%} of {found['texts']:,}" if found else "-" for found in neutral)
+        rows.append(["neutral texts flagged", *told])
     return [
         "## Calibration",
         "",
@@ -38,13 +46,7 @@ def calibration(manifest: Manifest, metrics: Mapping[str, Any]) -> list[str]:
         f"answer is flagged `uncertain` below a score of {manifest.uncertain_below:.3f}, or where no word is known."
         + _why(manifest.training),
         "",
-        *table(
-            ["", *kept],
-            [
-                ["not flagged", *(f"{found['share']:.1%} of the answers" for found in kept.values())],
-                ["right among them (95 % interval)", *(accuracy(f) if f["reviews"] else "-" for f in kept.values())],
-            ],
-        ),
+        *table(["", *kept], rows),
         "",
         "![reliability](figures/reliability.png) ![coverage](figures/coverage.png)",
         "",

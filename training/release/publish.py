@@ -202,6 +202,7 @@ def publish(
             on_validation if split == "validation" else classifier,
             list(corpus.held_out(report.SPLITS[split])),
             split,
+            corpus.neutral(report.SPLITS[split]),
         )
         for split in splits
     }

@@ -20,10 +20,13 @@ _FILE = "figures/report.json"
 _ROBUSTNESS_REVIEWS, _FAITHFULNESS_REVIEWS = 5_000, 1_000
 
 
-def measure(classifier: Classifier, reviews: Sequence[Labelled], split: str) -> dict[str, Any]:
+def measure(
+    classifier: Classifier, reviews: Sequence[Labelled], split: str, neutral: Sequence[str] = ()
+) -> dict[str, Any]:
     """Every figure of one of SPLITS: on all of its `reviews`, or where that is dear on a fixed choice of them.
 
-    Robustness is measured on the first data set, the whole reviews; evidence on each.
+    Of its `neutral` texts, which have no label, it is told how many are flagged. Robustness is measured on the first
+    data set, the whole reviews; evidence on each.
     """
     answers = evaluate.ask(classifier, reviews)
     manifest = classifier.manifest
@@ -39,6 +42,11 @@ def measure(classifier: Classifier, reviews: Sequence[Labelled], split: str) -> 
         "negation": negation.report(classifier, negation.read(negation.SETS[split])),
         "evidence": {kind: report for kind, report in evidence.items() if report},
     }
+    if neutral:
+        flagged = [
+            found.uncertain for found in evaluate.judge(classifier, list(map(classifier.tokenizer.encode, neutral)))
+        ]
+        found["neutral"] = {"texts": len(flagged), "flagged": sum(flagged) / len(flagged)}
     return _plain(found)
 
 
@@ -109,7 +117,8 @@ def renew(found: Bundle, corpus: Corpus, with_test: bool, why: str) -> None:
             f"{path}: expected the figures of the run's folds, found none: only the run can measure them, run it again"
         )
     for name in names:
-        splits[name] = measure(classifier, list(corpus.held_out(SPLITS[name])), name)
+        split = SPLITS[name]
+        splits[name] = measure(classifier, list(corpus.held_out(split)), name, corpus.neutral(split))
     if with_test:
         readings.append(card.reading(splits["test"]["figures"], why))
     for name, data in files(manifest, contents(classifier, splits), readings).items():

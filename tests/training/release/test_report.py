@@ -108,14 +108,17 @@ def test_the_reviews_that_are_measured_are_the_same_in_any_order(tiny_classifier
         assert found[0][part] == found[1][part]
 
 
-def test_evidence_is_measured_on_each_data_set(tiny_classifier: Classifier) -> None:
+def test_each_data_set_and_neutral_texts_are_measured(tiny_classifier: Classifier) -> None:
     labels = tiny_classifier.manifest.labels
     sources = ("imdb", "fdu-mtl: books", "fdu-mtl: toys")
     reviews = [
         Labelled(text, labels.index(label), 0, sources[row % 3])
         for row, (text, label) in enumerate(made_up_reviews()[::4])
     ]
-    found = report.measure(tiny_classifier, reviews, "test")
+    neutral = ["It is a film.", "unheard-of words alone"]
+    found = report.measure(tiny_classifier, reviews, "test", neutral)
+    flagged = [answer.uncertain for answer in tiny_classifier(neutral)]
+    assert found["neutral"] == {"texts": 2, "flagged": sum(flagged) / 2}
     assert {kind: of["texts"] for kind, of in found["evidence"].items()} == {"imdb": 15, "fdu-mtl": 20}
     assert found["robustness"]["reviews"] == 15  # on the first data set alone
     assert list(found["figures"]["by_source"]) == ["imdb", "fdu-mtl", "fdu-mtl: books", "fdu-mtl: toys"]
