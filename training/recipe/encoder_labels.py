@@ -16,7 +16,7 @@ from training.recipe.encoder_fit import Stop, Stopped
 from training.recipe.encoder_network import Pieces, Teacher, choose_bf16, read_pieces
 
 SHARD = 4096  # texts
-_BATCH_PIECES = 8192  # padded pieces of one pass
+_BATCH_PIECES = {"cpu": 2048, "cuda": 8192}  # padded pieces of one pass: what fits a CPU's cache takes a sixth less
 
 Logits = NDArray[np.float32]
 
@@ -70,13 +70,13 @@ def predict(teacher: Teacher, pieces: Pieces, device: torch.device, bf16: bool, 
     """
     order = np.argsort(pieces.lengths, kind="stable")
     logits = np.zeros((len(order), teacher.head.out_features), np.float32)
-    start = 0
+    most, start = _BATCH_PIECES[device.type], 0
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         while start < len(order):
             if stop.wanted:
                 raise Stopped("label: stopped; the shards that are whole are kept")
             end = start + 1
-            while end < len(order) and (end + 1 - start) * pieces.lengths[order[end]] <= _BATCH_PIECES:
+            while end < len(order) and (end + 1 - start) * pieces.lengths[order[end]] <= most:
                 end += 1
             rows = order[start:end]
             logits[rows] = teacher(*pieces.batch(rows, device)).cpu().numpy()
