@@ -91,7 +91,7 @@ PRESETS = {
             encoder_words=8_000,
             first=replace(_BASE.plan, epochs=2, learning_rate=2e-3, keep="last"),
         ),
-        plan=replace(_BASE.plan, epochs=3, learning_rate=1e-3, keep="last"),
+        plan=replace(_BASE.plan, epochs=4, learning_rate=1e-3, keep="last"),
     ),
     "article": Preset(
         vocabulary_size=10_000,
