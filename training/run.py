@@ -79,7 +79,7 @@ def run(options: Options, console: Console) -> Path:
             return trainer.train(options.stage(stage, seed), model, plan, shown, lessons.validation, seed)
 
         say(f"{sum(weights.numel() for weights in model.parameters()):,} parameters")
-        if preset.mixing is None:
+        if preset.mixing is None or corpus.mixed is None:
             return fit("network", preset.plan, lessons)
         fit("first-network", preset.mixing.first, lessons)
         answers = _answers(trainer, model, lessons.validation, options.stage("answers", seed))

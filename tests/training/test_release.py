@@ -1,6 +1,7 @@
 """The command `release`: several data sets and a pretrained encoder in, a bundle with its card out."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -81,6 +82,7 @@ def test_its_card_names_what_it_was_made_of(released: Path, tiny_encoder: Path) 
     for name in ("Large Movie Review Dataset", "Stanford Sentiment Treebank", "FDU-MTL", f"`{tiny_encoder.name}`"):
         assert name in card.split("## Figures")[0]
     assert "\n## By data set\n" in card
+    assert re.search(r"\n\| neutral texts flagged \| \d+\.\d% of 1 \| ", card)
     for source in SOURCES:
         assert f"\n| {source} | " in card
     log = card.split("## Readings of the test split")[1]

@@ -32,6 +32,15 @@ def manifest(out: Path) -> dict[str, Any]:
     return dict(json.loads((out / "manifest.json").read_text()))
 
 
+def test_the_recipe_of_several_data_sets_takes_one_table_too(reviews_csv: Path, tmp_path: Path) -> None:
+    out = tmp_path / "one"
+    options = ("--preset", "release", "--epochs", "1", "--skip-test")
+    done = train("run", "--data", reviews_csv, *options, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert manifest(out)["training"]["epochs"] == 1
+    assert "first-network" not in done.stdout
+
+
 def test_a_run_leaves_a_whole_bundle(tiny_bundle_path: Path, tiny_bundle: Bundle, reviews_csv: Path) -> None:
     found = tiny_bundle.manifest
     assert found.labels == ("negative", "positive")

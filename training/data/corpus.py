@@ -69,9 +69,12 @@ class Corpus:
             yield Labelled(self.texts[row], int(self.labels[row]), int(self.ratings[row]), source, place)
 
     def neutral(self, *splits: int) -> list[str]:
-        """The texts of held-out `splits` that people found to be of neither label, in order."""
+        """The texts of `splits` that have a grade, which is of neither label, in order; of one data set none has."""
+        if self.mixed is None:
+            return []
         rows = self.rows(*splits)
-        return [self.texts[row] for row in rows[self.labels[rows] < 0].tolist()]
+        rows = rows[(self.labels[rows] < 0) & ~np.isnan(self.mixed.targets[rows])]
+        return [self.texts[row] for row in rows.tolist()]
 
     def vocabulary(self, size: int, min_count: int = 2) -> list[str]:
         """The `size` most frequent tokens of the training and unlabelled reviews, after the two special ones."""

@@ -1,4 +1,4 @@
-"""The teacher that has read much: a pretrained encoder, fine-tuned on all sources, then asked about every text.
+"""The teacher that has read much: a pretrained encoder, fine-tuned on all sources, then asked about their texts.
 
 What a killed run has done is found again in the folder of the teacher. No test split is read by the teacher; test texts
 are read only to keep their copies out of what it learns from and labels.
@@ -187,7 +187,7 @@ def _judged(found: Mixture) -> list[Example]:
 
 
 def _reviews(found: Mixture, unlabelled_films: int | None) -> list[Example]:
-    """The reviews to learn from; the unlabelled ones of films last, so that more of them change nothing before them."""
+    """The reviews to learn from, at most `unlabelled_films` unlabelled ones of films, last."""
     reviews = [example for example in found.of(TRAIN, UNLABELLED) if example.kind == "review"]
     spare = [example for example in reviews if example.source == "imdb" and example.label is None]
     kept = [example for example in reviews if example.source != "imdb" or example.label is not None]
@@ -226,10 +226,15 @@ def _same_teacher(run: Run) -> None:
             f"{run.teacher}: expected --leave-out {','.join(left_out) or 'with no domain'}, as it was fitted with, "
             f"found {','.join(run.leave_out) or 'no domain'}: give that, or fit another teacher in another --out"
         )
-    note, digest = run.out / "logits" / "teacher.sha256", encoder_labels.digest_of(run.teacher)
+    # The way of reading belongs to it: logits of texts that were cut are others.
+    digest = f"{encoder_labels.digest_of(run.teacher)}, windows of {encoder_network.MAX_PIECES}"
+    note = run.out / "logits" / "teacher.sha256"
     note.parent.mkdir(parents=True, exist_ok=True)
     if note.exists() and note.read_text().strip() != digest:
-        raise DataError(f"{note.parent}: expected logits of {run.teacher}, found another teacher's: remove the folder")
+        raise DataError(
+            f"{note.parent}: expected logits of {run.teacher}, found those of another teacher, or of another version "
+            "of Ovation: remove the folder"
+        )
     note.write_text(digest + "\n")
 
 

@@ -83,6 +83,10 @@ def open_encoder(name: str, labels: int, seed: int = 0) -> tuple[Teacher, Any]:
             f"tokenizer.json, or a name while a hub is reached), found none ({str(error).splitlines()[0]}): fetch its "
             "files, put them into a folder and name that"
         ) from error
+    if not tokenizer.is_fast:
+        raise DataError(
+            f"{name}: expected a tokenizer that tells the windows of a text, found none: add tokenizer.json"
+        )
     torch.manual_seed(seed)
     return Teacher(encoder, labels), tokenizer
 

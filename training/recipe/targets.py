@@ -56,14 +56,16 @@ def prepare(
     if corpus.mixed is not None and logits:
         _calibrate(corpus, given, answers)
     given, answers = given[rows], answers[rows]
-    unasked = np.isnan(answers[:, 0])
-    counted = unasked
+    asked = ~np.isnan(answers[:, 0])
+    by_linear = ~asked  # whom the linear teacher answers for
     if corpus.mixed is not None and logits:
-        counted = ~corpus.mixed.short[rows] & ~(unasked & np.isnan(given[:, 0]))
+        by_linear = ~corpus.mixed.short[rows] & (asked | ~np.isnan(given[:, 0]))
     ladder: dict[str, dict[str, float]] = {}
-    if teacher and _can_be_taught(corpus, rows[counted], say):
-        linear, ladder = _linear_teacher(folder, say, corpus, rows[counted], held)
-        answers[counted] = np.where(unasked[counted, None], linear, _pool(answers[counted], linear))
+    if teacher and _can_be_taught(corpus, rows[by_linear], say):
+        linear, ladder = _linear_teacher(folder, say, corpus, rows[by_linear], held)
+        both = asked[by_linear]
+        linear[both] = _pool(answers[by_linear][both], linear[both])
+        answers[by_linear] = linear
     both = np.stack([given, answers])
     with np.errstate(invalid="ignore"):
         known = ~np.isnan(both).all(axis=(0, 2))
@@ -154,9 +156,8 @@ def _can_be_taught(corpus: Corpus, rows: NDArray[np.int64], say: Callable[[str],
     if counts.min() >= linear_teacher.FOLDS and counts.sum() <= _TEACHER_MAX_REVIEWS:
         return True
     say(
-        f"no linear teacher for {counts.sum():,} labelled texts, the rarest label on {counts.min()} (expected at most "
-        f"{_TEACHER_MAX_REVIEWS:,}, and each label on at least {linear_teacher.FOLDS}): they are learned from their "
-        f"labels; {int((labels < 0).sum()):,} unlabelled texts that no other teacher knows give only their words"
+        f"no linear teacher for {counts.sum():,} labelled texts, the rarest label on {counts.min()}: expected at most "
+        f"{_TEACHER_MAX_REVIEWS:,}, and each label on at least {linear_teacher.FOLDS}"
     )
     return False
 

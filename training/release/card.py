@@ -36,7 +36,7 @@ _WEAKNESSES = """\
 - Made for texts like those it learned from, in one language; other kinds (tweets, support tickets, news) want training
   on your own. Watch `unknown_share` and `uncertain`.
 - Neutral texts have no label of their own and come out as one of the others, not always flagged `uncertain` (see
-  "other texts" above).
+  "Calibration" and "other texts" above).
 - Irony, comparisons ("better than the first one, which was dreadful") and praise of one thing amid blame of another
   are often judged by their loudest words.
 - Long texts are cut to the tokens named above; `truncated` says so.
@@ -134,7 +134,8 @@ def _encoder(training: Mapping[str, Any]) -> list[str]:
     return [
         f"The network was taught by a pretrained encoder, `{fitted['encoder']}`, fine-tuned on {fitted['texts']:,} of "
         f"the training texts in {fitted['seconds'] / 60:.0f} minutes on {fitted['machine']} ({worth}, validation): its "
-        "answers on training and unlabelled texts, and on sentences cut from them, are what the network learned."
+        "answers on training and unlabelled texts, and on sentences cut from them, are what the network learned; of "
+        "whole reviews they are pooled with those of a linear model of words."
     ]
 
 

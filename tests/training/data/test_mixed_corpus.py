@@ -54,6 +54,7 @@ def test_every_text_keeps_what_its_data_set_says_of_it(corpus: Corpus) -> None:
         assert found == (source, part, label, rating, short), text
         np.testing.assert_allclose(of.targets[row], target, rtol=1e-6, err_msg=text)
         assert of.keys[row] == mixture.key(text)
+    assert corpus.neutral(VALIDATION) == ["A film"]
     # What was cut from a product review is of no domain any more.
     assert {"imdb", "sst", "fdu-mtl: books", "fdu-mtl: toys_games", "fdu-mtl"} == set(of.names)
     assert corpus.label_names == ("negative", "positive")

@@ -3,6 +3,7 @@
 import ast
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +123,15 @@ def test_a_long_text_is_read_window_by_window(tiny_encoder: Path) -> None:
     teacher, tokenizer = encoder_network.open_encoder(str(tiny_encoder), 2)
     teacher.eval()
     texts = ["It broke", "I love it! It broke. " * 40, "Go and see it!"]
-    pieces = encoder_network.read_pieces(texts, tokenizer, whole=True)
+    pieces = encoder_network.read_pieces(texts, tokenizer, whole=True, step=2)
     windows = int((pieces.texts == 1).sum())
     assert windows > 2
     assert pieces.texts.tolist() == [0] + [1] * windows + [2]
     assert pieces.lengths.max() == encoder_network.MAX_PIECES
+    for place, text in enumerate(texts):
+        parts = [pieces.ids[start + 1 : end - 1] for start, end in pairwise(pieces.offsets.tolist())]
+        joined = [piece for part, of in zip(parts, pieces.texts, strict=True) if of == place for piece in part.tolist()]
+        assert joined == tokenizer(text, add_special_tokens=False)["input_ids"]
     cut = encoder_network.read_pieces(texts, tokenizer)
     assert cut.texts.tolist() == [0, 1, 2]
     assert cut.lengths[1] == encoder_network.MAX_PIECES
@@ -177,7 +182,7 @@ def test_logits_of_another_teacher_or_of_other_texts_are_told(data: Path, labell
     with pytest.raises(DataError, match="expected the logits of other texts: remove"):
         label_texts(run(changed, labelled), Stop())
     (labelled / "logits" / "teacher.sha256").write_text("0" * 64)
-    with pytest.raises(DataError, match="found another teacher's: remove the folder"):
+    with pytest.raises(DataError, match="found those of another teacher, or of another version"):
         label_texts(run(data, labelled), Stop())
 
 
