@@ -140,11 +140,10 @@ def lessons(train: Sequence[Example], phrases: int, imdb_reviews: int | None) ->
     ]
 
 
-def label_texts(run: Run, stop: Stop, most: int = 400_000, unlabelled_films: int | None = None) -> Labels:
+def label_texts(run: Run, stop: Stop, most: int = 400_000) -> Labels:
     """Writes what is missing of the logits in `run.out`, and returns them all. Raises DataError, Stopped.
 
-    They are those of validation, of at most `most` short texts, and of all reviews but of unlabelled ones of films: of
-    these at most `unlabelled_films` (None: all), chosen by key.
+    They are those of validation, of at most `most` short texts, and of all reviews that may be learned from.
     """
     teacher, tokenizer = encoder_network.load(run.teacher, len(LABELS))
     _same_teacher(run)
@@ -158,7 +157,7 @@ def label_texts(run: Run, stop: Stop, most: int = 400_000, unlabelled_films: int
     _measure(run, held)
     chosen = _short_texts(run.out / "logits" / "short.jsonl", found, most)
     label("short", [text.text for text in chosen], [text.key for text in chosen])
-    reviews = _reviews(found, unlabelled_films)
+    reviews = [example for example in found.of(TRAIN, UNLABELLED) if example.kind == "review"]
     label("reviews", [example.text for example in reviews], [example.key for example in reviews])
     say(f"label: done; {run.out / 'logits'}")
     logits: dict[int, NDArray[np.float32]] = {}
@@ -178,20 +177,12 @@ def teach(run: Run, encoder: str, mixing: Mixing) -> Labels:
     stop = Stop()
     with stop.heeded():
         fit_teacher(run, stop, encoder, mixing.phrases, mixing.film_reviews)
-        return label_texts(run, stop, mixing.short_texts, mixing.unlabelled_films)
+        return label_texts(run, stop, mixing.short_texts)
 
 
 def _judged(found: Mixture) -> list[Example]:
     """Validation's whole texts."""
     return [example for example in found.of(VALIDATION) if example.kind != "phrase"]
-
-
-def _reviews(found: Mixture, unlabelled_films: int | None) -> list[Example]:
-    """The reviews to learn from, at most `unlabelled_films` unlabelled ones of films, last."""
-    reviews = [example for example in found.of(TRAIN, UNLABELLED) if example.kind == "review"]
-    spare = [example for example in reviews if example.source == "imdb" and example.label is None]
-    kept = [example for example in reviews if example.source != "imdb" or example.label is not None]
-    return kept + sorted(spare, key=lambda example: example.key)[:unlabelled_films]
 
 
 def _measure(run: Run, held: Sequence[Example]) -> None:

@@ -13,7 +13,6 @@ class Mixing:
 
     phrases: int  # one phrase of the treebank in so many is shown to the encoder
     film_reviews: int  # so many are shown to the encoder
-    unlabelled_films: int  # so many unlabelled film reviews are labelled by the encoder, and learned from
     short_texts: int  # at most so many sentences and phrases are labelled by the encoder
     short_share: float  # of the short texts, in every epoch of the network
     encoder_words: int  # of the vocabulary: common words of the encoder's, whether or not the texts have them
@@ -85,13 +84,12 @@ PRESETS = {
         mixing=Mixing(
             phrases=3,
             film_reviews=6_000,
-            unlabelled_films=16_000,
             short_texts=400_000,
             short_share=0.5,
             encoder_words=8_000,
             first=replace(_BASE.plan, epochs=2, learning_rate=2e-3, keep="last"),
         ),
-        plan=replace(_BASE.plan, epochs=4, learning_rate=1e-3, keep="last"),
+        plan=replace(_BASE.plan, epochs=3, learning_rate=1e-3, keep="last"),
     ),
     "article": Preset(
         vocabulary_size=10_000,

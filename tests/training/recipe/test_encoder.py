@@ -152,17 +152,6 @@ def test_no_more_short_texts_than_asked_for(data: Path, teacher: Path, tmp_path:
     assert {source for _, source, *_ in short} == {"treebank", "imdb", "fdu-mtl"}
 
 
-def test_no_more_unlabelled_films_than_asked_for(data: Path, teacher: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    shutil.copytree(teacher, out)
-    label_texts(run(data, out), Stop(), unlabelled_films=3)
-    films = sorted(e.key for e in everything(data).of(UNLABELLED) if e.source == "imdb")
-    assert len(films) > 3
-    kept = shards(out, "reviews")["keys"].tolist()
-    assert kept[-3:] == films[:3]
-    assert not set(kept) & set(films[3:])
-
-
 def test_labelling_goes_on_with_what_is_missing(data: Path, labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = sorted((labelled / "logits" / "reviews").iterdir())
     assert len(paths) > 2
