@@ -238,7 +238,7 @@ def plot(days: Sequence[Day], reviews: Floats, rate: float, path: Path) -> None:
 
 @click.command(context_settings={"show_default": True})
 @click.option("--rate", type=click.FloatRange(1), help="Reviews a second per pod; measured by default.", default=None)
-@click.option("--peak", type=click.FloatRange(1), default=8000, help="Reviews a second at noon.")
+@click.option("--peak", type=click.FloatRange(1), default=3000, help="Reviews a second at noon.")
 @click.option("--crowd", type=click.FloatRange(1), default=3, help="Factor on the traffic while the crowd lasts.")
 @click.option("--start-seconds", type=click.IntRange(0), default=10, help="From a pod's creation until it is ready.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False, exists=True), default=FOLDER)
