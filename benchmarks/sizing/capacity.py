@@ -84,7 +84,8 @@ def rates(folder: Path = results.FOLDER) -> Rates:
     source = (
         f"Medians of `python -m benchmarks closed`; for 64 reviews, of the better of one and two connections in each "
         f"round. Measured on {machine['processor']}, one core for the service, "
-        f"{result['texts']}, revision {str(machine['git_revision'])[:8]}.{quick}"
+        f"{result['texts']}, revision {str(machine['git_revision'])[:8]}; "
+        f"[Speed](../docs/speed.md) tells how fast that machine was.{quick}"
     )
     return Rates(single, batch * TEXTS_A_BATCH, source)
 
