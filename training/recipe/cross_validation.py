@@ -4,13 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from training.evaluation.calibration import Booleans
 from training.evaluation.intervals import paired_interval, wilson_interval
 from training.recipe import linear_model
 from training.recipe.few_texts import FOLDS, FewTexts, Floats, Rows
 
-Right = NDArray[np.bool_]  # whether the answers to texts are right
 Judge = Callable[[Rows, Rows], Floats]  # (rows to fit, rows to judge) -> logits [judged, label]
 
 
@@ -21,13 +20,14 @@ class Judged:
     labels: Rows  # [text]
     logits: Floats  # [repeat, text, label]
     unknown_share: Floats  # [repeat, text]
-    linear: Right  # [repeat, text] TF-IDF and logistic regression, by the same folds
-    start: Right | None  # [text] the network that the run starts from, as it is; None where its labels are others
+    linear: Booleans  # [repeat, text] whether TF-IDF and logistic regression are right, by the same folds
+    # [text] whether the network that the run starts from is right, as it is; None: there is none, or of other labels
+    start: Booleans | None
 
     @property
-    def right(self) -> Right:
+    def right(self) -> Booleans:
         """[repeat, text]"""
-        right: Right = self.logits.argmax(axis=2) == self.labels
+        right: Booleans = self.logits.argmax(axis=2) == self.labels
         return right
 
     @property
@@ -41,7 +41,7 @@ class Judged:
         size = count if others is None else count * others / (count + others)
         return wilson_interval(self.accuracy * size, size)
 
-    def gain(self, other: Right) -> tuple[float, tuple[float, float]]:
+    def gain(self, other: Booleans) -> tuple[float, tuple[float, float]]:
         """How much more accurate the model is than `other`, `linear` or `start`, with its 95 % interval."""
         count, repeats = len(self.labels), len(self.right)
         won = (self.right & ~other).sum() / repeats
@@ -73,7 +73,7 @@ def run(
     seed: int,
     say: Callable[[str], None],
     balance: bool = False,
-    start: Right | None = None,
+    start: Booleans | None = None,
 ) -> Judged:
     """Each of `repeats` draws other folds; says how far it is. `balance` is the linear model's; `start`: see Judged."""
     count = len(texts.labels)
