@@ -160,12 +160,13 @@ class Connection(HttpToolsProtocol):
         while self._pending and not self._refused and not self.transport.is_closing():
             if self._body_left or self._chunks is not None:
                 if not self._take_body():
-                    return
+                    break
             elif self.cycle is not None and not self.cycle.response_complete:
                 self._wait()
-                return
+                break
             elif not self._take_head():
-                return
+                break
+        self._recount()
 
     def _take_head(self) -> bool:
         """Whether a whole head was there; its request has begun, or was refused."""
@@ -179,6 +180,7 @@ class Connection(HttpToolsProtocol):
             return False
         head = bytes(self._pending[:end] if end > 3 else self._pending)
         del self._pending[: len(head)]
+        self._recount()  # before its fields are counted: else this connection might be ended to make room for them
         return self._begin(head)
 
     def _begin(self, head: bytes) -> bool:
@@ -417,6 +419,11 @@ class Connection(HttpToolsProtocol):
         self._unsent = untaken
         if unsent and self._write_timer is None:
             self._write_timer = self.loop.call_later(WRITE_SECONDS, self._check_writing)
+
+    def _recount(self) -> None:
+        """Counts less once what was pending is taken: a connection whose request runs is not ended to make room."""
+        if self._held:
+            self._count_held(self.transport.get_write_buffer_size())
 
     def _count_held(self, unsent: int) -> None:
         held = unsent + _GROWN * len(self._pending)

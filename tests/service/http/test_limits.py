@@ -301,6 +301,23 @@ def test_long_heads_in_progress_have_a_limit(tiny_classifier: Classifier) -> Non
         assert third.answer().status == 200
 
 
+def test_a_head_that_came_in_pieces_does_not_wait_once_its_request_runs(tiny_classifier: Classifier) -> None:
+    long_head = head(*(100 * ["X: " + 500 * "a"]))
+    with (
+        held_service(tiny_classifier, max_held_bytes=6 * len(long_head)) as (url, held),
+        Connection(url) as first,
+        Connection(url) as second,
+    ):
+        first.send(long_head[:40_000])
+        time.sleep(0.2)  # else both parts may be read as one
+        first.send(long_head[40_000:] + BODY)
+        assert held.entered.acquire(timeout=20)
+        second.send(long_head + BODY)
+        assert second.answer().status == 429
+        held.gate.set()
+        assert first.answer().status == 200  # it made no room for the second
+
+
 def test_nothing_of_a_connection_that_ended_waits_for_the_garbage_collector(
     tiny_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
