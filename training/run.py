@@ -95,18 +95,8 @@ def run(options: Options, console: Console) -> Path:
         how["encoder"] = labels.fitted
     else:
         how["ladder"] = lessons.ladder | {"network": publish.worth(draft)}
-    publish.publish(
-        options.out,
-        options.force,
-        draft,
-        siblings,
-        how,
-        state.history,
-        corpus,
-        options.skip_test,
-        options.misjudged,
-        console,
-    )
+    trained = publish.Trained(draft, how, state.history, siblings)
+    publish.publish(trained, corpus, options.out, options.force, options.skip_test, options.misjudged, console)
     folder.empty()
     return options.out
 
@@ -127,21 +117,8 @@ def _run_few(options: Options, corpus: Corpus, trainer: Trainer, revision: str |
         say(line)
     how = _provenance(options, corpus, made.model, 0) | _circumstances(trainer, revision)
     how |= {"folds": made.judged.report(test_texts), "warm_start": base.manifest.name if base else "none"}
-    probe = publish.probe(draft, made.probe)
-    publish.publish(
-        options.out,
-        options.force,
-        draft,
-        {},
-        how,
-        (),
-        corpus,
-        options.skip_test,
-        options.misjudged,
-        console,
-        probe,
-        made.answers,
-    )
+    trained = publish.Trained(draft, how, probe=publish.probe(draft, made.probe), by_folds=made.answers)
+    publish.publish(trained, corpus, options.out, options.force, options.skip_test, options.misjudged, console)
     folder.empty()
     return options.out
 

@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -168,33 +168,39 @@ def source_revision() -> str | None:
     return done.stdout.strip() or None
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a run made, before it is measured."""
+
+    draft: Bundle
+    how: dict[str, Any]  # what the manifest's `training` is to hold
+    history: Sequence[Epoch] = ()
+    siblings: dict[int, Bundle] = field(default_factory=dict)  # by their seeds: measured for the spread alone
+    # Where the draft has read the validation texts, `probe` is measured on them in its place; the accuracy and what
+    # belongs to it are then those of the draft's manifest, from folds, and `by_folds` are the answers to the train and
+    # validation texts, of which the misjudged are listed.
+    probe: Bundle | None = None
+    by_folds: Answers | None = None
+
+
 def publish(
+    trained: Trained,
+    corpus: Corpus,
     out: Path,
     force: bool,
-    draft: Bundle,
-    siblings: dict[int, Bundle],
-    how: dict[str, Any],
-    history: Sequence[Epoch],
-    corpus: Corpus,
     skip_test: bool,
     misjudged_to: Path | None,
     console: Console,
-    probe: Bundle | None = None,
-    by_folds: Answers | None = None,
 ) -> None:
     """Measures the draft, reads the test split once, and writes the bundle with its card and figures to `out`.
 
-    Where the draft has read the validation texts, `probe` is measured on them in its place; the accuracy and what
-    belongs to it are then those of the draft's manifest, from folds, and `by_folds` the answers to the train and
-    validation texts, of which the misjudged are listed.
-
-    `siblings`, by their seeds, are measured for the spread alone. `how` is what the manifest's `training` is to hold.
     The texts that are misjudged are written to `misjudged_to`, never into the bundle.
     """
     splits = ["validation"]
     if len(corpus.rows(TEST)) and not skip_test:
         splits.append("test")
     console.print(f"measuring on {' and '.join(splits)}: accuracy, calibration, robustness, negation, evidence")
+    draft, probe, how = trained.draft, trained.probe, trained.how
     classifier = Classifier(draft, "cpu")
     on_validation = Classifier(probe, "cpu") if probe else classifier
     measured = {
@@ -213,23 +219,18 @@ def publish(
     if "test" in metrics:
         readings.append(card.reading(metrics["test"], f"training run, preset {how['preset']}, seed {how['seed']}"))
     spread = [{"seed": how["seed"]} | _spread(metrics)]
-    for seed, sibling in siblings.items():
-        of_sibling = {}
-        for split in splits:
-            answers = evaluate.ask(Classifier(sibling, "cpu"), corpus.held_out(report.SPLITS[split]))
-            made = sibling.manifest
-            found = evaluate.report(answers, made.labels, made.temperature, made.uncertain_below)
-            of_sibling[split] = found
-            if split == "test":
-                readings.append(card.reading(found, f"for the spread over seeds only, seed {seed}"))
+    for seed, sibling in trained.siblings.items():
+        of_sibling = _figures(sibling, corpus, splits)
+        if "test" in of_sibling:
+            readings.append(card.reading(of_sibling["test"], f"for the spread over seeds only, seed {seed}"))
         spread.append({"seed": seed} | _spread(of_sibling))
-    how = how | {"sibling_seeds": len(siblings)} | ({"spread": spread} if siblings else {})
+    how = how | {"sibling_seeds": len(trained.siblings)} | ({"spread": spread} if trained.siblings else {})
     manifest = draft.manifest
     manifest = manifest.model_copy(update={"metrics": metrics, "training": manifest.training | how})
     curves = {}
-    if history:
-        curves["figures/history.csv"] = figures.history_csv(history)
-        curves["figures/curves.png"] = figures.curves(history, f"{out.name}: train and validation")
+    if trained.history:
+        curves["figures/history.csv"] = figures.history_csv(trained.history)
+        curves["figures/curves.png"] = figures.curves(trained.history, f"{out.name}: train and validation")
     extras = {
         **curves,
         **report.files(manifest, report.contents(classifier, measured), readings),
@@ -248,13 +249,27 @@ def publish(
     if misjudged_to:
         rows: list[Misjudged] = []
         for split in splits:
-            if split == "validation" and by_folds:
-                rows += misjudged.rows("folds", list(corpus.held_out(TRAIN, VALIDATION)), by_folds, manifest)
+            if split == "validation" and trained.by_folds:
+                rows += misjudged.rows("folds", list(corpus.held_out(TRAIN, VALIDATION)), trained.by_folds, manifest)
                 continue
             reviews = list(corpus.held_out(report.SPLITS[split]))
             rows += misjudged.rows(split, reviews, evaluate.ask(classifier, reviews), manifest)
         misjudged.write(misjudged_to, rows)
         console.print(f"{misjudged_to}: {len(rows):,} misjudged texts", markup=False, highlight=False)
+
+
+def _figures(of: Bundle, corpus: Corpus, splits: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What a bundle's answers to each split are worth."""
+    classifier, manifest = Classifier(of, "cpu"), of.manifest
+    return {
+        split: evaluate.report(
+            evaluate.ask(classifier, corpus.held_out(report.SPLITS[split])),
+            manifest.labels,
+            manifest.temperature,
+            manifest.uncertain_below,
+        )
+        for split in splits
+    }
 
 
 def _spread(metrics: dict[str, dict[str, Any]]) -> dict[str, Any]:
