@@ -22,7 +22,7 @@ from training.recipe import cross_validation, few_texts, last_layer
 from training.recipe.cross_validation import Judged
 from training.recipe.few_texts import Rows
 from training.recipe.recipes import Preset
-from training.release import export, onnx_graph
+from training.release import export, folds, onnx_graph
 
 BUNDLED = Path(__file__).parents[1] / "models/reviews-bilstm"
 MOST_TEXTS, LEAST_OF_A_LABEL, MOST_LABELS = 5_000, 10, 32
@@ -185,15 +185,9 @@ def told(judged: Judged, test_texts: int, base: Bundle | None) -> list[str]:
     if test_texts:
         low, high = judged.interval(test_texts)
         lines.append(f"the {test_texts:,} test texts are to be expected between {low:.2%} and {high:.2%}")
-    others = [("TF-IDF and logistic regression, by the same folds", judged.linear, "a linear model alone")]
-    if base and judged.start is not None:
-        others.append((f"{base.manifest.name} as it is, on the same texts", judged.start, "that bundle as it is"))
-    for name, other, less in others:
-        gain, (least, most) = judged.gain(other)
-        worth = f"the network gains {100 * gain:+.1f} points ({100 * least:+.1f} to {100 * most:+.1f})"
-        lines.append(f"{name}: accuracy {other.mean():.2%}; {worth}")
-        if least <= 0:
-            lines.append(f"so {less} would serve as well")
+    found = judged.report(test_texts)
+    for worth, verdict in folds.comparisons(found, base.manifest.name if base else ""):
+        lines += [worth, verdict] if verdict else [worth]
     return lines
 
 

@@ -89,7 +89,7 @@ def _run(folder: Path, train: Reviews, test: Reviews, seed: int, base: Path | No
         "told": manifest.metrics["validation"]["accuracy"],
         "interval": manifest.metrics["validation"]["accuracy_interval_95"],
         "expected": folds["test_expected_95"],
-        "linear_told": folds["linear_accuracy"],
+        "linear_told": folds["linear"]["accuracy"],
         "seconds": time.monotonic() - started,
     }
 

@@ -60,7 +60,7 @@ def test_what_the_bundle_is_worth_as_it_is_is_told(
     right = np.mean([answer.label == label for answer, label in zip(answers, labels, strict=True)])
     words = ("run", "--data", few, "--from", tiny_bundle.path, "--device", "cpu", "--test-share", "0")
     assert command(*words, "--out", tmp_path / "same") == 0
-    assert f"tiny as it is, on the same texts: accuracy {right:.2%}; " in capsys.readouterr().out
+    assert f"tiny as it is, on the same texts: accuracy {right:.2%}. " in capsys.readouterr().out
     assert f"tiny as it is, on the same texts: accuracy {right:.2%}. " in (tmp_path / "same/README.md").read_text()
     assert command(*words, "--out", tmp_path / "other", "--map-labels", "positive=yes") == 0
     assert "as it is" not in capsys.readouterr().out

@@ -41,29 +41,24 @@ class Judged:
         size = count if others is None else count * others / (count + others)
         return wilson_interval(self.accuracy * size, size)
 
-    def gain(self, other: Booleans) -> tuple[float, tuple[float, float]]:
-        """How much more accurate the model is than `other`, `linear` or `start`, with its 95 % interval."""
-        count, repeats = len(self.labels), len(self.right)
-        won = (self.right & ~other).sum() / repeats
-        lost = (~self.right & other).sum() / repeats
-        return (won - lost) / count, paired_interval(won, lost, count)
-
     def report(self, test_texts: int) -> dict[str, object]:
         """For the manifest and the card; with the interval in which the figure of the test texts is expected."""
-        gain, interval = self.gain(self.linear)
         found: dict[str, object] = {
             "test_expected_95": self.interval(test_texts) if test_texts else None,
             "folds": FOLDS,
             "texts": len(self.labels),
             "accuracies": self.right.mean(axis=1).tolist(),
-            "linear_accuracy": float(self.linear.mean()),
-            "gain": gain,
-            "gain_interval_95": interval,
+            "linear": self._beside(self.linear),
         }
-        if self.start is not None:
-            gain, interval = self.gain(self.start)
-            found["start"] = {"accuracy": float(self.start.mean()), "gain": gain, "gain_interval_95": interval}
-        return found
+        return found | ({"start": self._beside(self.start)} if self.start is not None else {})
+
+    def _beside(self, other: Booleans) -> dict[str, object]:
+        """What `other`, `linear` or `start`, is worth, and how much more accurate the model is, with its interval."""
+        count, repeats = len(self.labels), len(self.right)
+        won = (self.right & ~other).sum() / repeats
+        lost = (~self.right & other).sum() / repeats
+        interval = paired_interval(won, lost, count)
+        return {"accuracy": float(other.mean()), "gain": (won - lost) / count, "gain_interval_95": interval}
 
 
 def run(

@@ -1,4 +1,4 @@
-"""What the model card says of figures that come from folds."""
+"""What the screen and the model card say of figures that come from folds."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,29 +10,32 @@ def in_card(training: Mapping[str, Any]) -> list[str]:
         return []
     accuracies = found["accuracies"]
     draws = f", as the mean of {len(accuracies)} draws of the folds" if len(accuracies) > 1 else ""
-    linear = {"accuracy": found["linear_accuracy"]} | {key: found[key] for key in ("gain", "gain_interval_95")}
     lines = [
         f"There were few texts, so validation stands for {found['folds']} folds: each of the {found['texts']:,} texts "
         f"was judged by a network that had not read it{draws}; the network that ships learned from all of them. "
         "Robustness, negation and evidence are those of a network of the training split alone.",
         "",
-        _beside("TF-IDF and logistic regression, by the same folds", linear, "A linear model alone"),
-        "",
     ]
-    if start := found.get("start"):
-        name = training["warm_start"]
-        lines += [_beside(f"{name} as it is, on the same texts", start, f"{name} as it is"), ""]
+    for worth, verdict in comparisons(found, training["warm_start"]):
+        lines += [f"{worth} **{verdict}**" if verdict else worth, ""]
     return lines
 
 
-def _beside(name: str, other: Mapping[str, Any], less: str) -> str:
-    """How another model does on the same texts, and whether it would do."""
-    gain = 100 * other["gain"]
-    least, most = (100 * end for end in other["gain_interval_95"])
-    return (
-        f"{name}: accuracy {other['accuracy']:.2%}. The network is {gain:+.1f} points more accurate (95 % interval "
-        f"{least:+.1f} to {most:+.1f})." + ("" if least > 0 else f" **{less} would serve as well.**")
-    )
+def comparisons(found: Mapping[str, Any], start: str) -> list[tuple[str, str]]:
+    """What a linear model and the bundle `start` are worth on the same texts, and whether it would do; "": no."""
+    others = [("TF-IDF and logistic regression, by the same folds", "A linear model alone", found["linear"])]
+    if "start" in found:
+        others.append((f"{start} as it is, on the same texts", f"{start} as it is", found["start"]))
+    sentences = []
+    for name, less, other in others:
+        gain = 100 * other["gain"]
+        least, most = (100 * end for end in other["gain_interval_95"])
+        worth = (
+            f"{name}: accuracy {other['accuracy']:.2%}. The network is {gain:+.1f} points more accurate (95 % interval "
+            f"{least:+.1f} to {most:+.1f})."
+        )
+        sentences.append((worth, "" if least > 0 else f"{less} would serve as well."))
+    return sentences
 
 
 def plan(training: Mapping[str, Any]) -> str:
