@@ -80,6 +80,7 @@ PRESETS = {
         embedding_size=128,
         sentences=0,
         short_tokens=40,
+        embedding_dropout=0.1,
         contrasts=0.3,
         mixing=Mixing(
             phrases=3,
@@ -89,7 +90,7 @@ PRESETS = {
             encoder_words=8_000,
             first=replace(_BASE.plan, epochs=2, learning_rate=2e-3, keep="last"),
         ),
-        plan=replace(_BASE.plan, epochs=3, learning_rate=1e-3, keep="last"),
+        plan=replace(_BASE.plan, epochs=5, learning_rate=1e-3, keep="last"),
     ),
     "article": Preset(
         vocabulary_size=10_000,
