@@ -67,8 +67,12 @@ def run(inputs: Array, direction: Direction, reverse: bool = False) -> Trace:
 
 def traces(token_ids: NDArray[np.int32], network: Network) -> tuple[Trace, Trace]:
     """Both directions over a text's `token_ids` [time]."""
-    inputs = network.embedding[token_ids].astype(network.forward.weights.dtype)  # [time, embedding]
+    inputs = _inputs(token_ids, network)
     return run(inputs, network.forward), run(inputs, network.backward, reverse=True)
+
+
+def _inputs(token_ids: NDArray[np.int32], network: Network) -> Array:
+    return network.embedding[token_ids].astype(network.forward.weights.dtype)  # [time, embedding]
 
 
 def logits(token_ids: NDArray[np.int32], network: Network) -> tuple[Array, Array | None]:
@@ -79,7 +83,11 @@ def logits(token_ids: NDArray[np.int32], network: Network) -> tuple[Array, Array
         last = np.concatenate([forward.hidden[-1], backward.hidden[0]])  # [2 * hidden]
         dense = np.maximum(last @ head["hidden_kernel"] + head["hidden_bias"], 0)  # [dense]
         return dense @ head["kernel"] + head["bias"], None
-    shares = [_shares(forward, reverse=False), _shares(backward, reverse=True)]  # [2, time, hidden] each
+    inputs = _inputs(token_ids, network)
+    shares = [  # [2, time, hidden] each
+        _shares(forward, _alone(inputs, network.forward), reverse=False),
+        _shares(backward, _alone(inputs, network.backward), reverse=True),
+    ]
     by_step = np.concatenate([part[pool] for pool in (0, 1) for part in shares], axis=1)  # [time, 4 * hidden]
     evidence = by_step @ head["kernel"]  # [time, label]
     states = np.concatenate([forward.hidden, backward.hidden], axis=1)  # [time, 2 * hidden]
@@ -87,12 +95,19 @@ def logits(token_ids: NDArray[np.int32], network: Network) -> tuple[Array, Array
     return pooled @ head["kernel"] + head["bias"], evidence
 
 
-def _shares(trace: Trace, reverse: bool) -> Array:
+def _alone(inputs: Array, direction: Direction) -> Array:
+    """What each token would write into the cell with nothing before it, [time, hidden]."""
+    i, _, _, c = np.split(inputs @ direction.weights.T + direction.bias, 4, axis=1)
+    return np.asarray(sigmoid(i) * np.tanh(c))
+
+
+def _shares(trace: Trace, alone: Array, reverse: bool) -> Array:
     """Each token's part of the maximum and of the mean of the states, [2, time, hidden]; over time they sum to these.
 
-    A cell is a sum over tokens: of what each wrote into it, times the forget gates since (Murdoch and Szlam 2017,
+    A cell is a sum over steps: of what was written at each, times the forget gates since (Murdoch and Szlam 2017,
     "Automatic Rule Extraction from Long Short Term Memory Networks"). A state is a share of its cell, `open_`, and so
-    of each of these parts.
+    of each of these parts. Of what was written at a step the token gets what it would have written `alone`; what
+    the tokens before it made of that goes to the one just before.
     """
     time = len(trace.cell)
     is_max = trace.hidden.argmax(axis=0) == np.arange(time)[:, None]  # [time, hidden]: the first of equals
@@ -103,4 +118,9 @@ def _shares(trace: Trace, reverse: bool) -> Array:
     for t in range(time) if reverse else reversed(range(time)):  # against the direction in which the LSTM ran
         read[:, t] = reads[:, t] + later
         later = read[:, t] * trace.forget_gate[t]
-    return read * written
+    shares, by_others = read * alone, read * (written - alone)  # nothing is before the first token
+    if reverse:
+        shares[:, 1:] += by_others[:, :-1]
+    else:
+        shares[:, :-1] += by_others[:, 1:]
+    return shares

@@ -40,8 +40,8 @@ _WEAKNESSES = """\
 - Irony, comparisons ("better than the first one, which was dreadful") and praise of one thing amid blame of another
   are often judged by their loudest words.
 - Long texts are cut to the tokens named above; `truncated` says so.
-- Evidence is exact bookkeeping of what each token wrote into the network's memory. It is near the effect of removing a
-  word, not the same: what a token writes depends on the tokens before it.
+- Evidence is exact bookkeeping of what was written into the network's memory. It is near the effect of removing a word,
+  not the same: what the tokens before a word make of it counts for the one just before it.
 - Learned from what people wrote: names, countries and groups may carry weight that they should not. Do not judge
   people by it."""
 

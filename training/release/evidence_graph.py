@@ -43,16 +43,21 @@ def add(graph: Graph, network: Network) -> None:
         _add_reads(graph, number, name)
     inputs = "nothing_read nothing_read forward_kept_twice forward_reads backward_kept_twice backward_reads"
     _add_scan(graph, inputs, "forward_read backward_read", _read(), directions=(1, 0))
-    for name in ("forward", "backward"):
-        graph.node("Concat", f"{name}_written {name}_written", f"{name}_written_twice", axis=2)
-        graph.node("Mul", f"{name}_read {name}_written_twice", f"{name}_shares")  # [time, batch, 2 * hidden]
+    # Of what was written at a step, what others made of it goes to the token before: a step on in the other direction.
+    for name, other in (("forward", "backward"), ("backward", "forward")):
+        for part in ("alone", "by_others"):
+            graph.node("Concat", f"{name}_{part} {name}_{part}", f"{name}_{part}_twice", axis=2)
+            graph.node("Mul", f"{name}_read {name}_{part}_twice", f"{name}_{part}_shares")  # [time, batch, 2 * hidden]
+        graph.node("Pad", f"{name}_by_others_shares {other}_move", f"{name}_before_shares")
+        graph.node("Add", f"{name}_alone_shares {name}_before_shares", f"{name}_shares")
     graph.node("Concat", "forward_shares backward_shares", "shares", axis=2)  # [time, batch, 4 * hidden]
     graph.node("MatMul", "shares evidence_kernel", "evidence_by_step")  # [time, batch, label]
     graph.node("Transpose", "evidence_by_step", "evidence", perm=[1, 0, 2])
 
 
 def _add_gates(graph: Graph, network: Network, number: int, name: str) -> None:
-    """A direction's forget gates, `kept`, and what every step writes into the cells, both [time, batch, hidden]."""
+    """A direction's forget gates, `kept`, and what every step writes into the cells, `written`: what its token would
+    write `alone`, and what the tokens before it make of that, `by_others`; each [time, batch, hidden]."""
     direction = (network.forward, network.backward)[number]
     size = direction.recurrence.shape[1]
     used = np.concatenate(
@@ -70,13 +75,16 @@ def _add_gates(graph: Graph, network: Network, number: int, name: str) -> None:
     graph.node("Pad", f"{name}_states {name}_move", f"{name}_states_before")
     graph.node("MatMul", f"inputs {name}_weights", f"{name}_by_input")
     graph.node("MatMul", f"{name}_states_before {name}_recurrence", f"{name}_by_state")
-    graph.node("Sum", f"{name}_by_input {name}_by_state {name}_bias", f"{name}_gates")
-    graph.node("Split", f"{name}_gates", f"{name}_i {name}_f {name}_c", axis=2, num_outputs=3)
-    graph.node("Sigmoid", f"{name}_f", f"{name}_kept")
-    graph.node("Sigmoid", f"{name}_i", f"{name}_let_in")
-    graph.node("Tanh", f"{name}_c", f"{name}_candidate")
-    graph.node("Mul", f"{name}_let_in {name}_candidate", f"{name}_written_anywhere")
-    graph.node("Where", f"real_steps {name}_written_anywhere nothing", f"{name}_written")
+    graph.node("Add", f"{name}_by_input {name}_bias", f"{name}_gates_alone")
+    graph.node("Add", f"{name}_gates_alone {name}_by_state", f"{name}_gates")
+    for gates, written in ((f"{name}_gates", f"{name}_written"), (f"{name}_gates_alone", f"{name}_alone")):
+        graph.node("Split", gates, f"{gates}_i {gates}_f {gates}_c", axis=2, num_outputs=3)
+        graph.node("Sigmoid", f"{gates}_i", f"{gates}_let_in")
+        graph.node("Tanh", f"{gates}_c", f"{gates}_candidate")
+        graph.node("Mul", f"{gates}_let_in {gates}_candidate", f"{written}_anywhere")
+        graph.node("Where", f"real_steps {written}_anywhere nothing", written)
+    graph.node("Sigmoid", f"{name}_gates_f", f"{name}_kept")
+    graph.node("Sub", f"{name}_written {name}_alone", f"{name}_by_others")
 
 
 def _add_reads(graph: Graph, number: int, name: str) -> None:
