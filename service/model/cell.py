@@ -107,7 +107,7 @@ def _shares(trace: Trace, alone: Array, reverse: bool) -> Array:
     A cell is a sum over steps: of what was written at each, times the forget gates since (Murdoch and Szlam 2017,
     "Automatic Rule Extraction from Long Short Term Memory Networks"). A state is a share of its cell, `open_`, and so
     of each of these parts. Of what was written at a step the token gets what it would have written `alone`; what
-    the tokens before it made of that goes to the one just before.
+    those read before it made of that goes to the one read just before, in `reverse` the next of the text.
     """
     time = len(trace.cell)
     is_max = trace.hidden.argmax(axis=0) == np.arange(time)[:, None]  # [time, hidden]: the first of equals

@@ -63,8 +63,8 @@ def prepare(
     ladder: dict[str, dict[str, float]] = {}
     if teacher and _can_be_taught(corpus, rows[by_linear], say):
         linear, ladder = _linear_teacher(folder, say, corpus, rows[by_linear], held)
-        both = asked[by_linear]
-        linear[both] = _pool(answers[by_linear][both], linear[both])
+        pooled = asked[by_linear]
+        linear[pooled] = _pool(answers[by_linear][pooled], linear[pooled])
         answers[by_linear] = linear
     both = np.stack([given, answers])
     with np.errstate(invalid="ignore"):

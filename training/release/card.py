@@ -41,7 +41,7 @@ _WEAKNESSES = """\
   are often judged by their loudest words.
 - Long texts are cut to the tokens named above; `truncated` says so.
 - Evidence is exact bookkeeping of what was written into the network's memory. It is near the effect of removing a word,
-  not the same: what the tokens before a word make of it counts for the one just before it.
+  not the same: what those read before a word make of it counts for the one read just before.
 - Learned from what people wrote: names, countries and groups may carry weight that they should not. Do not judge
   people by it."""
 

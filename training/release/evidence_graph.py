@@ -1,4 +1,4 @@
-"""Evidence as a part of the ONNX graph: `service.model.cell.evidence` in operators.
+"""Evidence as a part of the ONNX graph: the second half of `service.model.cell.logits` in operators.
 
 The LSTM operator keeps its gates to itself. They are computed again, for all steps at once, since the states that they
 depend on are known. Two scans over time follow: the first finds the cells, the second what the answer took from each.

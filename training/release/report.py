@@ -44,7 +44,7 @@ def measure(
     }
     if neutral:
         flagged = [
-            found.uncertain for found in evaluate.judge(classifier, list(map(classifier.tokenizer.encode, neutral)))
+            answer.uncertain for answer in evaluate.judge(classifier, list(map(classifier.tokenizer.encode, neutral)))
         ]
         found["neutral"] = {"texts": len(flagged), "flagged": sum(flagged) / len(flagged)}
     return _plain(found)
