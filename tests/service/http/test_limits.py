@@ -4,16 +4,19 @@ import asyncio
 import contextlib
 import gc
 import json
+import threading
 import time
 import weakref
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from service.http import connection as limits
+from service.http import held as held_bytes
 from service.http.connections import RESERVE
 from service.model.classifier import Classifier
 from tests.support.connection import BODY, Answer, Connection, chunked, get, head, sample, until
@@ -301,7 +304,16 @@ def test_long_heads_in_progress_have_a_limit(tiny_classifier: Classifier) -> Non
         assert third.answer().status == 200
 
 
-def test_a_head_that_came_in_pieces_does_not_wait_once_its_request_runs(tiny_classifier: Classifier) -> None:
+def test_a_head_that_came_in_pieces_does_not_wait_once_its_request_runs(
+    tiny_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, counted = held_bytes.Held.waits, threading.Event()
+
+    def waits(*arguments: Any) -> None:
+        count(*arguments)
+        counted.set()
+
+    monkeypatch.setattr(held_bytes.Held, "waits", waits)
     long_head = head(*(100 * ["X: " + 500 * "a"]))
     with (
         held_service(tiny_classifier, max_held_bytes=6 * len(long_head)) as (url, held),
@@ -309,7 +321,7 @@ def test_a_head_that_came_in_pieces_does_not_wait_once_its_request_runs(tiny_cla
         Connection(url) as second,
     ):
         first.send(long_head[:40_000])
-        time.sleep(0.2)  # else both parts may be read as one
+        assert counted.wait(timeout=20)  # else both parts may be read as one
         first.send(long_head[40_000:] + BODY)
         assert held.entered.acquire(timeout=20)
         second.send(long_head + BODY)
