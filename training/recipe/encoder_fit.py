@@ -31,7 +31,7 @@ class Plan:
     """How the teacher is fitted."""
 
     batch: int = 32
-    encoder_rate: float = 5e-5
+    encoder_rate: float = 1.5e-4
     head_rate: float = 1e-3
     warm_up: float = 0.06  # share of the steps
     weight_decay: float = 0.01
