@@ -24,7 +24,7 @@ from training.data.corpus import Corpus
 from training.data.overview import examine
 from training.data.split import TEST
 from training.evaluation import misjudged
-from training.fitting.examples import Examples, part_of, with_sentences
+from training.fitting.examples import Examples, beside_neutral, part_of, with_sentences
 from training.fitting.loop import Plan, State, choose_precision, predict
 from training.fitting.trainer import Trainer
 from training.network.bilstm import BiLSTM, Head
@@ -34,6 +34,9 @@ from training.recipe.encoder import Labels
 from training.recipe.recipes import Preset
 from training.recipe.targets import Lessons
 from training.release import export, onnx_graph, publish
+
+# A sentence cut from a review that its teacher gives each label with 0.4 to 0.6 praises and blames nothing.
+_NEUTRAL = 0.1
 
 
 def run(options: Options, console: Console) -> Path:
@@ -159,11 +162,15 @@ def reads_as(preset: Preset, base: Bundle | None) -> tuple[Rules, int]:
 def _shown(
     preset: Preset, corpus: Corpus, tokenizer: Tokenizer, lessons: Lessons, offsets: NDArray[np.int64], seed: int
 ) -> Callable[[int], Examples]:
-    """The examples of each epoch: the lessons, of those that are short a share, some of their sentences, and sentences
-    that turn on a negation; as many in every epoch."""
-    shares = np.ones(len(lessons.train))
+    """The examples of each epoch: the lessons, of those that are short a share, some reviews beside neutral sentences,
+    some of their sentences, and sentences that turn on a negation; as many in every epoch."""
+    shares, short = np.ones(len(lessons.train)), np.zeros(len(lessons.train), np.bool_)
+    beside, neutral = 0.0, lessons.train.at(np.array([], np.int64))
     if corpus.mixed is not None and preset.mixing is not None:
-        shares[corpus.mixed.short[lessons.rows]] = preset.mixing.short_share
+        short, beside = corpus.mixed.short[lessons.rows], preset.mixing.neutral
+        shares[short] = preset.mixing.short_share
+        undecided = np.abs(lessons.train.targets - 0.5).max(axis=1) < _NEUTRAL
+        neutral = lessons.train.at(np.flatnonzero(short & undecided & np.isnan(corpus.mixed.targets[lessons.rows])))
     borders = corpus.sentence_borders(lessons.rows, offsets, tokenizer) if preset.sentences else []
     made_up = preset.contrasts if contrasts.suit(corpus.label_names) else 0.0
 
@@ -171,6 +178,9 @@ def _shown(
         parts = [part_of(np.flatnonzero(shares == share), share, seed, epoch) for share in np.unique(shares).tolist()]
         places = np.concatenate(parts)
         examples = lessons.train.at(places)
+        if beside:
+            whole = np.flatnonzero(~short[places])
+            examples = beside_neutral(examples, whole, neutral, beside, preset.max_tokens, seed, epoch)
         if preset.sentences:
             examples = with_sentences(examples, [borders[at] for at in places], preset.sentences, seed, epoch)
         if made_up:

@@ -83,6 +83,37 @@ def part_of(places: NDArray[np.int64], share: float, seed: int, epoch: int) -> N
     return np.take(shuffled, np.arange(epoch * count, (epoch + 1) * count), mode="wrap") if count else shuffled[:0]
 
 
+def beside_neutral(
+    examples: Examples,
+    whole: NDArray[np.int64],
+    neutral: Examples,
+    share: float,
+    most: int,
+    seed: int,
+    epoch: int,
+) -> Examples:
+    """`examples`, of which a `share` of those at `whole` stand before or after sentences of `neutral`, as many texts.
+
+    What praises and blames nothing must not change what the text beside it says, so the target stays. From 20 to 300
+    tokens are added, as far as `most` leaves room; every epoch draws others.
+    """
+    generator = np.random.default_rng((seed, epoch, 2))
+    chosen = whole[generator.random(len(whole)) < share]
+    if not len(neutral):
+        return examples
+    texts = []
+    for at in chosen.tolist():
+        own = examples.token_ids[examples.starts[at] : examples.ends[at]]
+        wanted, added = min(int(generator.integers(20, 301)), most - len(own)), list[NDArray[np.int32]]()
+        while sum(map(len, added)) < wanted:
+            other = int(generator.integers(len(neutral)))
+            added.append(neutral.token_ids[neutral.starts[other] : neutral.ends[other]])
+        beside = np.concatenate([own[:0], *added])[: max(0, wanted)]
+        texts.append(np.concatenate([own, beside] if generator.random() < 0.5 else [beside, own]))
+    others = np.setdiff1d(np.arange(len(examples)), chosen)
+    return with_texts(examples.at(others), texts, examples.targets[chosen])
+
+
 def with_texts(examples: Examples, texts: Sequence[NDArray[np.int32]], targets: NDArray[np.float32]) -> Examples:
     """`examples` and `texts` of their own (token ids, each [time]), under `targets` [text, label]."""
     ends = len(examples.token_ids) + np.cumsum([len(text) for text in texts], dtype=np.int64)
