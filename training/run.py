@@ -179,8 +179,9 @@ def _shown(
         places = np.concatenate(parts)
         examples = lessons.train.at(places)
         if beside:
-            whole = np.flatnonzero(~short[places])
-            examples = beside_neutral(examples, whole, neutral, beside, preset.max_tokens, seed, epoch)
+            generator = np.random.default_rng((seed, epoch, 2))
+            chosen = np.flatnonzero(~short[places] & (generator.random(len(places)) < beside))
+            examples = beside_neutral(examples, chosen, neutral, preset.max_tokens, generator)
         if preset.sentences:
             examples = with_sentences(examples, [borders[at] for at in places], preset.sentences, seed, epoch)
         if made_up:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -84,34 +84,25 @@ def part_of(places: NDArray[np.int64], share: float, seed: int, epoch: int) -> N
 
 
 def beside_neutral(
-    examples: Examples,
-    whole: NDArray[np.int64],
-    neutral: Examples,
-    share: float,
-    most: int,
-    seed: int,
-    epoch: int,
+    examples: Examples, chosen: NDArray[np.int64], neutral: Examples, most: int, generator: np.random.Generator
 ) -> Examples:
-    """`examples`, of which a `share` of those at `whole` stand before or after sentences of `neutral`, as many texts.
+    """`examples`, of which those at `chosen` stand before or after sentences of `neutral`, under their own targets.
 
-    What praises and blames nothing must not change what the text beside it says, so the target stays. From 20 to 300
-    tokens are added, as far as `most` leaves room; every epoch draws others.
+    What praises and blames nothing must not change what the text beside it says. From 20 to 300 tokens are added, as
+    far as a text of `most` tokens leaves room.
     """
-    generator = np.random.default_rng((seed, epoch, 2))
-    chosen = whole[generator.random(len(whole)) < share]
-    if not len(neutral):
-        return examples
-    texts = []
-    for at in chosen.tolist():
-        own = examples.token_ids[examples.starts[at] : examples.ends[at]]
-        wanted, added = min(int(generator.integers(20, 301)), most - len(own)), list[NDArray[np.int32]]()
-        while sum(map(len, added)) < wanted:
-            other = int(generator.integers(len(neutral)))
-            added.append(neutral.token_ids[neutral.starts[other] : neutral.ends[other]])
-        beside = np.concatenate([own[:0], *added])[: max(0, wanted)]
-        texts.append(np.concatenate([own, beside] if generator.random() < 0.5 else [beside, own]))
-    others = np.setdiff1d(np.arange(len(examples)), chosen)
-    return with_texts(examples.at(others), texts, examples.targets[chosen])
+    starts, ends, parts = examples.starts.copy(), examples.ends.copy(), [examples.token_ids]
+    written = len(examples.token_ids)
+    for at in chosen.tolist() if len(neutral) else []:
+        own = examples.token_ids[starts[at] : ends[at]]
+        count = max(0, min(int(generator.integers(20, 301)), most - len(own)))
+        drawn = neutral.at(generator.integers(len(neutral), size=count))  # none is empty: so many have `count` tokens
+        sentences = [neutral.token_ids[start:end] for start, end in zip(drawn.starts, drawn.ends, strict=True)]
+        beside = np.concatenate([own[:0], *sentences])[:count]
+        parts += [own, beside] if generator.random() < 0.5 else [beside, own]
+        starts[at], ends[at] = written, written + len(own) + count
+        written = int(ends[at])
+    return replace(examples, token_ids=np.concatenate(parts), starts=starts, ends=ends)
 
 
 def with_texts(examples: Examples, texts: Sequence[NDArray[np.int32]], targets: NDArray[np.float32]) -> Examples:

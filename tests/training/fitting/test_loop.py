@@ -224,24 +224,24 @@ def test_neutral_sentences_stand_beside_some_reviews_whose_targets_stay() -> Non
     targets = np.array([[0.1, 0.9], [0.8, 0.2], [0.7, 0.3]], np.float32)
     examples = Examples(ids, np.array([0, 20, 40]), np.array([20, 40, 42]), targets)
     neutral = Examples(ids, np.array([42, 44]), np.array([44, 47]), np.full((2, 2), 0.5, np.float32))
+    chosen = np.array([0, 1])
 
-    def texts(found: Examples) -> list[list[int]]:
+    def texts(most: int, seed: int = 1, neutral: Examples = neutral) -> list[list[int]]:
+        found = beside_neutral(examples, chosen, neutral, most, np.random.default_rng(seed))
+        assert found.targets.tolist() == targets.tolist()
         return [found.token_ids[start:end].tolist() for start, end in zip(found.starts, found.ends, strict=True)]
 
-    found = beside_neutral(examples, np.array([0, 1]), neutral, share=1, most=400, seed=1, epoch=0)
-    assert texts(found)[0] == [1, 2]  # it is none of those that are whole
-    for text, own in zip(texts(found)[1:], texts(examples), strict=False):
-        assert own in (text[:20], text[-20:])
-        assert 20 <= len(text) - 20 <= 300
-        assert {3, 4, 5, 6, 7} >= set(text) - set(own)
-    assert found.targets.tolist() == targets[[2, 0, 1]].tolist()
-    again, other = (beside_neutral(examples, np.array([0, 1]), neutral, 1, 400, 1, epoch) for epoch in (0, 1))
-    assert texts(again) == texts(found) != texts(other)
-    # There is room for one token, and then for none.
-    full = beside_neutral(examples, np.array([0, 1]), neutral, share=1, most=21, seed=1, epoch=0)
-    assert sorted(map(len, texts(full))) == [2, 21, 21]
-    assert sorted(texts(beside_neutral(examples, np.array([0, 1]), neutral, 1, 19, 1, 0))) == sorted(texts(examples))
-    assert beside_neutral(examples, np.array([0, 1]), neutral.at(np.array([], np.int64)), 1, 400, 1, 0) is examples
+    plain = [ids[:20].tolist(), ids[20:40].tolist(), [1, 2]]
+    for seed in range(10):
+        found = texts(400, seed)
+        assert found[2] == plain[2]  # it is not chosen
+        for text, own in zip(found[:2], plain, strict=False):
+            assert own in (text[:20], text[-20:])
+            assert 20 <= len(text) - 20 <= 300
+            assert {3, 4, 5, 6, 7} >= set(text) - set(own)
+    assert texts(400, 1) == texts(400, 1) != texts(400, 2)
+    assert [len(text) for text in texts(most=21)] == [21, 21, 2]  # there is room for one token
+    assert texts(most=19) == texts(400, neutral=neutral.at(np.array([], np.int64))) == plain
 
 
 def test_texts_too_short_for_sentences_are_shown_whole() -> None:
