@@ -19,7 +19,7 @@ clients: $(VENV)-clients/.clients ## other people's clients, which the tests try
 
 browser: $(VENV)/.browser ## what the tests of the page drive a browser with (needs npm, and chromium on the PATH)
 
-# Each file's tests in one of two processes: most of them wait for servers, and a file's fixtures are costly.
+# In two processes, the tests of a file in one of them: they share costly fixtures.
 test: lint ## format check, lint, types and all tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
