@@ -19,8 +19,9 @@ clients: $(VENV)-clients/.clients ## other people's clients, which the tests try
 
 browser: $(VENV)/.browser ## what the tests of the page drive a browser with (needs npm, and chromium on the PATH)
 
+# In two processes, the tests of a file in one of them: they share costly fixtures.
 test: lint ## format check, lint, types and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-image: ## build the image and try it in compose (needs Docker with BuildKit, and Compose)
 	$(PYTHON) tests/image_smoke.py
