@@ -32,11 +32,8 @@ from training.options import Options
 from training.recipe import balance, contrasts, encoder, targets, word_view
 from training.recipe.encoder import Labels
 from training.recipe.recipes import Preset
-from training.recipe.targets import Lessons
+from training.recipe.targets import Lessons, undecided_sentences
 from training.release import export, onnx_graph, publish
-
-# A sentence cut from a review that its teacher gives each label with 0.4 to 0.6 praises and blames nothing.
-_NEUTRAL = 0.1
 
 
 def run(options: Options, console: Console) -> Path:
@@ -162,15 +159,13 @@ def reads_as(preset: Preset, base: Bundle | None) -> tuple[Rules, int]:
 def _shown(
     preset: Preset, corpus: Corpus, tokenizer: Tokenizer, lessons: Lessons, offsets: NDArray[np.int64], seed: int
 ) -> Callable[[int], Examples]:
-    """The examples of each epoch: the lessons, of those that are short a share, some reviews beside neutral sentences,
-    some of their sentences, and sentences that turn on a negation; as many in every epoch."""
-    shares, short = np.ones(len(lessons.train)), np.zeros(len(lessons.train), np.bool_)
-    beside, neutral = 0.0, lessons.train.at(np.array([], np.int64))
+    """The examples of each epoch, as many in every one: the lessons, but of those that are short a share; up to so many
+    sentences of each, and sentences that turn on a negation. Some reviews are shown beside neutral sentences."""
+    shares, short, beside = np.ones(len(lessons.train)), np.zeros(len(lessons.train), np.bool_), 0.0
     if corpus.mixed is not None and preset.mixing is not None:
         short, beside = corpus.mixed.short[lessons.rows], preset.mixing.neutral
         shares[short] = preset.mixing.short_share
-        undecided = np.abs(lessons.train.targets - 0.5).max(axis=1) < _NEUTRAL
-        neutral = lessons.train.at(np.flatnonzero(short & undecided & np.isnan(corpus.mixed.targets[lessons.rows])))
+    neutral = undecided_sentences(lessons, corpus)
     borders = corpus.sentence_borders(lessons.rows, offsets, tokenizer) if preset.sentences else []
     made_up = preset.contrasts if contrasts.suit(corpus.label_names) else 0.0
 
@@ -181,7 +176,7 @@ def _shown(
         if beside:
             generator = np.random.default_rng((seed, epoch, 2))
             chosen = np.flatnonzero(~short[places] & (generator.random(len(places)) < beside))
-            examples = beside_neutral(examples, chosen, neutral, preset.max_tokens, generator)
+            examples = beside_neutral(examples, chosen, neutral, tokenizer.max_tokens, generator)
         if preset.sentences:
             examples = with_sentences(examples, [borders[at] for at in places], preset.sentences, seed, epoch)
         if made_up:

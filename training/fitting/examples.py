@@ -88,15 +88,16 @@ def beside_neutral(
 ) -> Examples:
     """`examples`, of which those at `chosen` stand before or after sentences of `neutral`, under their own targets.
 
-    What praises and blames nothing must not change what the text beside it says. From 20 to 300 tokens are added, as
-    far as a text of `most` tokens leaves room.
+    What praises and blames nothing must not change what the text beside it says. From 20 to 300 tokens are added (so
+    the last sentence may be cut short), as far as a text of `most` tokens leaves room. No place is chosen twice. What
+    was in `token_ids` stays where it was.
     """
     starts, ends, parts = examples.starts.copy(), examples.ends.copy(), [examples.token_ids]
     written = len(examples.token_ids)
     for at in chosen.tolist() if len(neutral) else []:
         own = examples.token_ids[starts[at] : ends[at]]
         count = max(0, min(int(generator.integers(20, 301)), most - len(own)))
-        drawn = neutral.at(generator.integers(len(neutral), size=count))  # none is empty: so many have `count` tokens
+        drawn = neutral.at(generator.integers(len(neutral), size=count))  # each has a token at least: enough
         sentences = [neutral.token_ids[start:end] for start, end in zip(drawn.starts, drawn.ends, strict=True)]
         beside = np.concatenate([own[:0], *sentences])[:count]
         parts += [own, beside] if generator.random() < 0.5 else [beside, own]

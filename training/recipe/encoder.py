@@ -9,7 +9,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -85,13 +85,25 @@ def fit_teacher(
     run: Run,
     stop: Stop,
     encoder: str,
-    phrases: int = 3,
+    phrases: int,
     imdb_reviews: int | None = None,
     seed: int = 1,
     save_minutes: float = 10.0,
 ) -> None:
-    """Writes `run.teacher`, if it is not there: the encoder, fine-tuned for one epoch. Raises DataError, Stopped."""
+    """Writes `run.teacher`, if it is not there: the encoder, fine-tuned for one epoch. Raises DataError, Stopped.
+
+    One phrase of the treebank in `phrases` is shown, and `imdb_reviews` film reviews (None: all). A teacher that is
+    there and was fitted otherwise is refused: it would pass for one of this recipe.
+    """
+    plan = Plan(seed=seed)
+    recipe = {"encoder": Path(encoder).name, "phrases": phrases, "imdb_reviews": imdb_reviews, "plan": asdict(plan)}
     if run.teacher.exists():
+        made = json.loads((run.teacher / "fit.json").read_text(encoding="utf-8"))
+        if other := [f"{name} {made.get(name)}" for name, value in recipe.items() if made.get(name) != value]:
+            raise DataError(
+                f"{run.teacher}: expected a teacher fitted with {', '.join(f'{n} {v}' for n, v in recipe.items())}, "
+                f"found {', '.join(other)}: remove {run.out}, or name another folder with --teacher"
+            )
         say(f"fit: {run.teacher} is there already")
         return
     teacher, tokenizer = encoder_network.open_encoder(encoder, len(LABELS), seed)
@@ -110,7 +122,7 @@ def fit_teacher(
         teacher,
         pieces,
         targets,
-        Plan(seed=seed),
+        plan,
         run.out / "checkpoint.pt",
         identity.hexdigest(),
         stop,
@@ -121,8 +133,8 @@ def fit_teacher(
     aside = run.out / "teacher.new"
     shutil.rmtree(aside, ignore_errors=True)
     encoder_network.save(teacher.cpu(), tokenizer, aside)
-    made = {"encoder": Path(encoder).name, "labels": LABELS, "shown": counts, "left_out": run.leave_out}
-    _write_json(aside / "fit.json", made | {"machine": machine(run.device)} | noted)
+    told = {"labels": LABELS, "shown": counts, "left_out": run.leave_out, "machine": machine(run.device)}
+    _write_json(aside / "fit.json", recipe | told | noted)
     aside.replace(run.teacher)
     (run.out / "checkpoint.pt").unlink()
     say(f"fit: done in {noted['seconds'] / 60:.0f} minutes, mean loss {noted['mean_loss']:.3f}; {run.teacher}")

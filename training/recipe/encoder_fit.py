@@ -154,7 +154,6 @@ def fit(
         "mean_loss": losses / max(1, len(steps)),
         "seconds": round(spent + time.monotonic() - started),
         "computed_in": why,
-        "plan": asdict(plan),
     }
 
 

@@ -1,4 +1,5 @@
 import math
+import re
 from collections import Counter
 
 import numpy as np
@@ -232,13 +233,20 @@ def test_neutral_sentences_stand_beside_some_reviews_whose_targets_stay() -> Non
         return [found.token_ids[start:end].tolist() for start, end in zip(found.starts, found.ends, strict=True)]
 
     plain = [ids[:20].tolist(), ids[20:40].tolist(), [1, 2]]
+    before = []
     for seed in range(10):
-        found = texts(400, seed)
-        assert found[2] == plain[2]  # it is not chosen
-        for text, own in zip(found[:2], plain, strict=False):
-            assert own in (text[:20], text[-20:])
-            assert 20 <= len(text) - 20 <= 300
-            assert {3, 4, 5, 6, 7} >= set(text) - set(own)
+        *changed, unchanged = texts(400, seed)
+        assert unchanged == plain[2]  # it is not chosen
+        for text, own in zip(changed, plain[:2], strict=True):
+            before.append(text[-20:] == own)
+            beside = text[:-20] if before[-1] else text[20:]
+            assert text == (beside + own if before[-1] else own + beside)
+            assert 20 <= len(beside) <= 300
+            assert re.fullmatch("(34|567)*(3|5|56)?", "".join(map(str, beside)))  # the last sentence may be cut
+            assert {3, 4, 5, 6, 7} == set(beside)
+    assert set(before) == {False, True}
+    found = beside_neutral(examples, chosen, neutral, 400, np.random.default_rng(1))
+    assert found.token_ids[: len(ids)].tolist() == ids.tolist()
     assert texts(400, 1) == texts(400, 1) != texts(400, 2)
     assert [len(text) for text in texts(most=21)] == [21, 21, 2]  # there is room for one token
     assert texts(most=19) == texts(400, neutral=neutral.at(np.array([], np.int64))) == plain

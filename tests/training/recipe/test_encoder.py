@@ -31,7 +31,7 @@ def run(data: Path, out: Path, leave_out: tuple[str, ...] = ()) -> Run:
 
 
 def fitted(data: Path, out: Path, encoder: Path, leave_out: tuple[str, ...] = (), **others: int) -> Path:
-    fit_teacher(run(data, out, leave_out), Stop(), str(encoder), **others)
+    fit_teacher(run(data, out, leave_out), Stop(), str(encoder), **{"phrases": 3, **others})
     return out
 
 
@@ -89,6 +89,21 @@ def test_one_phrase_in_so_many_and_so_many_film_reviews(data: Path, tiny_encoder
     assert noted["shown"]["imdb review"] == 10
     phrases = [example for example in everything(data).of(TRAIN) if example.kind == "phrase"]
     assert noted["shown"]["treebank phrase"] == len(phrases)
+
+
+def test_a_teacher_that_was_fitted_otherwise_is_refused(
+    data: Path, teacher: Path, tiny_encoder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = weights(teacher)
+    fitted(data, teacher, tiny_encoder)
+    assert "is there already" in capsys.readouterr().out
+    for others in ({"phrases": 1}, {"imdb_reviews": 10}, {"seed": 2}):
+        with pytest.raises(DataError, match=r"expected a teacher fitted with .*phrases 3.*: remove") as caught:
+            fitted(data, teacher, tiny_encoder, **others)
+        assert next(iter(others)) in str(caught.value).split("found")[1]
+    with pytest.raises(DataError, match=r"expected a teacher fitted with encoder other, .*, found encoder "):
+        fit_teacher(run(data, teacher), Stop(), "some/other", phrases=3)
+    assert weights(teacher) == before
 
 
 def test_the_same_data_and_seed_give_the_same_weights(
@@ -207,7 +222,7 @@ def test_a_domain_left_out_is_neither_shown_nor_labelled(data: Path, tiny_encode
 
 def test_what_is_missing_is_said(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a Hugging Face encoder"):
-        fit_teacher(run(data, tmp_path), Stop(), str(tmp_path / "no-encoder"))
+        fit_teacher(run(data, tmp_path), Stop(), str(tmp_path / "no-encoder"), phrases=3)
     with pytest.raises(DataError, match=r"expected a fitted teacher with head\.safetensors, found none"):
         label_texts(run(data, tmp_path), Stop())
 
@@ -217,11 +232,11 @@ def test_a_terminated_fit_saves_and_ends_as_if_it_had_not_been(
 ) -> None:
     begun, stop = run(data, tmp_path / "run"), Stop()
     with stopped_in_the_middle(), stop.heeded(), pytest.raises(Stopped, match="stopped and saved at step"):
-        fit_teacher(begun, stop, str(tiny_encoder))
+        fit_teacher(begun, stop, str(tiny_encoder), phrases=3)
     assert not begun.teacher.exists()
     with pytest.raises(DataError, match="found another run's"):
-        fit_teacher(begun, Stop(), str(tiny_encoder), seed=2)
-    fit_teacher(begun, Stop(), str(tiny_encoder))
+        fit_teacher(begun, Stop(), str(tiny_encoder), phrases=3, seed=2)
+    fit_teacher(begun, Stop(), str(tiny_encoder), phrases=3)
     assert "going on at step" in capsys.readouterr().out
     assert weights(begun.out) == weights(teacher)
 
