@@ -97,10 +97,10 @@ def test_a_teacher_that_was_fitted_otherwise_is_refused(
     before = weights(teacher)
     fitted(data, teacher, tiny_encoder)
     assert "is there already" in capsys.readouterr().out
-    for others in ({"phrases": 1}, {"imdb_reviews": 10}, {"seed": 2}):
-        with pytest.raises(DataError, match=r"expected a teacher fitted with .*phrases 3.*: remove") as caught:
-            fitted(data, teacher, tiny_encoder, **others)
-        assert next(iter(others)) in str(caught.value).split("found")[1]
+    others = {"phrases": (1, None, 1), "imdb_reviews": (3, 10, 1), "plan": (3, None, 2)}
+    for name, (phrases, films, seed) in others.items():
+        with pytest.raises(DataError, match=rf"expected a teacher fitted with .*, found {name} [^,]+.*: remove"):
+            fit_teacher(run(data, teacher), Stop(), str(tiny_encoder), phrases, films, seed)
     with pytest.raises(DataError, match=r"expected a teacher fitted with encoder other, .*, found encoder "):
         fit_teacher(run(data, teacher), Stop(), "some/other", phrases=3)
     assert weights(teacher) == before
