@@ -83,6 +83,8 @@ def test_its_card_names_what_it_was_made_of(released: Path, tiny_encoder: Path) 
         assert name in card.split("## Figures")[0]
     assert "\n## By data set\n" in card
     assert re.search(r"\n\| neutral texts flagged \| \d+\.\d% of 1 \| ", card)
+    training = json.loads((released / "manifest.json").read_text())["training"]
+    assert f": {training['recipe']['mixing']['first']['epochs']} and {training['epochs']} epochs, " in card
     for source in SOURCES:
         assert f"\n| {source} | " in card
     log = card.split("## Readings of the test split")[1]

@@ -44,7 +44,7 @@ def calibration(manifest: Manifest, metrics: Mapping[str, Any], splits: Mapping[
         "",
         f"Scores are calibrated by one temperature ({manifest.temperature:.3f}, folded into the last weights). An "
         f"answer is flagged `uncertain` below a score of {manifest.uncertain_below:.3f}, or where no word is known."
-        + _why(manifest.training),
+        + _why(manifest),
         "",
         *table(["", *kept], rows),
         "",
@@ -70,16 +70,18 @@ def by_source(metrics: Mapping[str, Any]) -> list[str]:
     return ["## By data set", "", *lines] if lines else []
 
 
-def _why(training: Mapping[str, Any]) -> str:
+def _why(manifest: Manifest) -> str:
     """How the threshold was chosen; bundles made before that was recorded say nothing of it."""
+    training = manifest.training
     if "stated_rate" not in training:
         return ""
     rate = f"{100 * training['stated_rate']:g}%"
     if training["stated_rate_shown"]:
+        where = ", in each data set" if len(manifest.metrics["validation"].get("by_source", {})) > 1 else ""
         return (
             f" It is the lowest at which the lower end of Wilson's one-sided 95 % interval says, on validation, that "
-            f"{rate} of what is not flagged is right. Validation's own share, without the interval, would be as often "
-            "too high as too low for other reviews."
+            f"{rate} of what is not flagged is right{where}. Validation's own share, without the interval, would be as "
+            "often too high as too low for other reviews."
         )
     return f" What is not flagged scores {rate} on average; validation does not show that as much of it is right."
 

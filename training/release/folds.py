@@ -40,4 +40,8 @@ def comparisons(found: Mapping[str, Any], start: str) -> list[tuple[str, str]]:
 
 def plan(training: Mapping[str, Any]) -> str:
     """In how many epochs, or by what folds, the network was trained."""
-    return f"{training['epochs']} epochs" if "folds" not in training else f"{training['folds']['folds']} folds"
+    if "folds" in training:
+        return f"{training['folds']['folds']} folds"
+    if "first-network" in training.get("machines", ()):
+        return f"{training['recipe']['mixing']['first']['epochs']} and {training['epochs']} epochs"
+    return f"{training['epochs']} epochs"
