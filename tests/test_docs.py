@@ -26,6 +26,7 @@ from tests.support.server import client_of, make_app
 from tests.support.stream import NDJSON
 from training.__main__ import main as training_main
 from training.recipe.recipes import PRESETS
+from training.release import card
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "models" / "reviews-bilstm"
@@ -393,6 +394,13 @@ def test_the_bundle_that_ships(shipped: Classifier) -> None:
     assert (joy.label, flat.label) == ("positive", "negative")
     size = sum(path.stat().st_size for path in MODEL.rglob("*") if path.is_file())
     assert size < 20e6
+
+
+def test_the_card_is_of_the_bundle(shipped: Classifier) -> None:
+    measured = json.loads((MODEL / "figures" / "report.json").read_text(encoding="utf-8"))
+    told = PAGES["models/reviews-bilstm/README.md"]
+    assert card.render(shipped.manifest, measured, card.readings(MODEL)) == told
+    assert " is right, in each data set. " in told
 
 
 def test_the_quality_told_is_that_of_the_bundle(shipped: Classifier) -> None:

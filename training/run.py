@@ -160,7 +160,7 @@ def _shown(
     preset: Preset, corpus: Corpus, tokenizer: Tokenizer, lessons: Lessons, offsets: NDArray[np.int64], seed: int
 ) -> Callable[[int], Examples]:
     """The examples of each epoch, as many in every one: the lessons, but of those that are short a share; up to so many
-    sentences of each, and sentences that turn on a negation. Some reviews are shown beside neutral sentences."""
+    sentences of each, and sentences that turn on a negation. Some reviews are shown beside undecided sentences."""
     shares, short, beside = np.ones(len(lessons.train)), np.zeros(len(lessons.train), np.bool_), 0.0
     if corpus.mixed is not None and preset.mixing is not None:
         short, beside = corpus.mixed.short[lessons.rows], preset.mixing.neutral

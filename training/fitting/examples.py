@@ -88,7 +88,7 @@ def beside_neutral(
 ) -> Examples:
     """`examples`, of which those at `chosen` stand before or after sentences of `neutral`, under their own targets.
 
-    What praises and blames nothing must not change what the text beside it says. From 20 to 300 tokens are added (so
+    What leans to neither label must not change what the text beside it says. From 20 to 300 tokens are added (so
     the last sentence may be cut short), as far as a text of `most` tokens leaves room. No place is chosen twice. What
     was in `token_ids` stays where it was.
     """

@@ -15,7 +15,7 @@ class Mixing:
     film_reviews: int  # so many are shown to the encoder
     short_texts: int  # at most so many sentences and phrases are labelled by the encoder
     short_share: float  # of the short texts, in every epoch of the network
-    neutral: float  # share of the reviews that stand beside neutral sentences, in every epoch
+    neutral: float  # share of the reviews that stand beside sentences which lean to neither label, in every epoch
     encoder_words: int  # of the vocabulary: common words of the encoder's, whether or not the texts have them
     # First the network learns by this plan; then it goes on under targets that make it as sure of each kind of text as
     # it is right (`targets.recalibrated`).

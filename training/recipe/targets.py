@@ -94,7 +94,7 @@ def recalibrated(lessons: Lessons, corpus: Corpus, answers: NDArray[np.float32])
 
 
 def undecided_sentences(lessons: Lessons, corpus: Corpus) -> Examples:
-    """Those of the sentences cut from reviews that lean to neither label by their targets: most say just what happens.
+    """Those of the sentences cut from reviews whose targets lean to neither label: what is neutral, and what is mixed.
 
     The treebank's texts are not among them, since most are pieces of sentences. Without an encoder nothing was cut.
     """
