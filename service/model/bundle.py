@@ -197,7 +197,7 @@ def write(
     files = {MODEL: model, VOCABULARY: json.dumps(list(vocabulary), ensure_ascii=False).encode()}
     entries = {n: FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)) for n, data in files.items()}
     manifest = manifest.model_copy(update={"files": entries})
-    files[MANIFEST] = (manifest.model_dump_json(indent=1) + "\n").encode()
+    files[MANIFEST] = in_json(manifest)
     path.parent.mkdir(parents=True, exist_ok=True)
     new, old = (path.with_name(f".{path.name}.{kind}-{os.getpid()}") for kind in ("new", "old"))
     try:
@@ -208,6 +208,11 @@ def write(
         _replace(new, path, old)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def in_json(manifest: Manifest) -> bytes:
+    """The content of a bundle's `MANIFEST`."""
+    return (manifest.model_dump_json(indent=1) + "\n").encode()
 
 
 def _replace(new: Path, path: Path, old: Path) -> None:

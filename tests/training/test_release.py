@@ -183,7 +183,11 @@ def test_report_renews_the_card(copy: Path, data: Path) -> None:
     found: Bundle = bundle.read(copy)
     (copy / "README.md").write_text(text.replace("## By data set", "## gone"))
     (copy / "figures" / "report.json").unlink()
+    written = (copy / "manifest.json").read_text()
+    unread = {**json.loads(written), "metrics": {"validation": found.manifest.metrics["validation"]}}
+    (copy / "manifest.json").write_text(json.dumps(unread))  # as --skip-test leaves it
     assert command("report", "--bundle", copy, *data_sets(data), "--split", "test") == 0
+    assert (copy / "manifest.json").read_text() == written
     assert measured(copy) == before
     again = (copy / "README.md").read_text()
     for source in SOURCES:

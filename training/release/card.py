@@ -59,8 +59,7 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
     kind = (
         "reviews of films and products, and sentences of them" if others else "film reviews" if imdb else "such texts"
     )
-    splits = measured["splits"]
-    metrics = {**manifest.metrics, **{name: split["figures"] for name, split in splits.items()}}
+    splits, metrics = measured["splits"], manifest.metrics
     counts = " and on ".join(f"{found['reviews']:,} {name} reviews" for name, found in metrics.items())
     lines = [
         f"# {manifest.name} {manifest.version}",

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from service.model import bundle
 from service.model.bundle import Bundle, Manifest
 from service.model.classifier import Classifier
 from training.data.corpus import Corpus, Labelled, text_digest
@@ -95,8 +96,9 @@ def _digest(found: Bundle) -> str:
 def renew(found: Bundle, corpus: Corpus, with_test: bool, why: str) -> None:
     """Measures the splits of `corpus`, drawn as the bundle's run drew them, and writes card and pictures to it.
 
-    Without `with_test` the test split is left unread: what the folder holds of it stays. So does what it holds of
-    validation where the network has read that too and the figures are from folds. Raises DataError.
+    The manifest tells its figures too, for a run may have left the test split unread. Without `with_test` that is left
+    unread: what the folder holds of it stays. So does what it holds of validation where the network has read that too
+    and the figures are from folds. Raises DataError.
     """
     manifest = found.manifest
     names = [*(() if "folds" in manifest.training else ("validation",)), *(("test",) if with_test else ())]
@@ -121,6 +123,11 @@ def renew(found: Bundle, corpus: Corpus, with_test: bool, why: str) -> None:
         splits[name] = measure(classifier, list(corpus.held_out(split)), name, corpus.neutral(split))
     if with_test:
         readings.append(card.reading(splits["test"]["figures"], why))
-    for name, data in files(manifest, contents(classifier, splits), readings).items():
-        (found.path / name).parent.mkdir(exist_ok=True)
-        (found.path / name).write_bytes(data)
+    metrics = manifest.metrics | {name: splits[name]["figures"] for name in names}
+    manifest = manifest.model_copy(update={"metrics": metrics})
+    written = {bundle.MANIFEST: bundle.in_json(manifest), **files(manifest, contents(classifier, splits), readings)}
+    for name, data in written.items():
+        path = found.path / name
+        path.parent.mkdir(exist_ok=True)
+        path.with_name(path.name + ".new").write_bytes(data)
+        path.with_name(path.name + ".new").replace(path)  # a kill in the middle of a write leaves the manifest whole
