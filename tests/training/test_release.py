@@ -84,6 +84,7 @@ def test_its_card_names_what_it_was_made_of(released: Path, tiny_encoder: Path) 
     assert "\n## By data set\n" in card
     assert re.search(r"\n\| neutral texts flagged \| \d+\.\d% of 1 \| ", card)
     training = json.loads((released / "manifest.json").read_text())["training"]
+    assert "`python -m training release --siblings 1 --seed 1` on " in card
     assert f": {training['recipe']['mixing']['first']['epochs']} and {training['epochs']} epochs, " in card
     for source in SOURCES:
         assert f"\n| {source} | " in card

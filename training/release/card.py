@@ -191,7 +191,10 @@ def _start(training: Mapping[str, Any]) -> str:
 
 
 def _command(training: Mapping[str, Any]) -> str:
-    return "release" if training["preset"] == "release" else f"run --preset {training['preset']}"
+    if training["preset"] != "release":
+        return f"run --preset {training['preset']}"
+    left_out = f" --leave-out {','.join(training['left_out'])}" if training.get("left_out") else ""
+    return f"release --siblings {training['sibling_seeds']}{left_out}"
 
 
 def _ladder(rungs: Mapping[str, Mapping[str, float]]) -> list[str]:
