@@ -24,7 +24,7 @@ from training.data.corpus import Corpus
 from training.data.overview import examine
 from training.data.split import TEST
 from training.evaluation import misjudged
-from training.fitting.examples import Examples, part_of, with_sentences
+from training.fitting.examples import Examples, beside_neutral, part_of, with_sentences
 from training.fitting.loop import Plan, State, choose_precision, predict
 from training.fitting.trainer import Trainer
 from training.network.bilstm import BiLSTM, Head
@@ -32,7 +32,7 @@ from training.options import Options
 from training.recipe import balance, contrasts, encoder, targets, word_view
 from training.recipe.encoder import Labels
 from training.recipe.recipes import Preset
-from training.recipe.targets import Lessons
+from training.recipe.targets import Lessons, undecided_sentences
 from training.release import export, onnx_graph, publish
 
 
@@ -160,10 +160,12 @@ def _shown(
     preset: Preset, corpus: Corpus, tokenizer: Tokenizer, lessons: Lessons, offsets: NDArray[np.int64], seed: int
 ) -> Callable[[int], Examples]:
     """The examples of each epoch, as many in every one: the lessons, but of those that are short a share; up to so many
-    sentences of each, and sentences that turn on a negation."""
-    shares = np.ones(len(lessons.train))
+    sentences of each, and sentences that turn on a negation. Some reviews are shown beside undecided sentences."""
+    shares, short, beside = np.ones(len(lessons.train)), np.zeros(len(lessons.train), np.bool_), 0.0
     if corpus.mixed is not None and preset.mixing is not None:
-        shares[corpus.mixed.short[lessons.rows]] = preset.mixing.short_share
+        short, beside = corpus.mixed.short[lessons.rows], preset.mixing.neutral
+        shares[short] = preset.mixing.short_share
+    neutral = undecided_sentences(lessons, corpus)
     borders = corpus.sentence_borders(lessons.rows, offsets, tokenizer) if preset.sentences else []
     made_up = preset.contrasts if contrasts.suit(corpus.label_names) else 0.0
 
@@ -171,6 +173,10 @@ def _shown(
         parts = [part_of(np.flatnonzero(shares == share), share, seed, epoch) for share in np.unique(shares).tolist()]
         places = np.concatenate(parts)
         examples = lessons.train.at(places)
+        if beside:
+            generator = np.random.default_rng((seed, epoch, 2))
+            chosen = np.flatnonzero(~short[places] & (generator.random(len(places)) < beside))
+            examples = beside_neutral(examples, chosen, neutral, tokenizer.max_tokens, generator)
         if preset.sentences:
             examples = with_sentences(examples, [borders[at] for at in places], preset.sentences, seed, epoch)
         if made_up:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -81,6 +81,29 @@ def part_of(places: NDArray[np.int64], share: float, seed: int, epoch: int) -> N
     count = round(share * len(places))
     shuffled = np.random.default_rng((seed, 5)).permutation(places)
     return np.take(shuffled, np.arange(epoch * count, (epoch + 1) * count), mode="wrap") if count else shuffled[:0]
+
+
+def beside_neutral(
+    examples: Examples, chosen: NDArray[np.int64], neutral: Examples, most: int, generator: np.random.Generator
+) -> Examples:
+    """`examples`, of which those at `chosen` stand before or after sentences of `neutral`, under their own targets.
+
+    What leans to neither label must not change what the text beside it says. From 20 to 300 tokens are added (so
+    the last sentence may be cut short), as far as a text of `most` tokens leaves room. No place is chosen twice. What
+    was in `token_ids` stays where it was.
+    """
+    starts, ends, parts = examples.starts.copy(), examples.ends.copy(), [examples.token_ids]
+    written = len(examples.token_ids)
+    for at in chosen.tolist() if len(neutral) else []:
+        own = examples.token_ids[starts[at] : ends[at]]
+        count = max(0, min(int(generator.integers(20, 301)), most - len(own)))
+        drawn = neutral.at(generator.integers(len(neutral), size=count))  # each has a token at least: enough
+        sentences = [neutral.token_ids[start:end] for start, end in zip(drawn.starts, drawn.ends, strict=True)]
+        beside = np.concatenate([own[:0], *sentences])[:count]
+        parts += [own, beside] if generator.random() < 0.5 else [beside, own]
+        starts[at], ends[at] = written, written + len(own) + count
+        written = int(ends[at])
+    return replace(examples, token_ids=np.concatenate(parts), starts=starts, ends=ends)
 
 
 def with_texts(examples: Examples, texts: Sequence[NDArray[np.int32]], targets: NDArray[np.float32]) -> Examples:

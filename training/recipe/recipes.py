@@ -15,6 +15,7 @@ class Mixing:
     film_reviews: int  # so many are shown to the encoder
     short_texts: int  # at most so many sentences and phrases are labelled by the encoder
     short_share: float  # of the short texts, in every epoch of the network
+    neutral: float  # share of the reviews that stand beside sentences which lean to neither label, in every epoch
     encoder_words: int  # of the vocabulary: common words of the encoder's, whether or not the texts have them
     # First the network learns by this plan; then it goes on under targets that make it as sure of each kind of text as
     # it is right (`targets.recalibrated`).
@@ -87,6 +88,7 @@ PRESETS = {
             film_reviews=12_000,
             short_texts=400_000,
             short_share=0.5,
+            neutral=0.3,
             encoder_words=8_000,
             first=replace(_BASE.plan, epochs=2, learning_rate=2e-3, keep="last"),
         ),

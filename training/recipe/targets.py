@@ -17,6 +17,7 @@ from training.recipe import linear_teacher
 # Above this the n-grams of the linear model would fill the memory of a common machine.
 _TEACHER_MAX_REVIEWS = 200_000
 _SOFT_LABELS = "soft-labels"
+_UNDECIDED = 0.1  # how far from one half a target may be that leans to neither label
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,18 @@ def recalibrated(lessons: Lessons, corpus: Corpus, answers: NDArray[np.float32])
         temperature = fit_temperature(answers[judged].astype(np.float64), corpus.labels[held[judged]])
         targets[learned] = softmax(_log(targets[learned]) / temperature, axis=1)
     return replace(lessons, train=replace(lessons.train, targets=targets))
+
+
+def undecided_sentences(lessons: Lessons, corpus: Corpus) -> Examples:
+    """Those of the sentences cut from reviews whose targets lean to neither label: what is neutral, and what is mixed.
+
+    The treebank's texts are not among them, since most are pieces of sentences. Without an encoder nothing was cut.
+    """
+    if corpus.mixed is None:
+        return lessons.train.at(np.array([], np.int64))
+    cut = corpus.mixed.short & np.isnan(corpus.mixed.targets)
+    undecided = np.abs(lessons.train.targets - 0.5).max(axis=1) < _UNDECIDED
+    return lessons.train.at(np.flatnonzero(cut[lessons.rows] & undecided))
 
 
 def _held(corpus: Corpus) -> NDArray[np.int64]:

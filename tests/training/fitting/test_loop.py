@@ -1,4 +1,5 @@
 import math
+import re
 from collections import Counter
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.fitting.examples import Examples, batches_of, part_of, with_sentences, with_texts
+from training.fitting.examples import Examples, batches_of, beside_neutral, part_of, with_sentences, with_texts
 from training.fitting.loop import (
     Epoch,
     Plan,
@@ -217,6 +218,38 @@ def test_every_epoch_shows_other_sentences_and_as_many() -> None:
     draws = [with_sentences(reviews, borders, 3, seed=1, epoch=epoch).starts.tolist() for epoch in (0, 1, 0)]
     assert len(draws[0]) == len(draws[1]) == 2 + 6
     assert draws[0] == draws[2] != draws[1]
+
+
+def test_neutral_sentences_stand_beside_some_reviews_whose_targets_stay() -> None:
+    ids = np.array([*range(100, 140), 1, 2, 3, 4, 5, 6, 7], np.int32)
+    targets = np.array([[0.1, 0.9], [0.8, 0.2], [0.7, 0.3]], np.float32)
+    examples = Examples(ids, np.array([0, 20, 40]), np.array([20, 40, 42]), targets)
+    neutral = Examples(ids, np.array([42, 44]), np.array([44, 47]), np.full((2, 2), 0.5, np.float32))
+    chosen = np.array([0, 1])
+
+    def texts(most: int, seed: int = 1, neutral: Examples = neutral) -> list[list[int]]:
+        found = beside_neutral(examples, chosen, neutral, most, np.random.default_rng(seed))
+        assert found.targets.tolist() == targets.tolist()
+        return [found.token_ids[start:end].tolist() for start, end in zip(found.starts, found.ends, strict=True)]
+
+    plain = [ids[:20].tolist(), ids[20:40].tolist(), [1, 2]]
+    before = []
+    for seed in range(10):
+        *changed, unchanged = texts(400, seed)
+        assert unchanged == plain[2]  # it is not chosen
+        for text, own in zip(changed, plain[:2], strict=True):
+            before.append(text[-20:] == own)
+            beside = text[:-20] if before[-1] else text[20:]
+            assert text == (beside + own if before[-1] else own + beside)
+            assert 20 <= len(beside) <= 300
+            assert re.fullmatch("(34|567)*(3|5|56)?", "".join(map(str, beside)))  # the last sentence may be cut
+            assert {3, 4, 5, 6, 7} == set(beside)
+    assert set(before) == {False, True}
+    found = beside_neutral(examples, chosen, neutral, 400, np.random.default_rng(1))
+    assert found.token_ids[: len(ids)].tolist() == ids.tolist()
+    assert texts(400, 1) == texts(400, 1) != texts(400, 2)
+    assert [len(text) for text in texts(most=21)] == [21, 21, 2]  # there is room for one token
+    assert texts(most=19) == texts(400, neutral=neutral.at(np.array([], np.int64))) == plain
 
 
 def test_texts_too_short_for_sentences_are_shown_whole() -> None:

@@ -1,6 +1,7 @@
 """What the network is to answer: the mean of what the data says and of what the right teacher says."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,19 @@ def test_without_any_teacher_what_has_no_label_is_not_shown(corpus: Corpus, tmp_
     held = corpus.rows(VALIDATION)
     held = held[corpus.labels[held] >= 0]
     assert lessons.validation.targets.argmax(axis=1).tolist() == corpus.labels[held].tolist()
+
+
+def test_undecided_sentences_are_cut_from_reviews_and_lean_to_neither_label(corpus: Corpus, tmp_path: Path) -> None:
+    assert corpus.mixed is not None
+    lessons = prepared(corpus, tmp_path, dict.fromkeys(keys(corpus), np.zeros(2, np.float32)))
+    cut = np.flatnonzero(corpus.mixed.short[lessons.rows] & np.isnan(given(corpus)[lessons.rows]))
+    assert len(cut) >= 2
+    under = np.full_like(lessons.train.targets, 0.5)
+    under[cut[0]], under[cut[1]] = (0.39, 0.61), (0.59, 0.41)
+    found = targets.undecided_sentences(replace(lessons, train=replace(lessons.train, targets=under)), corpus)
+    assert found.starts.tolist() == lessons.train.starts[cut[1:]].tolist()
+    assert found.ends.tolist() == lessons.train.ends[cut[1:]].tolist()
+    assert not len(targets.undecided_sentences(lessons, replace(corpus, mixed=None)))
 
 
 def test_an_encoder_that_is_less_sure_than_right_is_believed_more(corpus: Corpus, tmp_path: Path) -> None:
