@@ -50,7 +50,10 @@ class Stop:
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
-        """Notes the signals instead of dying from them; the handlers before come back at the end."""
+        """Notes the signals instead of dying from them; the handlers before come back at the end.
+
+        Raises Stopped at the end where a signal came and nothing had asked for it: all may have been there already.
+        """
 
         def note(number: int, frame: FrameType | None) -> None:
             self.wanted = True
@@ -61,6 +64,8 @@ class Stop:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+        if self.wanted:
+            raise Stopped("label: stopped; what was made is kept")
 
 
 def batches(lengths: NDArray[np.int64], size: int, seed: int) -> list[NDArray[np.int64]]:

@@ -3,6 +3,7 @@
 import ast
 import json
 import shutil
+import signal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -231,7 +232,7 @@ def test_a_terminated_fit_saves_and_ends_as_if_it_had_not_been(
     data: Path, teacher: Path, tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begun, stop = run(data, tmp_path / "run"), Stop()
-    with stopped_in_the_middle(), stop.heeded(), pytest.raises(Stopped, match="stopped and saved at step"):
+    with pytest.raises(Stopped, match="stopped and saved at step"), stopped_in_the_middle(), stop.heeded():
         fit_teacher(begun, stop, str(tiny_encoder), phrases=3)
     assert not begun.teacher.exists()
     with pytest.raises(DataError, match="found another run's"):
@@ -239,6 +240,13 @@ def test_a_terminated_fit_saves_and_ends_as_if_it_had_not_been(
     fit_teacher(begun, Stop(), str(tiny_encoder), phrases=3)
     assert "going on at step" in capsys.readouterr().out
     assert weights(begun.out) == weights(teacher)
+
+
+def test_a_signal_that_comes_when_nothing_is_left_to_do_is_not_lost() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped, match="what was made is kept"), Stop().heeded():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_how_the_encoder_computes_is_chosen_without_a_trace(data: Path, tiny_encoder: Path) -> None:
