@@ -374,6 +374,7 @@ def report_command(
 ) -> None:
     """Measures every figure of the model card again, and renders the card and its pictures in the bundle's folder.
 
+    A manifest that lacks figures of test, after --skip-test, gets those of --split test; so the bundle's name changes.
     --data and how it is read are those of the run.
     """
     from training.release import report
@@ -390,7 +391,7 @@ def report_command(
         shares = (training["recipe"]["validation_share"], training["test_share"], training["sample"])
         corpus = build(_sources(how, _needed(data), validation, test), found.manifest.rules, *shares)
     report.renew(found, corpus, split == "test", f"`training report` on {', '.join(path.name for path in data)}")
-    print(f"{folder / 'README.md'}: {found.name}")
+    print(f"{folder / 'README.md'}: {bundle.read(folder).name}")
 
 
 @main.command("inspect")

@@ -52,7 +52,7 @@ class Stop:
     def heeded(self) -> Iterator[None]:
         """Notes the signals instead of dying from them; the handlers before come back at the end.
 
-        Raises Stopped at the end where a signal came and nothing had asked for it: all may have been there already.
+        Raises Stopped at the end where a signal came after the last look at `wanted`: nothing may be left to do.
         """
 
         def note(number: int, frame: FrameType | None) -> None:

@@ -59,7 +59,8 @@ def render(manifest: Manifest, measured: Mapping[str, Any], readings: list[str])
     kind = (
         "reviews of films and products, and sentences of them" if others else "film reviews" if imdb else "such texts"
     )
-    splits, metrics = measured["splits"], manifest.metrics
+    splits = measured["splits"]
+    metrics = {**manifest.metrics, **{name: split["figures"] for name, split in splits.items()}}
     counts = " and on ".join(f"{found['reviews']:,} {name} reviews" for name, found in metrics.items())
     lines = [
         f"# {manifest.name} {manifest.version}",
@@ -193,8 +194,9 @@ def _start(training: Mapping[str, Any]) -> str:
 def _command(training: Mapping[str, Any]) -> str:
     if training["preset"] != "release":
         return f"run --preset {training['preset']}"
+    siblings = f" --siblings {training['sibling_seeds']}" if "sibling_seeds" in training else ""  # the first had none
     left_out = f" --leave-out {','.join(training['left_out'])}" if training.get("left_out") else ""
-    return f"release --siblings {training['sibling_seeds']}{left_out}"
+    return f"release{siblings}{left_out}"
 
 
 def _ladder(rungs: Mapping[str, Mapping[str, float]]) -> list[str]:

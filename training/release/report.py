@@ -96,9 +96,9 @@ def _digest(found: Bundle) -> str:
 def renew(found: Bundle, corpus: Corpus, with_test: bool, why: str) -> None:
     """Measures the splits of `corpus`, drawn as the bundle's run drew them, and writes card and pictures to it.
 
-    The manifest tells its figures too, for a run may have left the test split unread. Without `with_test` that is left
-    unread: what the folder holds of it stays. So does what it holds of validation where the network has read that too
-    and the figures are from folds. Raises DataError.
+    The manifest, whose digest is the bundle's name, gets only figures that it lacks: those of a test split that the run
+    left unread. Without `with_test` that is left unread here, too: what the folder holds of it stays. So does what it
+    holds of validation where the network has read that and the figures are from folds. Raises DataError.
     """
     manifest = found.manifest
     names = [*(() if "folds" in manifest.training else ("validation",)), *(("test",) if with_test else ())]
@@ -123,9 +123,11 @@ def renew(found: Bundle, corpus: Corpus, with_test: bool, why: str) -> None:
         splits[name] = measure(classifier, list(corpus.held_out(split)), name, corpus.neutral(split))
     if with_test:
         readings.append(card.reading(splits["test"]["figures"], why))
-    metrics = manifest.metrics | {name: splits[name]["figures"] for name in names}
+    metrics = {name: split["figures"] for name, split in splits.items()} | manifest.metrics
     manifest = manifest.model_copy(update={"metrics": metrics})
-    written = {bundle.MANIFEST: bundle.in_json(manifest), **files(manifest, contents(classifier, splits), readings)}
+    written = files(manifest, contents(classifier, splits), readings)
+    if metrics != found.manifest.metrics:
+        written[bundle.MANIFEST] = bundle.in_json(manifest)
     for name, data in written.items():
         path = found.path / name
         path.parent.mkdir(exist_ok=True)
