@@ -194,7 +194,7 @@ def _start(training: Mapping[str, Any]) -> str:
 def _command(training: Mapping[str, Any]) -> str:
     if training["preset"] != "release":
         return f"run --preset {training['preset']}"
-    siblings = f" --siblings {training['sibling_seeds']}" if "sibling_seeds" in training else ""  # the first had none
+    siblings = f" --siblings {training['sibling_seeds']}" if "sibling_seeds" in training else ""
     left_out = f" --leave-out {','.join(training['left_out'])}" if training.get("left_out") else ""
     return f"release{siblings}{left_out}"
 
