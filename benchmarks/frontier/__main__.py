@@ -51,7 +51,7 @@ def measure(folders: Sequence[Path], split: Split, corpus: Corpus, rounds: int) 
             precisions, problem = bundles.contestants(folder, split)
             contestants += precisions
             if problem:
-                unavailable[f"{precisions[0].name}, int8"] = problem
+                unavailable[f"{precisions[0].name}, int8"] = problem.replace(f"{ROOT}/", "")  # not where it lies here
         click.echo("fitting the linear models ...")
         contestants += linear.contestants(corpus, rules, split)
         rows = corpus.rows(TRAIN)
